@@ -1,0 +1,135 @@
+"""Whether the sections of an experiment fit together: pure checks, for every engine.
+
+Each check speaks only about sections that are right by themselves, so that their findings can
+be reported together with the faults of the others. Names that only transformers knows are
+checked in tasks/checking.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from hpo_pipeline.experiment import SEARCHABLE_TASK_FIELDS, Task, bounds
+from hpo_pipeline.objective import PRACTICAL_METRICS, QUALITY_METRICS, SCORE, Formula
+from hpo_pipeline.space import Space, Value
+
+MAX_GRID = 100_000
+
+
+def cross_faults(sections: dict[str, Any]) -> list[str]:
+    """Return what is wrong between sections, for those that are right by themselves."""
+    return [
+        *_metric_faults(sections),
+        *_space_faults(sections),
+        *_search_faults(sections),
+    ]
+
+
+def _metric_faults(sections: dict[str, Any]) -> list[str]:
+    task = sections.get("task")
+    if task is None:
+        return []
+    known = task.metric_names
+    faults = [
+        f"task.metrics.{name}: is the name of a built-in metric"
+        for name in task.metrics
+        if name in {*QUALITY_METRICS[task.kind], *PRACTICAL_METRICS, SCORE}
+    ]
+    objectives = sections.get("objective", ())
+    read: list[tuple[str, frozenset[str]]] = []
+    for i, objective in enumerate(objectives):
+        where = "objective" if len(objectives) == 1 else f"objective.{i}"
+        read.append((f"{where}.{'score' if objective.score else 'metric'}", objective.reads))
+    constraints = enumerate(sections.get("constraints", ()))
+    read += [(f"constraints.{i}", Formula(c).names) for i, c in constraints]
+    for where, names in read:
+        allowed = {*known, SCORE} if where.startswith("constraints") else set(known)
+        if where.startswith("constraints") and not any(o.score for o in objectives):
+            allowed.discard(SCORE)
+        faults += [
+            f"{where}: no metric {name!r} in {task.kind}; there are {', '.join(known)}"
+            for name in sorted(names - allowed)
+        ]
+    names = [o.name for o in objectives]
+    if len(set(names)) < len(names):
+        faults.append(f"objective: each metric at most once, got {', '.join(names)}")
+    return faults
+
+
+def _space_faults(sections: dict[str, Any]) -> list[str]:
+    space, task = sections.get("space"), sections.get("task")
+    if space is None:
+        return []
+    faults = [
+        f"space.{name}: of the task, only {', '.join(SEARCHABLE_TASK_FIELDS)} can be searched"
+        for name in space
+        if name.startswith("task.") and name.removeprefix("task.") not in SEARCHABLE_TASK_FIELDS
+    ]
+    if task is not None:
+        for name in space:
+            prefix, _, field = name.rpartition(".")
+            if field in {"": task.training, "model": task.config}.get(prefix, {}):
+                place = "config" if prefix else "training"
+                faults.append(f"space.{name}: is fixed in task.{place} as well; keep one of them")
+            if prefix == "task" and field in SEARCHABLE_TASK_FIELDS:
+                faults += _task_value_faults(space, name, field)
+    return faults
+
+
+def _task_value_faults(space: Space, name: str, field: str) -> list[str]:
+    faults = []
+    for value in bounds(space, name):
+        try:
+            Task.model_validate(
+                {"kind": "text-classification", "model": "m", "data": "d", field: value},
+                strict=True,
+            )
+        except ValidationError as error:
+            faults.append(f"space.{name}: {error.errors()[0]['msg']}, got {value!r}")
+    return faults
+
+
+def _search_faults(sections: dict[str, Any]) -> list[str]:
+    space, search = sections.get("space"), sections.get("search")
+    objectives, stopping = sections.get("objective"), sections.get("stopping")
+    budget = sections.get("budget")
+    faults: list[str] = []
+    if space is not None and search is not None:
+        faults += _grid_faults(space) if search.algorithm == "grid" else []
+        for i, assignments in enumerate(search.start):
+            faults += _start_faults(space, assignments, f"search.start.{i}")
+    if objectives and len(objectives) > 1:
+        if stopping is not None and stopping.algorithm != "none":
+            faults.append(
+                f"stopping.algorithm: {stopping.algorithm} compares one objective, and there are "
+                f"{len(objectives)}; use none, or one objective with a score formula"
+            )
+        if budget is not None and budget.target is not None:
+            faults.append("budget.target: needs one objective")
+    return faults
+
+
+def _grid_faults(space: Space) -> list[str]:
+    faults = [
+        f"search.algorithm: grid cannot enumerate space.{name}; give it a step, or use "
+        f"random, tpe or gp"
+        for name in space
+        if space[name].count() is None
+    ]
+    size = space.size()
+    if size is not None and size > MAX_GRID:
+        faults.append(f"search.algorithm: the grid has {size:,} points, at most {MAX_GRID:,}")
+    return faults
+
+
+def _start_faults(space: Space, assignments: dict[str, Value], where: str) -> list[str]:
+    unknown = [name for name in assignments if name not in space]
+    missing = [name for name in space if name not in assignments]
+    faults = [f"{where}.{name}: not in the space ({', '.join(space)})" for name in unknown]
+    faults += [f"{where}: {name} is missing" for name in missing]
+    for name in space:
+        if name in assignments and not space[name].contains(assignments[name]):
+            faults.append(f"{where}.{name}: {assignments[name]!r} is not in the space")
+    return faults

@@ -1,0 +1,96 @@
+"""Reading a YAML file from a stranger: plain data only, no aliases, no silent surprises.
+
+YAML 1.1 as PyYAML reads it turns `no` into False, `1e-3` into text, keeps the last of two equal
+keys, and lets a few lines of aliases grow to gigabytes. None of this happens here.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpo_pipeline.errors import ExperimentError
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with YAML 1.2's booleans and floats."""
+
+    yaml_implicit_resolvers = {
+        first: [
+            (tag, pattern)
+            for tag, pattern in resolvers
+            if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=mark)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+"),
+    list("-+.0123456789"),
+)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the mapping that a YAML (or JSON) file holds.
+
+    Raises:
+        ExperimentError: no such file, not YAML, an alias, a key twice, or not a mapping.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ExperimentError(str(path), ["there is no such file"]) from None
+    except OSError as error:
+        raise ExperimentError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    if len(content) > MAX_BYTES:
+        raise ExperimentError(str(path), [f"is larger than {MAX_BYTES:,} bytes"])
+    try:
+        document = yaml.load(content.decode("utf-8"), Loader=_Loader)
+    except UnicodeDecodeError as error:
+        raise ExperimentError(str(path), ["is not UTF-8 text"]) from error
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        raise ExperimentError(str(path), [f"is not YAML: {_reason(error)}"]) from error
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise ExperimentError(str(path), ["must be a mapping, such as `name: tweets`"])
+    return document
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{error.problem} in line {mark.line + 1}, column {mark.column + 1}"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

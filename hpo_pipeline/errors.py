@@ -1,0 +1,61 @@
+"""The exceptions that this package raises on purpose.
+
+HpoError
+├── ExperimentError   the experiment file is wrong: all its faults, each with its path
+├── DataError         data, a model folder or an asset cannot be used
+├── TrialError        one trial failed; the search goes on
+├── BackendError      the search itself cannot go on
+│   └── RunFolderError   the run folder is in use, of another experiment, or not writable
+└── RegistryError     a model cannot be registered, found or promoted
+
+A message says where, what was found and what is allowed; the command line prints it without a
+traceback. ExperimentError and DataError are the user's to mend (exit code 2). Errors of other
+libraries are translated where a user can do something about them and are left alone elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class HpoError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_code = 1
+
+
+class ExperimentError(HpoError):
+    """An experiment file that cannot be run; `faults` holds one line for each fault."""
+
+    exit_code = 2
+
+    def __init__(self, source: str, faults: Sequence[str]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        noun = "fault" if len(self.faults) == 1 else "faults"
+        lines = "".join(f"\n  - {fault}" for fault in self.faults)
+        super().__init__(f"{source}: {len(self.faults)} {noun}{lines}")
+
+
+class DataError(HpoError):
+    """Data, a model folder or an asset that cannot be used as asked."""
+
+    exit_code = 2
+
+
+class TrialError(HpoError):
+    """A trial that cannot give a result; the message is the reason shown to the user."""
+
+
+class BackendError(HpoError):
+    """A search that cannot start or go on."""
+
+
+class RunFolderError(BackendError):
+    """A run folder that this experiment cannot use: another's, in use, or not writable."""
+
+    exit_code = 2
+
+
+class RegistryError(HpoError):
+    """A model that cannot be registered, found or promoted."""

@@ -1,0 +1,196 @@
+"""The experiment: the schema of the file that every engine reads.
+
+One of the two places (with space.py) where a field of the file is defined; everything else is
+derived from these frozen models. It knows what a file may say, not how anything is done, nor
+how it is read (experiment_file.py) or whether its sections fit together (consistency.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from hpo_pipeline.objective import (
+    PRACTICAL_METRICS,
+    QUALITY_METRICS,
+    Constraint,
+    ConstraintText,
+    Objective,
+)
+from hpo_pipeline.space import Frozen, Space, Value
+
+TaskKind = Literal["text-classification", "image-classification"]
+SearchAlgorithm = Literal["random", "grid", "tpe", "gp"]
+StoppingAlgorithm = Literal["none", "median"]
+
+SEARCHABLE_TASK_FIELDS = ("freeze", "max_length")
+SEARCH_SETTINGS: dict[str, tuple[str, ...]] = {
+    "random": (),
+    "grid": (),
+    "tpe": ("startup_trials", "candidates"),
+    "gp": ("startup_trials",),
+}
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Rows(Frozen):
+    """How many rows each split gets: a number of rows, or a share of all."""
+
+    train: Count | Share | None = None
+    validation: Count | Share = 0.15
+    test: Count | Share = 0.15
+
+
+class Columns(Frozen):
+    """The names of the columns of the data; None finds the usual ones."""
+
+    input: str | None = None
+    label: str = "label"
+
+
+class Task(Frozen):
+    """What is trained, on what, and everything that does not vary between trials."""
+
+    kind: TaskKind
+    model: Annotated[str, Field(min_length=1)]
+    data: Annotated[str, Field(min_length=1)]
+    columns: Columns = Columns()
+    rows: Rows = Rows()
+    max_length: Annotated[int, Field(ge=4, le=131_072)] = 128
+    from_scratch: bool = False
+    vocab_size: Annotated[int, Field(ge=50)] | None = None
+    freeze: Literal["none", "embeddings", "base"] = "none"
+    config: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    metrics: dict[str, str] = {}
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.vocab_size and not self.from_scratch:
+            raise ValueError("vocab_size trains a tokenizer, which needs from_scratch: true")
+        for name, target in self.metrics.items():
+            if not re.fullmatch(r"[A-Za-z_]\w*", name):
+                raise ValueError(f"metrics: a name has letters, digits and _, got {name!r}")
+            if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", target):
+                raise ValueError(f"metrics.{name}: must be module:function, got {target!r}")
+        return self
+
+    @property
+    def metric_names(self) -> dict[str, str]:
+        """Every metric that a trial of this task reports, with what it means."""
+        own = {name: f"the user's {target}" for name, target in self.metrics.items()}
+        return {**QUALITY_METRICS[self.kind], **own, **PRACTICAL_METRICS}
+
+
+class Search(Frozen):
+    """Which configurations are tried."""
+
+    algorithm: SearchAlgorithm = "tpe"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    settings: dict[str, Value] = {}
+    start: tuple[dict[str, Value], ...] = ()
+
+    @model_validator(mode="after")
+    def _known_settings(self) -> Self:
+        known = SEARCH_SETTINGS[self.algorithm]
+        for name, value in self.settings.items():
+            if name not in known:
+                allowed = ", ".join(known) or "none"
+                raise ValueError(f"settings.{name}: {self.algorithm} knows {allowed}")
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"settings.{name}: must be a whole number from 1, got {value!r}")
+        return self
+
+
+class Stopping(Frozen):
+    """Which trials end before they are through."""
+
+    algorithm: StoppingAlgorithm = "none"
+    min_trials: Count = 3
+    start_step: Count = 1
+
+
+class Budget(Frozen):
+    """When the search ends, and how much of it runs at a time."""
+
+    trials: Annotated[int, Field(ge=1, le=100_000)]
+    parallel: Annotated[int, Field(ge=1, le=1_000)] = 1
+    max_failed: Annotated[int, Field(ge=0)] = 3
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    target: float | None = None
+    keep: Count = 1
+
+
+class Local(Frozen):
+    """What only the engine of this machine reads."""
+
+    trials_per_gpu: Count = 1
+    threads: Count | None = None
+
+
+class Register(Frozen):
+    """Where the winner goes, and when it replaces the champion."""
+
+    model: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
+    registry: str | None = None
+    min_gain: Annotated[float, Field(ge=0)] = 0.0
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+class Experiment(Frozen):
+    """One experiment file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
+    task: Task
+    objective: Annotated[
+        tuple[Objective, ...], BeforeValidator(_as_list), Field(min_length=1, max_length=4)
+    ]
+    constraints: tuple[ConstraintText, ...] = ()
+    space: Space
+    search: Search = Search()
+    stopping: Stopping = Stopping()
+    budget: Budget
+    local: Local = Local()
+    register_: Register | None = Field(default=None, alias="register")
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The metrics that the objectives and constraints need."""
+        names = (o.reads for o in self.objective)
+        return frozenset().union(*names, *(Constraint(c).names for c in self.constraints))
+
+    def to_json(self) -> str:
+        """Return the experiment as JSON, which `load` reads back to an equal one."""
+        return self.model_dump_json(by_alias=True, indent=2)
+
+    def identity(self) -> str:
+        """Return a hash of all that decides which trials are run and what they yield.
+
+        Budget, engine and registration are left out: a run may go on with more trials.
+        """
+        content = self.model_dump(mode="json", exclude={"budget", "local", "register_"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def max_length(self) -> int:
+        """Return the longest input, in tokens, that any trial asks for."""
+        if "task.max_length" not in self.space:
+            return self.task.max_length
+        return max(int(v) for v in bounds(self.space, "task.max_length"))
+
+
+def bounds(space: Space, name: str) -> list[Value]:
+    """Return values that span a parameter: both ends of a range, or all choices."""
+    parameter = space[name]
+    if parameter.type == "choice":
+        return list(parameter.values)
+    return [parameter.low, parameter.high]

@@ -1,0 +1,271 @@
+"""What to optimise: metrics by name, formulas over them, and constraints.
+
+A formula is read with Python's own parser and evaluated by walking the few node types listed in
+`_evaluate`; nothing else is accepted and nothing is ever executed. It knows which metrics exist,
+not how they are measured (tasks/ and trial/practical.py do).
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, model_validator
+
+from hpo_pipeline.space import Frozen
+
+Goal = Literal["maximize", "minimize"]
+Metrics = Mapping[str, float]
+
+SCORE = "score"
+"""Name under which the value of a formula is reported."""
+
+PRACTICAL_METRICS: dict[str, str] = {
+    "latency_p50_ms": "median milliseconds of one forward pass at batch size 1",
+    "latency_p95_ms": "95th percentile of the same",
+    "throughput_per_s": "examples a second at batch size 32",
+    "model_size_mb": "megabytes (10^6 bytes) of the saved weights",
+    "parameters_m": "millions of parameters",
+    "peak_memory_mb": "highest memory of the trial in megabytes: GPU memory where there is one",
+    "train_seconds": "seconds spent in training steps, evaluation left out",
+}
+_CLASSIFICATION = {
+    "loss": "mean cross-entropy",
+    "accuracy": "share of examples that are right",
+    "precision": "of the positive (last) class of two, macro mean of more",
+    "recall": "of the positive (last) class of two, macro mean of more",
+    "f1": "of the positive (last) class of two, macro mean of more",
+    **{
+        f"{name}_{mean}": f"{name}, {mean} mean over the classes"
+        for name in ("precision", "recall", "f1")
+        for mean in ("macro", "weighted")
+    },
+}
+QUALITY_METRICS: dict[str, dict[str, str]] = {
+    "text-classification": _CLASSIFICATION,
+    "image-classification": _CLASSIFICATION,
+}
+LOWER_IS_BETTER = frozenset(
+    {"loss", "latency_p50_ms", "latency_p95_ms", "model_size_mb", "parameters_m"}
+    | {"peak_memory_mb", "train_seconds"}
+)
+
+MAX_FORMULA_LENGTH = 500
+
+_BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
+_COMPARE: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_FUNCTIONS: dict[str, Callable[..., float]] = {"min": min, "max": max, "log": math.log}
+ALLOWED = "numbers, metric names, + - * / **, comparisons, min(…), max(…), log(…)"
+
+
+@dataclass(frozen=True)
+class Formula:
+    """An arithmetic expression over metrics.
+
+    Raises:
+        ValueError: the text is no expression of the allowed kind.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        _check(self._tree.body)
+
+    @cached_property
+    def _tree(self) -> ast.Expression:
+        if len(self.text) > MAX_FORMULA_LENGTH:
+            raise ValueError(f"a formula has at most {MAX_FORMULA_LENGTH} characters")
+        try:
+            return ast.parse(self.text.strip(), mode="eval")
+        except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
+            reason = error.msg if isinstance(error, SyntaxError) else "too deeply nested"
+            raise ValueError(f"not a formula, got {self.text!r} ({reason})") from error
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The metrics that the formula reads."""
+        calls = {id(n.func) for n in ast.walk(self._tree) if isinstance(n, ast.Call)}
+        found = (n for n in ast.walk(self._tree) if isinstance(n, ast.Name))
+        return frozenset(n.id for n in found if id(n) not in calls)
+
+    def evaluate(self, metrics: Metrics) -> float:
+        """Return the value; not a number where the arithmetic has no result.
+
+        Raises:
+            KeyError: a metric that the formula reads is missing.
+        """
+        return _finite(self._tree.body, metrics)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One comparison `left <= right` (or <, >=, >) that a usable configuration satisfies.
+
+    Raises:
+        ValueError: the text is not such a comparison.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        node = Formula(self.text)._tree.body
+        if not (
+            isinstance(node, ast.Compare)
+            and len(node.ops) == 1
+            and isinstance(node.ops[0], ast.Lt | ast.LtE | ast.Gt | ast.GtE)
+        ):
+            raise ValueError(
+                f"must be one comparison with <=, <, >= or >, got {self.text!r}; "
+                f"for example 'latency_p95_ms <= 15'"
+            )
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The metrics that the constraint reads."""
+        return Formula(self.text).names
+
+    def violation(self, metrics: Metrics) -> float:
+        """Return by how much the constraint is missed: 0 or less where it holds.
+
+        A missing metric, or a comparison that has no result, is an infinite violation.
+        """
+        node = Formula(self.text)._tree.body
+        assert isinstance(node, ast.Compare)
+        try:
+            left, right = _finite(node.left, metrics), _finite(node.comparators[0], metrics)
+        except KeyError:
+            return math.inf
+        if not (math.isfinite(left) and math.isfinite(right)):
+            return math.inf
+        if _COMPARE[type(node.ops[0])](left, right):
+            return -abs(left - right)
+        # A strict comparison is missed by nothing where both sides are equal.
+        return max(abs(left - right), math.ulp(0.0))
+
+
+def _formula_text(text: str) -> str:
+    return Formula(text).text
+
+
+def _constraint_text(text: str) -> str:
+    return Constraint(text).text
+
+
+FormulaText = Annotated[str, AfterValidator(_formula_text)]
+ConstraintText = Annotated[str, AfterValidator(_constraint_text)]
+
+
+class Objective(Frozen):
+    """One metric, or a formula over metrics, and the direction that is better."""
+
+    metric: str | None = None
+    score: FormulaText | None = None
+    goal: Goal
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.metric is None) == (self.score is None):
+            raise ValueError("give either metric: NAME or score: FORMULA")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name of the metric that is optimised; `score` for a formula."""
+        return self.metric or SCORE
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The metrics that must be measured for it."""
+        return Formula(self.score).names if self.score else frozenset({self.name})
+
+    def value(self, metrics: Metrics) -> float:
+        """Return the objective's value; not a number where it has none."""
+        try:
+            return Formula(self.score).evaluate(metrics) if self.score else metrics[self.name]
+        except KeyError:
+            return math.nan
+
+    def sign(self) -> int:
+        """Return 1 where more is better and -1 where less is."""
+        return 1 if self.goal == "maximize" else -1
+
+
+def with_score(metrics: Metrics, objectives: Iterable[Objective]) -> dict[str, float]:
+    """Return the metrics with the value of a formula added under `score`."""
+    found = {objective.name: objective.value(metrics) for objective in objectives}
+    return {**metrics, **{SCORE: found[SCORE]}} if SCORE in found else dict(metrics)
+
+
+def _check(node: ast.expr) -> None:
+    """Raise ValueError for a node that formulas do not have."""
+    match node:
+        case ast.Constant(value=bool()):
+            pass
+        case ast.Constant(value=int() | float()) | ast.Name():
+            return
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
+            return _check(operand)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            _check(left)
+            return _check(right)
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
+            _check(left)
+            return _check(right)
+        case ast.Call(func=ast.Name(id=name), args=[_, *_] as args, keywords=[]):
+            arity_fits = name != "log" or len(args) == 1
+            if name in _FUNCTIONS and arity_fits and not any(map(_is_starred, args)):
+                for arg in args:
+                    _check(arg)
+                return None
+    raise ValueError(f"allowed are {ALLOWED}, got {ast.unparse(node)!r}")
+
+
+def _is_starred(node: ast.expr) -> bool:
+    return isinstance(node, ast.Starred)
+
+
+def _finite(node: ast.expr, metrics: Metrics) -> float:
+    try:
+        value = _evaluate(node, metrics)
+        return value if isinstance(value, float) and math.isfinite(value) else math.nan
+    except (ArithmeticError, ValueError, TypeError):  # TypeError: a complex number compared
+        return math.nan
+
+
+def _evaluate(node: ast.expr, metrics: Metrics) -> float:
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return float(number)
+        case ast.Name(id=name):
+            return float(metrics[name])
+        case ast.UnaryOp(op=op, operand=operand):
+            value = _evaluate(operand, metrics)
+            return -value if isinstance(op, ast.USub) else value
+        case ast.BinOp(left=left, op=op, right=right):
+            return _BINARY[type(op)](_evaluate(left, metrics), _evaluate(right, metrics))
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            return float(_COMPARE[type(op)](_evaluate(left, metrics), _evaluate(right, metrics)))
+        case ast.Call(func=ast.Name(id=name), args=args):
+            values = [_evaluate(arg, metrics) for arg in args]
+            return float(
+                values[0] if name != "log" and len(values) == 1 else _FUNCTIONS[name](*values)
+            )
+    raise AssertionError("unreachable: _check refuses every other node")

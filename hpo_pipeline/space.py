@@ -1,0 +1,240 @@
+"""The search space: what may vary between trials, and how a value is written and read.
+
+One of the two places (with experiment.py) where a field of the experiment file is defined. It
+knows neither Optuna nor Katib: their distributions are derived from here by pure functions.
+A name says what is varied: `learning_rate` is a field of transformers.TrainingArguments,
+`model.num_hidden_layers` a field of the model's config, `task.max_length` a field of the task.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    field_validator,
+    model_validator,
+)
+
+Value = bool | int | float | str
+Assignments = Mapping[str, Value]
+
+# Katib joins the command line with spaces into `sh -c` without quoting, so text values must be
+# inert there. The same file runs on both engines, hence the rule holds on this machine too.
+SAFE_TEXT = re.compile(r"[\w.:/@%+,-]+")
+NAME = re.compile(r"((model|task)\.)?[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Frozen(BaseModel):
+    """An immutable part of the experiment file that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FloatParameter(Frozen):
+    """A real number in [low, high], uniform, log-uniform, or on a grid of `step`."""
+
+    type: Literal["float"]
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        _check_bounds(self.low, self.high, log=self.log, step=self.step)
+        return self
+
+    def parse(self, text: str) -> float:
+        """Return the value that `render` wrote."""
+        return float(text)
+
+    def contains(self, value: Value) -> bool:
+        """Tell whether a value lies in the range (rounding of steps is tolerated)."""
+        if isinstance(value, bool | str) or not self.low <= value <= self.high:
+            return False
+        return self.step is None or _is_on_step(float(value), self.low, self.step)
+
+    def count(self) -> int | None:
+        """Return the number of values, or None where the range is continuous."""
+        if self.step is None:
+            return None
+        return math.floor((self.high - self.low) / self.step + 1e-9) + 1
+
+    def grid(self) -> list[Value]:
+        """Return all values of a range that has a step."""
+        step = self.step or math.inf
+        return [min(self.low + i * step, self.high) for i in range(self.count() or 0)]
+
+
+class IntParameter(Frozen):
+    """A whole number in [low, high], uniform, log-uniform, or every `step`-th."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    log: bool = False
+    step: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        _check_bounds(self.low, self.high, log=self.log, step=None if self.step == 1 else self.step)
+        return self
+
+    def parse(self, text: str) -> int:
+        """Return the value that `render` wrote."""
+        return int(text)
+
+    def contains(self, value: Value) -> bool:
+        """Tell whether a value is one of the range."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            return False
+        return self.low <= value <= self.high and (value - self.low) % self.step == 0
+
+    def count(self) -> int:
+        """Return the number of values."""
+        return (self.high - self.low) // self.step + 1
+
+    def grid(self) -> list[Value]:
+        """Return all values."""
+        return list(range(self.low, self.high + 1, self.step))
+
+
+class ChoiceParameter(Frozen):
+    """One of a list of values, without an order between them."""
+
+    type: Literal["choice"]
+    values: tuple[Value, ...] = Field(min_length=1)
+
+    @field_validator("values")
+    @classmethod
+    def _values(cls, values: tuple[Value, ...]) -> tuple[Value, ...]:
+        texts = [render(value) for value in values]
+        if len(set(texts)) < len(texts):
+            raise ValueError(f"values must differ, got {', '.join(texts)}")
+        for value in values:
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"numbers must be finite, got {value}")
+            if isinstance(value, str) and not SAFE_TEXT.fullmatch(value):
+                raise ValueError(
+                    f"text may hold letters, digits and . _ : / @ % + , - only, got {value!r}"
+                )
+        return values
+
+    def parse(self, text: str) -> Value:
+        """Return the member of `values` that `render` wrote as this text.
+
+        Raises:
+            ValueError: no member is written so.
+        """
+        for value in self.values:
+            if render(value) == text:
+                return value
+        raise ValueError(f"{text!r} is none of {', '.join(map(render, self.values))}")
+
+    def contains(self, value: Value) -> bool:
+        """Tell whether a value is a member; True is not 1."""
+        return any(type(value) is type(member) and value == member for member in self.values)
+
+    def count(self) -> int:
+        """Return the number of values."""
+        return len(self.values)
+
+    def grid(self) -> list[Value]:
+        """Return all values."""
+        return list(self.values)
+
+
+Parameter = Annotated[FloatParameter | IntParameter | ChoiceParameter, Field(discriminator="type")]
+
+
+class Space(RootModel[dict[str, Parameter]]):
+    """The parameters of a search by name, in the order of the file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        if not self.root:
+            raise ValueError("at least one parameter is needed")
+        wrong = [name for name in self.root if not NAME.fullmatch(name)]
+        if wrong:
+            raise ValueError(
+                f"a name is a field of TrainingArguments, or model.FIELD, or task.FIELD; "
+                f"got {', '.join(map(repr, wrong))}"
+            )
+        return self
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        return iter(self.root)
+
+    def __getitem__(self, name: str) -> FloatParameter | IntParameter | ChoiceParameter:
+        return self.root[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.root
+
+    def __len__(self) -> int:
+        return len(self.root)
+
+    def size(self) -> int | None:
+        """Return how many configurations there are, or None where a parameter is continuous."""
+        counts = [parameter.count() for parameter in self.root.values()]
+        return None if None in counts else math.prod(count or 0 for count in counts)
+
+    def parse(self, texts: Mapping[str, str]) -> dict[str, Value]:
+        """Return typed assignments from their texts.
+
+        Raises:
+            ValueError: a name is not in the space, or a text does not fit its parameter.
+        """
+        values: dict[str, Value] = {}
+        for name, text in texts.items():
+            if name not in self.root:
+                raise ValueError(f"{name}: not in the space ({', '.join(self.root)})")
+            try:
+                values[name] = self.root[name].parse(text)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        return values
+
+
+def render(value: Value) -> str:
+    """Write a value so that the parameter's `parse` gives it back exactly."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def section(assignments: Assignments, prefix: str) -> dict[str, Any]:
+    """Return the assignments under a prefix ("model", "task"), or without one ("")."""
+    if not prefix:
+        return {name: value for name, value in assignments.items() if "." not in name}
+    start = prefix + "."
+    return {
+        name.removeprefix(start): value
+        for name, value in assignments.items()
+        if name.startswith(start)
+    }
+
+
+def _check_bounds(low: float, high: float, *, log: bool, step: float | None) -> None:
+    if low >= high:
+        raise ValueError(f"low must be below high, got low={low}, high={high}")
+    if log and low <= 0:
+        raise ValueError(f"log needs low above 0, got low={low}")
+    if log and step is not None:
+        raise ValueError(f"log and step exclude each other, got step={step}")
+    if step is not None and step > high - low:
+        raise ValueError(f"step must not exceed high - low, got step={step}")
+
+
+def _is_on_step(value: float, low: float, step: float) -> bool:
+    steps = (value - low) / step
+    return abs(steps - round(steps)) < 1e-6
