@@ -1,0 +1,179 @@
+"""One search as a study of Optuna: ask, report, should_stop, tell.
+
+Both engines drive their search through this class. It owns the corners of Optuna's ask-and-tell
+interface, and the journal file in which a search outlives its process. A journal has one writer:
+the engine holds the lock of the run folder while a study is open.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.objective import Constraint
+from hpo_pipeline.results import Point, Trial, TrialState
+from hpo_pipeline.search import samplers, stopping
+from hpo_pipeline.search.distributions import distributions
+from hpo_pipeline.selection import is_usable
+from hpo_pipeline.space import Value
+
+IDENTITY = "identity"
+_LARGE = 1e12
+_STATES = {
+    TrialState.SUCCEEDED: OptunaState.COMPLETE,
+    TrialState.STOPPED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A configuration to try, under the number of its trial."""
+
+    number: int
+    assignments: dict[str, Value]
+
+
+class Study:
+    """A search that goes on from whatever its storage holds."""
+
+    def __init__(self, experiment: Experiment, storage: BaseStorage | None = None) -> None:
+        self._experiment = experiment
+        self._distributions = distributions(experiment.space)
+        self._pruner = stopping.build(experiment)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(
+            study_name=experiment.name,
+            storage=storage or InMemoryStorage(),
+            directions=[StudyDirection[f"{o.goal.upper()}"] for o in experiment.objective],
+            load_if_exists=True,
+        )
+        self._study.set_user_attr(IDENTITY, experiment.identity())
+        for assignments in experiment.search.start:
+            self._study.enqueue_trial(dict(assignments), skip_if_exists=True)
+
+    def unfinished(self) -> list[Suggestion]:
+        """Return the trials that were asked for and never told about, as after a crash."""
+        return [_suggestion(trial) for trial in self._trials(OptunaState.RUNNING)]
+
+    def count(self) -> int:
+        """Return how many trials were asked for."""
+        return len(self._trials()) - len(self._trials(OptunaState.WAITING))
+
+    def is_exhausted(self) -> bool:
+        """Tell whether there is nothing left to ask for: a grid that is through."""
+        if self._experiment.search.algorithm != "grid":
+            return False
+        size = self._experiment.space.size()
+        return size is not None and self.count() >= size
+
+    def ask(self) -> Suggestion:
+        """Return the next configuration to try."""
+        self._study.sampler = samplers.build(self._experiment, self.count())
+        trial = self._study.ask(self._distributions)
+        return _suggestion(self._frozen(trial.number))
+
+    def report(self, number: int, point: Point) -> None:
+        """Store one point of a running trial's curve; several objectives have no curve here."""
+        value = self._value(point)
+        if value is not None:
+            storage = self._study._storage
+            storage.set_trial_intermediate_value(self._frozen(number)._trial_id, point.step, value)
+
+    def should_stop(self, number: int, curve: Sequence[Point]) -> bool:
+        """Tell whether a trial should end at the last point of its curve.
+
+        The curve is the caller's, not the stored one: a trial that is run again after a crash
+        must not be judged by points that its first run reported.
+        """
+        values = {point.step: self._value(point) for point in curve}
+        trial = self._frozen(number)
+        trial.intermediate_values = {s: v for s, v in values.items() if v is not None}
+        return bool(trial.intermediate_values) and self._pruner.prune(self._study, trial)
+
+    def tell(self, trial: Trial) -> None:
+        """Store the end of a trial; telling the same again changes nothing."""
+        frozen = self._frozen(trial.number)
+        if frozen.state.is_finished():
+            return
+        state = _STATES[trial.state]
+        if state != OptunaState.FAIL and not is_usable(self._experiment, trial):
+            state = OptunaState.FAIL
+        for point in trial.curve:
+            if point.step not in frozen.intermediate_values:
+                self.report(trial.number, point)
+        if state != OptunaState.FAIL:
+            self._describe(frozen, trial)
+        if state == OptunaState.PRUNED and len(self._experiment.objective) > 1:
+            state = OptunaState.COMPLETE  # Optuna prunes single-objective studies only
+        self._study.sampler = samplers.build(self._experiment, trial.number)
+        values = [o.value(trial.metrics) for o in self._experiment.objective]
+        is_complete = state == OptunaState.COMPLETE
+        self._study.tell(trial.number, values if is_complete else None, state=state)
+
+    def _describe(self, frozen: FrozenTrial, trial: Trial) -> None:
+        live = optuna.trial.Trial(self._study, frozen._trial_id)
+        live.set_user_attr("name", trial.name)
+        live.set_user_attr("metrics", trial.metrics)
+        for text in set(self._experiment.constraints) - set(frozen.constraints):
+            live.set_constraint(text, min(Constraint(text).violation(trial.metrics), _LARGE))
+
+    def _value(self, point: Point) -> float | None:
+        if len(self._experiment.objective) > 1:
+            return None
+        value = self._experiment.objective[0].value(point.metrics)
+        return value if math.isfinite(value) else None
+
+    def _trials(self, *states: OptunaState) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=states or None)
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        storage = self._study._storage
+        trial_id = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        return storage.get_trial(trial_id)
+
+
+def open_journal(path: Path) -> BaseStorage:
+    """Open (or begin) the journal file of a study, after repairing what a crash left of it.
+
+    Optuna reads past an unfinished last line, but would append to it and never read again; and
+    the lock of a killed writer would make the next one wait for 30 s.
+    """
+    lock = JournalFileOpenLock(str(path))
+    Path(lock._lock_file).unlink(missing_ok=True)
+    if path.exists():
+        _cut_unfinished_line(path)
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _cut_unfinished_line(path: Path) -> None:
+    with path.open("r+b") as stream:
+        good = 0
+        for line in stream:
+            if not line.endswith(b"\n") or not _is_json(line):
+                break
+            good += len(line)
+        stream.truncate(good)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _suggestion(trial: FrozenTrial) -> Suggestion:
+    return Suggestion(trial.number, dict(trial.params))
