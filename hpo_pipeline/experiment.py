@@ -40,11 +40,15 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Rows(Frozen):
-    """How many rows each split gets: a number of rows, or a share of all."""
+    """How many rows each split gets: a number of rows, or a share of all.
+
+    `seed` decides which rows go where; a row keeps its split as data are added.
+    """
 
     train: Count | Share | None = None
     validation: Count | Share = 0.15
     test: Count | Share = 0.15
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Columns(Frozen):

@@ -1,0 +1,139 @@
+"""Checks that only transformers can make: names and values of its arguments and configs.
+
+The second half of `hpo check`; the first, experiment_file.py, needs no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tempfile
+from collections.abc import Iterable
+from typing import Any
+
+from transformers import TrainingArguments
+
+from hpo_pipeline.errors import DataError, HpoError
+from hpo_pipeline.experiment import Task, bounds
+from hpo_pipeline.prepare import model_source
+from hpo_pipeline.space import Space, Value
+from hpo_pipeline.tasks.metrics import user_metric
+from hpo_pipeline.tasks.models import base_config
+
+OWN_ARGUMENTS = {
+    "output_dir": "the trial decides it",
+    "do_train": "a trial always trains",
+    "do_eval": "a trial always evaluates",
+    "do_predict": "the test rows are not for trials",
+    "load_best_model_at_end": "the model of the best evaluation is always kept",
+    "metric_for_best_model": "the objective decides",
+    "greater_is_better": "the objective decides",
+    "save_strategy": "a trial keeps its best model, not checkpoints",
+    "report_to": "results are in the run folder",
+    "push_to_hub": "the registry publishes models",
+    "resume_from_checkpoint": "a trial starts at its beginning",
+    "disable_tqdm": "the run shows the progress",
+    "remove_unused_columns": "the task decides the columns",
+    "seed": "it is search.seed",
+    "data_seed": "it is search.seed",
+    "run_name": "it is the trial's name",
+}
+
+
+def argument_faults(sections: dict[str, Any]) -> list[str]:
+    """Return what transformers would refuse, for the sections that are right by themselves."""
+    task: Task | None = sections.get("task")
+    space: Space | None = sections.get("space")
+    faults: list[str] = []
+    if task is not None:
+        faults += _training_faults(task.training, "task.training.")
+        faults += _value_faults(task.training, "task.training")
+        faults += _metric_faults(task)
+    if space is not None:
+        names = {name: None for name in space if "." not in name}
+        faults += _training_faults(names, "space.")
+        faults += _space_value_faults(space)
+    if task is not None:
+        faults += _config_faults(task, space)
+    return faults
+
+
+def _training_faults(names: Iterable[str], where: str) -> list[str]:
+    known = [f.name for f in dataclasses.fields(TrainingArguments)]
+    faults = []
+    for name in names:
+        if name in OWN_ARGUMENTS:
+            faults.append(f"{where}{name}: is not for experiments: {OWN_ARGUMENTS[name]}")
+        elif name not in known:
+            faults.append(f"{where}{name}: no field of TrainingArguments{_hint(name, known)}")
+    return faults
+
+
+def _value_faults(arguments: dict[str, Any], where: str) -> list[str]:
+    """Return what TrainingArguments says to values of known names."""
+    known = {f.name for f in dataclasses.fields(TrainingArguments)} - set(OWN_ARGUMENTS)
+    values = {name: value for name, value in arguments.items() if name in known}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            TrainingArguments(**{"output_dir": folder, "eval_strategy": "epoch", **values})
+        except (ValueError, TypeError, ImportError) as error:
+            return [f"{where}: {(str(error).splitlines() or ['refused'])[0]}, got {values}"]
+    return []
+
+
+def _space_value_faults(space: Space) -> list[str]:
+    faults: dict[str, None] = {}
+    for name in space:
+        if "." in name:
+            continue
+        for value in bounds(space, name):
+            faults |= dict.fromkeys(_value_faults({name: value}, f"space.{name}"))
+    return list(faults)
+
+
+def _metric_faults(task: Task) -> list[str]:
+    faults = []
+    for name, target in task.metrics.items():
+        try:
+            user_metric(target)
+        except HpoError as error:
+            faults.append(f"task.metrics.{name}: {error}")
+    return faults
+
+
+def _config_faults(task: Task, space: Space | None) -> list[str]:
+    try:
+        config = base_config(task, model_source(task.model))
+    except DataError as error:
+        return [str(error)]
+    known = sorted(name for name in config.to_dict() if not name.startswith("_"))
+    searched = [name for name in space or () if name.startswith("model.")]
+    faults = [
+        f"task.config.{name}: no field of the config of {task.model}{_hint(name, known)}"
+        for name in task.config
+        if not hasattr(config, name)
+    ]
+    for path in searched:
+        name = path.removeprefix("model.")
+        if not hasattr(config, name):
+            hint = _hint(name, known)
+            faults.append(f"space.{path}: no field of the config of {task.model}{hint}")
+        elif space is not None:
+            faults += _pretrained_faults(task, config, path, bounds(space, path))
+    return faults
+
+
+def _pretrained_faults(task: Task, config: Any, path: str, values: list[Value]) -> list[str]:
+    """Say which searched fields do not fit the pretrained weights."""
+    name = path.removeprefix("model.")
+    limit = getattr(config, name)
+    if task.from_scratch or name != "num_hidden_layers":
+        return []
+    if all(isinstance(value, int) and 1 <= value <= limit for value in values):
+        return []
+    return [f"space.{path}: the pretrained model has {limit} layers, got {values}"]
+
+
+def _hint(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3)
+    return f"; did you mean {', '.join(close)}?" if close else ""

@@ -1,0 +1,126 @@
+"""`python -m hpo_pipeline.trial`: run one trial and leave its result.
+
+Exit codes: 0 there is a result (SIGTERM included: stop early, evaluate, write), 1 the trial
+failed and `result.json` says why, 2 it was started wrongly, 74 the disk is full.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpo_pipeline.errors import DataError, ExperimentError, TrialError
+from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.experiment_file import load
+from hpo_pipeline.results import (
+    DISK_FULL_EXIT,
+    MODEL_FOLDER,
+    RESULT_FILE,
+    Trial,
+    TrialState,
+    write_json,
+)
+from hpo_pipeline.space import Value
+from hpo_pipeline.trial.command import TrialCommand, parse
+from hpo_pipeline.trial.reporting import Channel, MetricLines, Reporter, Several
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the trial that the arguments describe and return the exit code."""
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    stop = _StopRequest()
+    try:
+        command = parse(argv)
+        experiment = load(command.experiment)
+        assignments = _assignments(experiment, command)
+        folder = command.output / command.name
+        folder.mkdir(parents=True, exist_ok=True)
+    except (ExperimentError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    trial = _result(experiment, command, assignments, stop)
+    if trial is None:
+        return DISK_FULL_EXIT
+    try:
+        write_json(folder / RESULT_FILE, trial.to_json())
+    except OSError as error:
+        print(f"{folder}: the result cannot be written: {error.strerror}", file=sys.stderr)
+        return DISK_FULL_EXIT
+    return 1 if trial.state == TrialState.FAILED else 0
+
+
+def _assignments(experiment: Experiment, command: TrialCommand) -> dict[str, Value]:
+    try:
+        return experiment.space.parse(command.assignments)
+    except ValueError as error:
+        raise ExperimentError("--set", [str(error)]) from error
+
+
+def _result(
+    experiment: Experiment,
+    command: TrialCommand,
+    assignments: dict[str, Value],
+    stop: _StopRequest,
+) -> Trial | None:
+    """Return the finished or failed trial, or None where the disk is full."""
+    from hpo_pipeline.trial.train import TrialSpec, run_trial
+
+    folder = command.output / command.name
+    spec = TrialSpec(command.name, command.number, assignments, command.dataset, folder)
+    try:
+        return run_trial(experiment, spec, reporter=_reporter(command), stop_asked=stop.is_asked)
+    except (TrialError, DataError) as error:
+        reason = str(error)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(f"no space left on the device for {folder}", file=sys.stderr)
+            return None
+        logger.exception("the trial failed")
+        reason = f"{type(error).__name__}: {error}"
+    # Whatever the configuration made the libraries raise, it is this trial's failure and must
+    # not end the search; the log keeps the traceback.
+    except Exception as error:
+        if "No space left on device" in str(error):  # safetensors does not raise OSError
+            print(f"no space left on the device for {folder}", file=sys.stderr)
+            return None
+        logger.exception("the trial failed")
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    print(f"the trial failed: {reason}", file=sys.stderr)
+    _forget_model(folder)
+    return Trial(command.name, command.number, TrialState.FAILED, assignments, reason=reason)
+
+
+def _reporter(command: TrialCommand) -> Reporter:
+    lines = MetricLines(sys.stdout)
+    if command.channel is None:
+        return lines
+    return Several((lines, Channel(command.channel)))
+
+
+def _forget_model(folder: Path) -> None:
+    shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
+
+
+class _StopRequest:
+    """Remembers a SIGTERM: stop early, evaluate, write the result, exit 0."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._asked = True
+
+    def is_asked(self) -> bool:
+        return self._asked
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""The callback that makes transformers' Trainer a trial: report, remember the best, stop.
+
+It is all that a trial adds to the Trainer, which is used as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from transformers import TrainerCallback
+
+from hpo_pipeline.errors import TrialError
+from hpo_pipeline.objective import Metrics, Objective, with_score
+from hpo_pipeline.results import Point
+from hpo_pipeline.trial.reporting import Reporter
+
+_TIMINGS = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+
+
+class TrialCallback(TrainerCallback):
+    """Follows one training.
+
+    Attributes:
+        curve: one point for each evaluation.
+        best: the point of the best evaluation, by the first objective.
+        best_weights: the weights at `best`, on the CPU; None while the model still has them.
+        is_stopped: whether training was told to end early.
+        evaluate_seconds: wall time of evaluations and of what belongs to them.
+    """
+
+    def __init__(
+        self,
+        objectives: tuple[Objective, ...],
+        reporter: Reporter,
+        *,
+        measure: Callable[[Any], dict[str, float]],
+        stop_asked: Callable[[], bool],
+    ) -> None:
+        self._objectives = objectives
+        self._reporter = reporter
+        self._measure = measure
+        self._stop_asked = stop_asked
+        self._best_step = -1
+        self.curve: list[Point] = []
+        self.best: Point | None = None
+        self.best_weights: dict[str, Any] | None = None
+        self.is_stopped = False
+        self.evaluate_seconds = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Say that the first training step begins."""
+        self._reporter.training()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """End the training where the outside asks for it."""
+        if self._stop_asked():
+            self.is_stopped = control.should_training_stop = True
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Metrics | None = None, **kwargs: Any
+    ) -> None:
+        """Fail a training that has diverged, instead of training on to its end."""
+        loss = (logs or {}).get("loss")
+        if loss is not None and not math.isfinite(float(loss)):
+            raise TrialError(f"the training loss is {loss} at step {state.global_step}")
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: Metrics | None = None, **kwargs: Any
+    ) -> None:
+        """Report the evaluation and keep the weights if it is the best so far."""
+        start = time.perf_counter()
+        found = _own_names(metrics or {})
+        self.evaluate_seconds += float((metrics or {}).get("eval_runtime", 0.0))
+        for name, value in found.items():
+            if not math.isfinite(value):
+                step = f"at step {state.global_step}"
+                raise TrialError(f"{name} is {value} in evaluation {len(self.curve) + 1} {step}")
+        found = with_score({**found, **self._measure(kwargs["model"])}, self._objectives)
+        point = Point(len(self.curve) + 1, state.global_step, float(state.epoch or 0), found)
+        self.curve.append(point)
+        self._keep_best(point, kwargs["model"], is_last=state.global_step >= state.max_steps)
+        if not self._reporter.evaluated(point):
+            self.is_stopped = control.should_training_stop = True
+        self.evaluate_seconds += time.perf_counter() - start
+
+    def _keep_best(self, point: Point, model: Any, *, is_last: bool) -> None:
+        if self.best is None or self._is_better(point, self.best):
+            self.best = point
+            # After the last step the model itself keeps the weights: no copy is needed.
+            self.best_weights = None if is_last else _copy(model)
+
+    def _is_better(self, one: Point, other: Point) -> bool:
+        first = self._objectives[0]
+        new, old = (first.sign() * first.value(point.metrics) for point in (one, other))
+        return new > old or (math.isnan(old) and not math.isnan(new))
+
+
+def _own_names(metrics: Metrics) -> dict[str, float]:
+    names = {name.removeprefix("eval_"): value for name, value in metrics.items()}
+    return {n: float(v) for n, v in names.items() if n not in _TIMINGS and n != "epoch"}
+
+
+def _copy(model: Any) -> dict[str, Any]:
+    return {name: t.detach().to("cpu", copy=True) for name, t in model.state_dict().items()}

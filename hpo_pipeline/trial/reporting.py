@@ -1,0 +1,117 @@
+"""What a trial says to the outside while it runs.
+
+Lines `2026-01-01T00:00:00.000Z f1=0.91` on stdout, one metric a line, which Katib's StdOut
+collector reads; and, on this machine, one JSON line for each event on a channel to the engine,
+which answers every evaluation with go or stop. Writer and reader of both stand here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import IO, Any, Protocol
+
+from hpo_pipeline.errors import TrialError
+from hpo_pipeline.results import Point
+
+METRIC_NAME = re.compile(r"[A-Za-z_][\w-]*")
+_LINE = re.compile(r"(?P<time>\S+Z) (?P<name>[\w-]+)=(?P<value>\S+)")
+
+
+class Reporter(Protocol):
+    """Where a trial reports to."""
+
+    def training(self) -> None:
+        """Say that the first training step begins."""
+
+    def evaluated(self, point: Point) -> bool:
+        """Report an evaluation; return whether the trial should go on."""
+
+
+class MetricLines:
+    """Reports evaluations as metric lines; nobody answers, so the trial goes on."""
+
+    def __init__(self, stream: IO[str], clock: Callable[[], datetime] | None = None) -> None:
+        self._stream = stream
+        self._clock = clock or (lambda: datetime.now(UTC))
+
+    def training(self) -> None:
+        """Say nothing: there is no metric yet."""
+
+    def evaluated(self, point: Point) -> bool:
+        """Write one line for each metric."""
+        time = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        self._stream.writelines(f"{time} {line}\n" for line in metric_lines(point.metrics))
+        self._stream.flush()
+        return True
+
+
+class Channel:
+    """Reports to the engine of this machine over a socket, and waits for its decision."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._reader = self._socket.makefile("r", encoding="utf-8")
+
+    def training(self) -> None:
+        """Say that training begins."""
+        self._send({"event": "training"})
+
+    def evaluated(self, point: Point) -> bool:
+        """Send the point; return False where the engine says stop.
+
+        Raises:
+            TrialError: the engine is gone.
+        """
+        self._send({"event": "evaluated", "point": asdict(point)})
+        answer = self._reader.readline().strip()
+        if not answer:
+            raise TrialError("the engine that started this trial is gone")
+        return answer != "stop"
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        try:
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
+        except OSError as error:
+            raise TrialError("the engine that started this trial is gone") from error
+
+
+@dataclass(frozen=True)
+class Several:
+    """Reports to several; the trial goes on only if all say so."""
+
+    reporters: tuple[Reporter, ...]
+
+    def training(self) -> None:
+        """Say it to all."""
+        for reporter in self.reporters:
+            reporter.training()
+
+    def evaluated(self, point: Point) -> bool:
+        """Report to all, and do not leave one out because another says stop."""
+        return all([reporter.evaluated(point) for reporter in self.reporters])
+
+
+def metric_lines(metrics: Mapping[str, float]) -> list[str]:
+    """Return `name=value` for each metric, so that reading gives the same number back.
+
+    Raises:
+        TrialError: a value is not finite or a name could not be read back.
+    """
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise TrialError(f"{name} is not a finite number ({value})")
+        if not METRIC_NAME.fullmatch(name):
+            raise TrialError(f"{name!r} cannot be the name of a metric")
+    return [f"{name}={float(value)!r}" for name, value in metrics.items()]
+
+
+def read_metric_line(line: str) -> tuple[str, float] | None:
+    """Return the name and value of a metric line, or None for any other line."""
+    match = _LINE.fullmatch(line.strip())
+    return (match["name"], float(match["value"])) if match else None
