@@ -6,6 +6,7 @@ the sections that are right by themselves, and makes paths absolute.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,19 +20,21 @@ from hpo_pipeline.experiment import Experiment
 DATA_SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 
 
-def load(path: Path) -> Experiment:
-    """Read an experiment file.
+def load(path: Path, *, budget: Mapping[str, int] | None = None) -> Experiment:
+    """Read an experiment file; entries of `budget` replace those of the file.
 
     Raises:
         ExperimentError: with all faults that can be seen without transformers.
     """
-    experiment, faults, _ = read(path)
+    experiment, faults, _ = read(path, budget=budget)
     if faults or experiment is None:
         raise ExperimentError(str(path), faults)
     return experiment
 
 
-def read(path: Path) -> tuple[Experiment | None, list[str], dict[str, Any]]:
+def read(
+    path: Path, *, budget: Mapping[str, int] | None = None
+) -> tuple[Experiment | None, list[str], dict[str, Any]]:
     """Read an experiment file without raising for faults inside it.
 
     Returns:
@@ -42,6 +45,8 @@ def read(path: Path) -> tuple[Experiment | None, list[str], dict[str, Any]]:
         ExperimentError: the file is not a readable YAML mapping.
     """
     raw = read_document(path)
+    if budget and isinstance(raw.get("budget"), dict):
+        raw["budget"] = {**raw["budget"], **budget}
     faults: list[str] = []
     experiment = None
     try:

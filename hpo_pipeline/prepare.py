@@ -20,13 +20,12 @@ import pandas as pd
 from hpo_pipeline import assets
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.results import write_json
+from hpo_pipeline.results import DATASET_FILE, write_json
 from hpo_pipeline.splits import labels, split
 from hpo_pipeline.tables import Tables, read_tables
 from hpo_pipeline.tasks import TASKS
 
 FORMAT = 1
-META_FILE = "dataset.json"
 PROCESSOR_FOLDER = "processor"
 
 
@@ -53,7 +52,7 @@ class DatasetMeta:
             DataError: the folder holds none.
         """
         try:
-            return cls(**json.loads((folder / META_FILE).read_text("utf-8")))
+            return cls(**json.loads((folder / DATASET_FILE).read_text("utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise DataError(f"{folder}: is no prepared dataset ({error})") from error
 
@@ -71,7 +70,7 @@ def prepare(experiment: Experiment, out: Path) -> Path:
     processor = kind.processor(experiment.task, source, list(splits["train"]["input"]))
     meta = _meta(experiment, tables, splits, processor)
     folder = out / f"{experiment.name}-{meta.fingerprint[:16]}"
-    if (folder / META_FILE).exists():
+    if (folder / DATASET_FILE).exists():
         return folder
     draft = out / f".{folder.name}.{os.getpid()}"
     try:
@@ -122,14 +121,14 @@ def _write(
         datasets.Dataset.from_list(content).save_to_disk(str(draft / name))
     if processor is not None:
         processor.save_pretrained(str(draft / PROCESSOR_FOLDER))
-    write_json(draft / META_FILE, asdict(meta))
+    write_json(draft / DATASET_FILE, asdict(meta))
 
 
 def _move(draft: Path, folder: Path) -> None:
     try:
         draft.rename(folder)
     except OSError:
-        if not (folder / META_FILE).exists():  # else another process was faster: same content
+        if not (folder / DATASET_FILE).exists():  # else another process was faster: same content
             raise
 
 

@@ -19,6 +19,7 @@ from hpo_pipeline.space import Value
 
 RESULT_FILE = "result.json"
 MODEL_FOLDER = "model"
+DATASET_FILE = "dataset.json"
 DISK_FULL_EXIT = 74
 """Exit code of a trial that could not write: sysexits' EX_IOERR."""
 

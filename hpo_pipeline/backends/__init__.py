@@ -1,0 +1,1 @@
+"""The engines: each runs the trials of an experiment somewhere and follows them to the end."""

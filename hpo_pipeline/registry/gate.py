@@ -1,0 +1,64 @@
+"""The gate: whether a new model replaces the champion, and the reason in words.
+
+A pure function after `confirm`. It does not know the registry, nor how the two values were
+measured; both must come from the same test rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpo_pipeline.objective import Goal
+
+ROUNDING = 1e-9
+"""What rounding may take from a gain: 0.57 - 0.56 is a little less than 0.01."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer of the gate."""
+
+    promote: bool
+    reason: str
+
+
+def decide(
+    new_value: float,
+    champion_value: float | None,
+    *,
+    goal: Goal,
+    min_gain: float,
+    violations: Sequence[str] = (),
+) -> Decision:
+    """Decide by the objective on the held-out test rows.
+
+    Args:
+        new_value: of the new model.
+        champion_value: of the champion, or None where there is none.
+        goal: which direction is better.
+        min_gain: how much better is enough; with 0 the champion must still be beaten.
+        violations: the constraints that the new model misses on the test rows, in words.
+    """
+    if violations:
+        missed = "; ".join(violations)
+        return Decision(False, f"stays candidate: on the test rows it misses {missed}")
+    if not math.isfinite(new_value):
+        return Decision(False, f"stays candidate: its test objective is no number ({new_value})")
+    if champion_value is None:
+        return Decision(True, f"champion: the first one, with {new_value:.6g} on the test rows")
+    if not math.isfinite(champion_value):
+        return Decision(
+            True, f"champion: {new_value:.6g} on the test rows; the old one has no finite value"
+        )
+    gain = new_value - champion_value if goal == "maximize" else champion_value - new_value
+    facts = (
+        f"{new_value:.6g} against {champion_value:.6g} of the champion on the same test rows "
+        f"({goal}), a gain of {gain:.6g}"
+    )
+    if gain <= 0:
+        return Decision(False, f"stays candidate: {facts}; the champion must be beaten")
+    if gain < min_gain - ROUNDING:
+        return Decision(False, f"stays candidate: {facts}; at least {min_gain:.6g} is asked for")
+    return Decision(True, f"champion: {facts}")

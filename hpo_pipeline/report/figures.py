@@ -1,0 +1,189 @@
+"""Optuna's plots of a search, restyled: history, parallel coordinates, importances, slices.
+
+Every function returns a figure, or a sentence that stands in for it where the data do not
+suffice. Colours and fonts of the page's theme are set in the browser (style.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TypeAlias
+
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+from optuna.trial import TrialState as OptunaState
+from optuna.visualization import (
+    plot_optimization_history,
+    plot_parallel_coordinate,
+    plot_slice,
+)
+
+from hpo_pipeline import wording
+from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.objective import Objective
+from hpo_pipeline.report.studies import study
+from hpo_pipeline.results import Trial, TrialState
+from hpo_pipeline.selection import is_usable, violation
+
+Drawing: TypeAlias = "go.Figure | str"
+
+BLUE, ORANGE, GREEN, RED, GREY = "#3b76d1", "#d98014", "#2a9d62", "#d1453b", "#8a8f98"
+STATE_COLOURS = {
+    TrialState.SUCCEEDED: BLUE,
+    TrialState.STOPPED: ORANGE,
+    TrialState.FAILED: RED,
+    TrialState.RUNNING: GREEN,
+    TrialState.WAITING: GREY,
+}
+NOTHING_YET = "No trial has a result yet."
+SLICES_A_ROW = 4
+
+
+def history(experiment: Experiment, trials: Sequence[Trial], objective: Objective) -> Drawing:
+    """Draw each trial's objective and the best so far, in the order of the trials."""
+    usable = [trial for trial in trials if is_usable(experiment, trial)]
+    if not usable:
+        return NOTHING_YET
+    figure = plot_optimization_history(
+        study(experiment, trials, [objective]), target_name=objective.name
+    )
+    for trace in figure.data:
+        shown = [trials[index] for index in trace.x]
+        trace.x = [trial.number for trial in shown]
+        if trace.mode == "lines":
+            trace.update(name="best so far", line={"shape": "hv", "color": GREEN, "width": 2})
+            trace.hoverinfo = "skip"
+            continue
+        is_missed = "Infeasible" in trace.name
+        trace.update(
+            name="misses a constraint" if is_missed else "trial",
+            text=[hover(experiment, trial) for trial in shown],
+            hovertemplate="%{text}<extra></extra>",
+            marker=markers(experiment, shown),
+            showlegend=False,
+        )
+    for name, symbol in (
+        ("finished", "circle"),
+        ("stopped", "x"),
+        ("misses a constraint", "circle-open"),
+    ):
+        figure.add_trace(_legend_entry(name, symbol))
+    figure.update_xaxes(title="trial number", tickformat="d")
+    return styled(figure, height=380)
+
+
+def parallel_coordinates(experiment: Experiment, trials: Sequence[Trial]) -> Drawing:
+    """Draw each trial as a line through its assignments and objectives."""
+    if sum(is_usable(experiment, trial) for trial in trials) < 2:
+        return "Parallel coordinates need at least two trials with a result."
+    names = experiment.objective
+    rebuilt = study(experiment, trials, names)
+    if len(names) == 1:
+        figure = plot_parallel_coordinate(rebuilt, target_name=names[0].name)
+    else:
+        figure = plot_parallel_coordinate(rebuilt)
+    for trace in figure.data:
+        if trace.mode == "lines" and trace.showlegend:
+            trace.line.color = GREY
+            trace.name = {"Feasible": "meets the constraints"}.get(trace.name, "misses one")
+    figure.update_xaxes(ticktext=[wording.short_name(t) for t in figure.layout.xaxis.ticktext])
+    styled(figure, height=440)
+    figure.update_layout(margin={"t": 40, "r": 20, "l": 40}, plot_bgcolor="rgba(0,0,0,0)")
+    return figure
+
+
+def importance_bars(shares: Mapping[str, Mapping[str, float]]) -> Drawing:
+    """Draw each parameter's share of the variance of each objective."""
+    names = list(next(iter(shares.values())))
+    figure = go.Figure()
+    for (objective, found), colour in zip(
+        shares.items(), (BLUE, ORANGE, GREEN, GREY), strict=False
+    ):
+        figure.add_bar(
+            y=names[::-1],
+            x=[found.get(name, 0.0) for name in names[::-1]],
+            name=objective,
+            orientation="h",
+            marker_color=colour,
+            texttemplate="%{x:.0%}",
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
+    figure.update_xaxes(
+        title="share of the variance explained (fANOVA)", tickformat=".0%", range=[0, 1.05]
+    )
+    figure.update_yaxes(automargin=True)
+    figure.update_layout(showlegend=len(shares) > 1, bargap=0.35)
+    return styled(figure, height=90 + 34 * len(names) * max(1, len(shares)))
+
+
+def slices(
+    experiment: Experiment, trials: Sequence[Trial], objective: Objective, *, names: Sequence[str]
+) -> Drawing:
+    """Draw the objective over each of a few parameters, side by side."""
+    rebuilt = study(experiment, trials, [objective])
+    complete = rebuilt.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
+    known = [name for name in names if any(name in trial.params for trial in complete)]
+    if not known:
+        return f"No trial with a result varies {', '.join(names)}."
+    figure = plot_slice(rebuilt, params=known, target_name=objective.name)
+    figure.update_traces(marker_size=8)
+    for trace in figure.data:
+        if "Infeasible" in trace.name:
+            trace.marker.update(symbol="circle-open", color=GREY, line={"width": 1.5})
+        else:
+            trace.marker.colorbar.update(thickness=10, xpad=10)
+    styled(figure, height=320)
+    figure.update_layout(width=None)
+    return figure
+
+
+def rows(names: Sequence[str]) -> list[list[str]]:
+    """Divide names into rows of nearly equal length, so that no plot stands alone."""
+    if not names:
+        return []
+    count = -(-len(names) // SLICES_A_ROW)
+    length = -(-len(names) // count)
+    return [list(names[i : i + length]) for i in range(0, len(names), length)]
+
+
+def markers(experiment: Experiment, trials: Sequence[Trial]) -> dict[str, object]:
+    """Return plotly's markers of trials: state by colour and shape, constraints by filling."""
+    shapes = ["x" if trial.state is TrialState.STOPPED else "circle" for trial in trials]
+    is_missed = [violation(experiment, trial.metrics) > 0 for trial in trials]
+    return {
+        "size": 9,
+        "color": [STATE_COLOURS[trial.state] for trial in trials],
+        "symbol": [s + "-open" * missed for s, missed in zip(shapes, is_missed, strict=True)],
+        "line": {"width": [1.5 if missed else 0 for missed in is_missed]},
+    }
+
+
+def hover(experiment: Experiment, trial: Trial) -> str:
+    """Return what a plot says about a trial under the pointer (plotly reads some HTML)."""
+    lines = [f"<b>{escape(trial.name)}</b> ({trial.state.value})"]
+    lines += [f"{o.name} {wording.number(o.value(trial.metrics))}" for o in experiment.objective]
+    lines += [f"{escape(n)} = {escape(wording.value(v))}" for n, v in trial.assignments.items()]
+    if violation(experiment, trial.metrics) > 0:
+        lines.append("misses a constraint")
+    return "<br>".join(lines)
+
+
+def styled(figure: go.Figure, *, height: int) -> go.Figure:
+    """Give a figure the look that all of them share; the heading stands in the page."""
+    figure.update_layout(
+        title=None,
+        height=height,
+        autosize=True,
+        margin={"l": 60, "r": 20, "t": 24, "b": 48},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        hoverlabel={"align": "left"},
+    )
+    return figure
+
+
+def _legend_entry(name: str, symbol: str) -> go.Scatter:
+    colour = ORANGE if name == "stopped" else BLUE
+    marker = {"symbol": symbol, "color": colour, "size": 9}
+    return go.Scatter(x=[None], y=[None], mode="markers", name=name, marker=marker)

@@ -1,0 +1,138 @@
+"""What the trials show, as numbers and in words: importances, what mattered, steps saved.
+
+Importances are Optuna's fANOVA with a fixed seed, so that a page written twice says the same.
+It knows nothing of HTML; its sentences are plain text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import TrialState
+
+from hpo_pipeline import wording
+from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.objective import Objective
+from hpo_pipeline.report.studies import study
+from hpo_pipeline.results import Trial
+from hpo_pipeline.results import TrialState as State
+from hpo_pipeline.selection import rank
+from hpo_pipeline.space import Value
+
+MIN_TRIALS = 4
+ROUGH_BELOW = 20
+DEFAULT_EPOCHS = 3.0
+"""`num_train_epochs` of transformers.TrainingArguments."""
+
+
+def importances(
+    experiment: Experiment, trials: Sequence[Trial], objective: Objective
+) -> dict[str, float] | str:
+    """Return each parameter's share of the variance, largest first, or why there is none."""
+    rebuilt = study(experiment, trials, [objective])
+    complete = rebuilt.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < MIN_TRIALS:
+        return f"Importances need at least {MIN_TRIALS} trials with a result."
+    if len({trial.value for trial in complete}) < 2:
+        return f"All trials have the same {objective.name}: nothing made a difference."
+    found = get_param_importances(rebuilt, evaluator=FanovaImportanceEvaluator(seed=0))
+    if not found or not math.fsum(found.values()) > 0:
+        return "No parameter took more than one value."
+    return found
+
+
+def what_mattered(
+    experiment: Experiment, trials: Sequence[Trial], found: Mapping[str, float]
+) -> str:
+    """Say in a few sentences which parameters mattered and where the good values lie."""
+    ranked = rank(experiment, trials)
+    shares = sorted(found.items(), key=lambda item: -item[1])
+    (first, share), *others = shares
+    strong = [(name, part) for name, part in others if part >= 0.15]
+    sentences = [
+        f"{first} mattered most: it explains {share:.0%} of the differences in "
+        f"{experiment.objective[0].name}"
+        + "".join(f", {name} {part:.0%}" for name, part in strong)
+        + "."
+    ]
+    sentences.append(_best_values(experiment, first, ranked))
+    weak = [name for name, part in others if part < 0.05]
+    if weak:
+        sentences.append(f"{_listed(weak)} made little difference (below 5% each).")
+    edge = _at_edge(experiment, ranked[0], [first, *(name for name, _ in strong)])
+    if edge:
+        sentences.append(edge)
+    if len(ranked) < ROUGH_BELOW:
+        sentences.append(f"With {len(ranked)} trials, take the shares as rough.")
+    return " ".join(sentences)
+
+
+def steps_saved(experiment: Experiment, trials: Sequence[Trial]) -> tuple[int, float] | None:
+    """Return the training steps that stopping saved and their share of the whole, or None.
+
+    What a stopped trial would have run is worked out from its own steps an epoch.
+    """
+    stopped = [trial for trial in trials if trial.state is State.STOPPED]
+    planned = [_planned_steps(experiment, trial) for trial in stopped]
+    saved = sum(
+        max(0, steps - trial.training_steps)
+        for steps, trial in zip(planned, stopped, strict=True)
+        if steps is not None
+    )
+    done = sum(trial.training_steps for trial in trials)
+    return (saved, saved / (saved + done)) if saved else None
+
+
+def _planned_steps(experiment: Experiment, trial: Trial) -> int | None:
+    settings = {**experiment.task.training, **trial.assignments}
+    most = settings.get("max_steps", -1)
+    if isinstance(most, int) and most > 0:
+        return most
+    epochs = settings.get("num_train_epochs", DEFAULT_EPOCHS)
+    if not trial.curve or not isinstance(epochs, int | float) or trial.curve[-1].epoch <= 0:
+        return None
+    last = trial.curve[-1]
+    return round(last.training_step / last.epoch * float(epochs))
+
+
+def _best_values(experiment: Experiment, name: str, ranked: Sequence[Trial]) -> str:
+    best = ranked[: max(3, len(ranked) // 4)]
+    values = [trial.assignments[name] for trial in best if name in trial.assignments]
+    noun = f"the best {len(best)} trials" if len(best) > 1 else "the best trial"
+    parameter = experiment.space[name]
+    if parameter.type == "choice":
+        counts = {wording.value(value): values.count(value) for value in values}
+        return f"Of {noun}, " + _listed([f"{n} used {v}" for v, n in counts.items()]) + "."
+    numbers = sorted(float(value) for value in values)
+    low, high = wording.number(numbers[0]), wording.number(numbers[-1])
+    where = f"between {low} and {high}" if low != high else f"at {low}"
+    searched = f"{wording.value(parameter.low)} to {wording.value(parameter.high)}"
+    return f"In {noun} it lies {where} (searched: {searched})."
+
+
+def _at_edge(experiment: Experiment, best: Trial, names: Sequence[str]) -> str | None:
+    for name in names:
+        parameter, value = experiment.space[name], best.assignments.get(name)
+        if parameter.type != "float" or value is None:
+            continue
+        place = _place(float(value), parameter.low, parameter.high, log=parameter.log)
+        if not 0.05 < place < 0.95:
+            end = "lower" if place < 0.5 else "upper"
+            return (
+                f"The best trial's {name} ({wording.value(value)}) lies at the {end} end of its "
+                "range; a wider range may hold better values."
+            )
+    return None
+
+
+def _place(value: Value, low: float, high: float, *, log: bool) -> float:
+    if log:
+        return math.log(float(value) / low) / math.log(high / low)
+    return (float(value) - low) / (high - low)
+
+
+def _listed(words: Sequence[str]) -> str:
+    *head, last = words
+    return f"{', '.join(head)} and {last}" if head else last

@@ -1,0 +1,197 @@
+"""Putting the page together: its sections in order, each of which may stand alone.
+
+A plot whose data do not suffice, or that its library refuses to draw, becomes a sentence: the
+page is written for failed and half-done searches too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+
+from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.objective import Objective
+from hpo_pipeline.report import curves, figures, findings, tables
+from hpo_pipeline.report.leaderboard import leaderboard
+from hpo_pipeline.report.style import CONTENT_POLICY, CSS, SCRIPT
+from hpo_pipeline.results import SearchResult, Trial
+from hpo_pipeline.selection import is_usable
+from hpo_pipeline.selection import winner as select_winner
+
+Drawn = TypeVar("Drawn")
+
+logger = logging.getLogger(__name__)
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>{css}</style></head>
+<body><main>{body}</main>
+<script>{plotly}</script>
+<script>{script}</script>
+</body></html>
+"""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What several sections need: the trials in their order, the best one, importances."""
+
+    trials: tuple[Trial, ...]
+    best: Trial | None
+    importances: dict[str, dict[str, float] | str]
+
+
+def write_report(
+    experiment: Experiment, result: SearchResult, out: Path, *, run_info: Mapping[str, str]
+) -> Path:
+    """Write the page of a search and return its path.
+
+    Raises:
+        OSError: the file cannot be written; what was there before is still there.
+    """
+    page = PAGE.format(
+        policy=CONTENT_POLICY,
+        title=escape(f"{experiment.name}: {result.state}"),
+        css=CSS,
+        body=_body(experiment, result, run_info),
+        plotly=get_plotlyjs(),
+        script=SCRIPT,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        draft.write_text(page, "utf-8")
+        draft.replace(out)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    return out
+
+
+def _body(experiment: Experiment, result: SearchResult, run_info: Mapping[str, str]) -> str:
+    found = _findings(experiment, result)
+    trials, best = found.trials, found.best
+    name = best.name if best else None
+    sections = {
+        "Leaderboard": leaderboard(experiment, trials, winner=name),
+        "History": _each(experiment, lambda o: _plot(figures.history, experiment, trials, o)),
+        "Learning curves": _curves(experiment, trials, name),
+        "Trade-off": _trade_offs(experiment, trials),
+        "Parallel coordinates": _plot(figures.parallel_coordinates, experiment, trials),
+        "Importances": _importances(experiment, found),
+        "Slices": _each(experiment, lambda o: _slices(experiment, trials, o)),
+        "Constraints": tables.constraints(experiment, trials, best),
+        "Environment": tables.environment(trials, run_info),
+        "Experiment": _experiment_file(experiment),
+    }
+    return tables.headline(experiment, result, best) + "".join(
+        f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items()
+    )
+
+
+def _findings(experiment: Experiment, result: SearchResult) -> Findings:
+    trials = tuple(sorted(result.trials, key=lambda trial: trial.number))
+    best = select_winner(experiment, trials)
+    if result.winner:
+        best = next((trial for trial in trials if trial.name == result.winner.name), best)
+    shares: dict[str, dict[str, float] | str] = {
+        o.name: _tried(findings.importances, experiment, trials, o) for o in experiment.objective
+    }
+    return Findings(trials, best, shares)
+
+
+def _curves(experiment: Experiment, trials: Sequence[Trial], winner: str | None) -> str:
+    objectives = curves.curve_objectives(experiment, trials)
+    content = "".join(
+        _plot(partial(curves.curves, winner=winner), trials, objective) for objective in objectives
+    )
+    if not objectives:
+        content = _absent("No trial has an evaluation yet.")
+    failed = [trial for trial in trials if trial.state.value == "failed"]
+    names = "; ".join(f"{t.name} ({t.reason or 'no reason given'})" for t in failed)
+    return content + (f'<p class="soft">Failed: {escape(names)}.</p>' if failed else "")
+
+
+def _trade_offs(experiment: Experiment, trials: Sequence[Trial]) -> str:
+    quality, prices = curves.quality_and_prices(experiment)
+    plots = []
+    for price in prices:
+        draw = partial(curves.trade_off, quality=quality, price=price)
+        title = escape(f"{quality.name} against {price.name}")
+        plots.append(f"<div><h3>{title}</h3>{_plot(draw, experiment, trials)}</div>")
+    return f'<div class="pairs">{"".join(plots)}</div>'
+
+
+def _importances(experiment: Experiment, found: Findings) -> str:
+    shares = {name: part for name, part in found.importances.items() if not isinstance(part, str)}
+    reasons = [part for part in found.importances.values() if isinstance(part, str)]
+    content = "".join(map(_absent, dict.fromkeys(reasons)))
+    if shares:
+        content = _plot(figures.importance_bars, shares) + content
+    first = shares.get(experiment.objective[0].name)
+    if first:
+        words = findings.what_mattered(experiment, found.trials, first)
+        content = f"<p>{escape(words)}</p>{content}"
+    return content
+
+
+def _slices(experiment: Experiment, trials: Sequence[Trial], objective: Objective) -> str:
+    if not any(is_usable(experiment, trial) for trial in trials):
+        return _absent(figures.NOTHING_YET)
+    rows = figures.rows(list(experiment.space))
+    return "".join(
+        _plot(partial(figures.slices, names=names), experiment, trials, objective) for names in rows
+    )
+
+
+def _experiment_file(experiment: Experiment) -> str:
+    content = experiment.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=96)
+    return f'<p class="soft">What is not listed has its default.</p><pre>{escape(text)}</pre>'
+
+
+def _each(experiment: Experiment, content: Callable[[Objective], str]) -> str:
+    if len(experiment.objective) == 1:
+        return content(experiment.objective[0])
+    return "".join(f"<h3>{escape(o.name)}</h3>{content(o)}" for o in experiment.objective)
+
+
+def _plot(draw: Callable[..., figures.Drawing], *data: object) -> str:
+    """Return a plot with its data, or the sentence that stands in for it."""
+    drawn = _tried(draw, *data)
+    if isinstance(drawn, str):
+        return _absent(drawn)
+    # The data stand in a script element, which only "</script" could end.
+    text = drawn.to_json().replace("<", "\\u003c")
+    height = drawn.layout.height
+    return (
+        f'<div class="plot" style="height:{height}px"></div>'
+        f'<script type="application/json">{text}</script>'
+    )
+
+
+def _tried(draw: Callable[..., Drawn], *data: object) -> Drawn | str:
+    """Call a function of the plot libraries; what they refuse to do becomes a sentence.
+
+    They raise whatever their depths raise. A page without one plot is better than no page.
+    """
+    try:
+        return draw(*data)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        logger.warning("a plot was left out", exc_info=True)
+        return f"This part could not be drawn: {error}"
+
+
+def _absent(sentence: str) -> str:
+    return f'<p class="absent">{escape(sentence)}</p>'

@@ -1,0 +1,146 @@
+"""The parts of the page that are words and small tables: headline, constraints, environment.
+
+Everything from outside is escaped here: names, reasons, formulas, versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+from hpo_pipeline import wording
+from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.objective import Constraint, with_score
+from hpo_pipeline.report.findings import steps_saved
+from hpo_pipeline.results import SearchResult, Trial, TrialState
+from hpo_pipeline.selection import is_usable, rank, violation
+
+
+def headline(experiment: Experiment, result: SearchResult, best: Trial | None) -> str:
+    """Return the head of the page: what was searched, how it stands, and who won."""
+    goals = ", ".join(f"{o.goal} {o.score or o.name}" for o in experiment.objective)
+    task = experiment.task
+    reason = f'<p class="failed">{escape(result.reason)}</p>' if result.reason else ""
+    return (
+        f'<header><h1>{escape(experiment.name)}<span class="chip {escape(result.state)}">'
+        f"{escape(result.state)}</span></h1>"
+        f'<p class="soft">{escape(task.kind)}: {escape(goals)}; {escape(_stem(task.model))} on '
+        f"{escape(_stem(task.data))}</p></header>"
+        f"{reason}{_winner_words(experiment, result, best)}"
+        f"{_tiles(experiment, result, best)}{_winner_table(experiment, result, best)}"
+    )
+
+
+def constraints(experiment: Experiment, trials: Sequence[Trial], best: Trial | None) -> str:
+    """Return a table of the constraints: how many trials meet each, and the winner's values."""
+    if not experiment.constraints:
+        return '<p class="absent">The experiment has no constraints.</p>'
+    usable = [trial for trial in trials if is_usable(experiment, trial)]
+    rows = []
+    for text in experiment.constraints:
+        constraint = Constraint(text)
+        met = sum(constraint.violation(trial.metrics) <= 0 for trial in usable)
+        values = {n: best.metrics.get(n) for n in sorted(constraint.names)} if best else {}
+        shown = ", ".join(f"{n} {wording.number(v)}" for n, v in values.items())
+        rows.append((text, f"{met} of {len(usable)}", shown or wording.UNKNOWN))
+    return table(("constraint", "trials that meet it", "the best trial"), rows)
+
+
+def environment(trials: Sequence[Trial], run_info: Mapping[str, str]) -> str:
+    """Return a table of versions and machine facts; one that differs shows all its values."""
+    found: dict[str, dict[str, None]] = {}
+    for trial in trials:
+        for name, text in trial.environment.items():
+            found.setdefault(name, {})[text] = None
+    rows = [(name, text) for name, text in run_info.items()]
+    rows += [(n, ", ".join(texts)) for n, texts in found.items() if [*texts] != [run_info.get(n)]]
+    if not rows:
+        return '<p class="absent">The run did not record its environment.</p>'
+    return table(("what", "value"), rows)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a plain table; every cell is escaped."""
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+    body = "".join(
+        "<tr>" + "".join(f'<td class="wrap">{escape(text)}</td>' for text in row) + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="box"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _winner_words(experiment: Experiment, result: SearchResult, best: Trial | None) -> str:
+    if best is None:
+        closest = next(iter(rank(experiment, result.trials)), None)
+        if closest is None:
+            return "<p>No trial has a result yet.</p>"
+        return (
+            f"<p>No trial meets all constraints; {escape(closest.name)} comes closest, missing "
+            f"them by {wording.number(violation(experiment, closest.metrics))} in sum.</p>"
+        )
+    role = "The winner is" if result.winner else "Best so far is"
+    settings = ", ".join(f"{n} = {wording.value(v)}" for n, v in best.assignments.items())
+    words = f"<p>{role} <strong>{escape(best.name)}</strong> with {escape(settings)}.</p>"
+    won = result.winner
+    if won and won.registered:
+        words += f"<p>Registered as {escape(won.registered)}.</p>"
+    if won and won.note:
+        words += f'<p class="soft">{escape(won.note)}</p>'
+    return words
+
+
+def _tiles(experiment: Experiment, result: SearchResult, best: Trial | None) -> str:
+    tiles = []
+    test = result.winner.test if result.winner else {}
+    for objective in experiment.objective:
+        if best is not None:
+            shown = wording.number(objective.value(best.metrics))
+            tiles.append((shown, f"{objective.name} on validation rows"))
+        if test and objective.reads <= set(test):
+            shown = wording.number(objective.value(test))
+            tiles.append((shown, f"{objective.name} on held-out test rows"))
+    counts = result.counts()
+    finished = sum(counts.get(s.value, 0) for s in TrialState if s.is_final)
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    tiles.append((f"{finished} of {experiment.budget.trials}", f"trials done: {states or 'none'}"))
+    tiles.append((wording.duration(result.seconds), f"{experiment.budget.parallel} in parallel"))
+    saved = steps_saved(experiment, result.trials)
+    if saved:
+        tiles.append((f"{saved[1]:.0%}", f"≈ {wording.number(saved[0])} training steps saved"))
+    return (
+        '<div class="tiles">'
+        + "".join(
+            f'<div class="tile"><b>{escape(big)}</b><span>{escape(small)}</span></div>'
+            for big, small in tiles
+        )
+        + "</div>"
+    )
+
+
+def _winner_table(experiment: Experiment, result: SearchResult, best: Trial | None) -> str:
+    if best is None:
+        return ""
+    validation = with_score(best.metrics, experiment.objective)
+    test = with_score(result.winner.test, experiment.objective) if result.winner else {}
+    meanings = experiment.task.metric_names
+    names = [*(o.name for o in experiment.objective), *meanings]
+    names += [*validation, *test]
+    rows = [
+        (
+            name,
+            wording.number(validation.get(name)),
+            wording.number(test.get(name)),
+            meanings.get(name, ""),
+        )
+        for name in dict.fromkeys(names)
+        if name in validation or name in test
+    ]
+    return "<h3>The best trial's metrics</h3>" + table(
+        ("metric", "validation", "test (held out)", "meaning"), rows
+    )
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2] if name.startswith("/") else name

@@ -1,0 +1,75 @@
+"""How values are written for people: numbers, durations, assignments, objectives.
+
+Used by the progress display, the command line and the report, so that the same value reads the
+same everywhere. What machines read back is written by space.render and results.py instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.objective import Metrics
+from hpo_pipeline.space import Assignments, Value, render
+
+UNKNOWN = "—"
+
+_SHORT_NAMES = {
+    "learning_rate": "lr",
+    "per_device_train_batch_size": "batch_size",
+    "num_train_epochs": "epochs",
+    "num_hidden_layers": "layers",
+    "num_attention_heads": "heads",
+}
+
+
+def number(value: float | None) -> str:
+    """Write a number with four significant digits, whole numbers in full."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if isinstance(value, int) or abs(value) >= 10_000:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.4g}"
+
+
+def value(given: Value) -> str:
+    """Write the value of a parameter."""
+    if isinstance(given, float):
+        return number(given)
+    return render(given)
+
+
+def duration(seconds: float | None) -> str:
+    """Write a duration in its two largest units."""
+    if seconds is None or not math.isfinite(seconds):
+        return UNKNOWN
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def short_name(parameter: str) -> str:
+    """Return a parameter's name without its section, shortened where there is a usual way."""
+    name = parameter.rpartition(".")[2]
+    return _SHORT_NAMES.get(name, name)
+
+
+def assignments(values: Assignments) -> str:
+    """Write assignments on one line, with short names where these stay unique."""
+    names = _unique_names(values)
+    return " ".join(f"{names[name]}={value(given)}" for name, given in values.items())
+
+
+def objectives(experiment: Experiment, metrics: Metrics) -> str:
+    """Write the values of all objectives on one line."""
+    return " · ".join(number(o.value(metrics)) for o in experiment.objective)
+
+
+def _unique_names(values: Mapping[str, Value]) -> dict[str, str]:
+    short = {name: short_name(name) for name in values}
+    taken = list(short.values())
+    return {name: text if taken.count(text) == 1 else name for name, text in short.items()}
