@@ -27,7 +27,7 @@ SCORE = "score"
 
 PRACTICAL_METRICS: dict[str, str] = {
     "latency_p50_ms": "median milliseconds of one forward pass at batch size 1",
-    "latency_p95_ms": "95th percentile of the same",
+    "latency_p95_ms": "95th percentile of the milliseconds of one forward pass at batch size 1",
     "throughput_per_s": "examples a second at batch size 32",
     "model_size_mb": "megabytes (10^6 bytes) of the saved weights",
     "parameters_m": "millions of parameters",

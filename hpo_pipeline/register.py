@@ -91,7 +91,7 @@ def _decide(
     if champion is not None:
         try:
             # What training took is not measured again: it stands in the champion's record.
-            measured = {**champion.test_metrics, **evaluate(Path(champion.model_uri))}
+            measured = {**champion.test_metrics, **evaluate(champion.local_folder())}
         except DataError as error:
             return Decision(False, f"stays candidate: the champion cannot be measured: {error}")
         value = objective.value(measured)

@@ -1,0 +1,109 @@
+"""A tiny real model and a small data set with a rule that it can learn, made once a session."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers reads it: no test needs a hub
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+GOOD = "great lovely happy superb fine nice sweet bright".split()
+BAD = "awful nasty sad horrid poor grim bitter dark".split()
+PLAIN = "the a film day food book was is very quite and with".split()
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request) -> None:
+    """Keep caches and registries of a test inside its folder."""
+    if "real_cache" not in request.keywords:
+        monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HPO_REGISTRY", str(tmp_path / "models"))
+
+
+@pytest.fixture(scope="session")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV file with 240 different sentences, `text,label`, labels `negative` and `positive`."""
+    rng = random.Random(7)
+    path = tmp_path_factory.mktemp("data") / "sentences.csv"
+    rows = ["text,label"]
+    for i in range(240):
+        words, label = ((GOOD, "positive"), (BAD, "negative"))[i % 2]
+        picked = [*rng.sample(words, 3), *rng.sample(PLAIN, 4)]
+        rng.shuffle(picked)
+        rows.append(f"{' '.join(picked)},{label}")
+    path.write_text("\n".join(rows) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of two layers and 16 units with a word tokenizer, as a model folder with weights."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *GOOD, *BAD, *PLAIN]
+    backend = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+    ).save_pretrained(str(folder))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+    )
+    BertForSequenceClassification(config).save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture
+def write_experiment(tmp_path: Path, tiny_bert: Path, sentences: Path):
+    """Return a function that writes an experiment file on the tiny model and returns its path.
+
+    Keyword arguments replace whole sections by their YAML text.
+    """
+
+    def write(name: str = "toy", **sections: str) -> Path:
+        content = {
+            "task": dedent(f"""\
+                kind: text-classification
+                model: {tiny_bert}
+                data: {sentences}
+                max_length: 12
+                rows: {{train: 120, validation: 40, test: 60}}
+                training: {{num_train_epochs: 3, per_device_train_batch_size: 8}}"""),
+            "objective": "{metric: accuracy, goal: maximize}",
+            "space": "{learning_rate: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}}",
+            "search": "{algorithm: random, seed: 1}",
+            "budget": "{trials: 3, parallel: 2}",
+            **sections,
+        }
+        lines = [f"name: {name}"]
+        for key, text in content.items():
+            if "\n" in text:
+                lines += [f"{key}:", *(f"  {line}" for line in text.splitlines())]
+            else:
+                lines.append(f"{key}: {text}")
+        path = tmp_path / f"{name}.yaml"
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+        return path
+
+    return write
