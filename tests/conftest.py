@@ -12,9 +12,9 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers reads it: no test needs a hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-GOOD = "great lovely happy superb fine nice sweet bright".split()
-BAD = "awful nasty sad horrid poor grim bitter dark".split()
-PLAIN = "the a film day food book was is very quite and with".split()
+GOOD = ["great", "lovely", "happy", "superb", "fine", "nice", "sweet", "bright"]
+BAD = ["awful", "nasty", "sad", "horrid", "poor", "grim", "bitter", "dark"]
+PLAIN = ["the", "a", "film", "day", "food", "book", "was", "is", "very", "quite", "and", "with"]
 
 
 @pytest.fixture(autouse=True)
@@ -78,10 +78,17 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_experiment(tmp_path: Path, tiny_bert: Path, sentences: Path):
     """Return a function that writes an experiment file on the tiny model and returns its path.
 
-    Keyword arguments replace whole sections by their YAML text.
+    Keyword arguments replace whole sections by their YAML text; `training` and `extra` replace
+    a line of the task and add lines to it.
     """
 
-    def write(name: str = "toy", **sections: str) -> Path:
+    def write(
+        name: str = "toy",
+        *,
+        training: str = "{num_train_epochs: 3, per_device_train_batch_size: 8}",
+        extra: str = "from_scratch: false",
+        **sections: str,
+    ) -> Path:
         content = {
             "task": dedent(f"""\
                 kind: text-classification
@@ -89,7 +96,9 @@ def write_experiment(tmp_path: Path, tiny_bert: Path, sentences: Path):
                 data: {sentences}
                 max_length: 12
                 rows: {{train: 120, validation: 40, test: 60}}
-                training: {{num_train_epochs: 3, per_device_train_batch_size: 8}}"""),
+                training: {training}
+                """)
+            + extra,
             "objective": "{metric: accuracy, goal: maximize}",
             "space": "{learning_rate: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}}",
             "search": "{algorithm: random, seed: 1}",

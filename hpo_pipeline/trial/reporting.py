@@ -74,6 +74,11 @@ class Channel:
             raise TrialError("the engine that started this trial is gone")
         return answer != "stop"
 
+    def close(self) -> None:
+        """Give the socket back."""
+        self._reader.close()
+        self._socket.close()
+
     def _send(self, message: Mapping[str, Any]) -> None:
         try:
             self._socket.sendall(json.dumps(message).encode() + b"\n")

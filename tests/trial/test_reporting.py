@@ -1,0 +1,82 @@
+import io
+import json
+import re
+import socket
+from contextlib import closing
+from datetime import UTC, datetime
+
+import pytest
+
+from hpo_pipeline.errors import TrialError
+from hpo_pipeline.results import Point
+from hpo_pipeline.trial.reporting import (
+    Channel,
+    MetricLines,
+    Several,
+    metric_lines,
+    read_metric_line,
+)
+
+KATIB_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
+"""The default filter of Katib's StdOut collector (pkg/metricscollector/v1beta1/common/const.go)."""
+
+METRICS = {"f1": 0.1 + 0.2, "loss": 1e-7, "latency_p50_ms": 12.0, "gain": -3.5e20}
+POINT = Point(1, 10, 1.0, METRICS)
+
+
+def written() -> list[str]:
+    stream = io.StringIO()
+    MetricLines(stream, lambda: datetime(2026, 1, 2, 3, 4, 5, 6000, UTC)).evaluated(POINT)
+    return stream.getvalue().splitlines()
+
+
+def test_a_line_has_the_time_and_one_metric():
+    assert written()[0] == "2026-01-02T03:04:05.006Z f1=0.30000000000000004"
+
+
+def test_reading_gives_the_same_numbers_back():
+    assert dict(filter(None, map(read_metric_line, written()))) == METRICS
+
+
+def test_katibs_own_filter_finds_the_same_pairs():
+    found = [re.findall(KATIB_FILTER, line) for line in written()]
+    assert {m[0][0]: float(m[0][1]) for m in found} == METRICS
+    assert all(len(matches) == 1 for matches in found)
+
+
+def test_other_lines_are_no_metric_lines():
+    assert read_metric_line("INFO learning_rate=0.1") is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_not_written(value):
+    with pytest.raises(TrialError, match="f1 is not a finite number"):
+        metric_lines({"f1": value})
+
+
+def test_a_name_that_could_not_be_read_back_is_not_written():
+    with pytest.raises(TrialError, match="cannot be the name"):
+        metric_lines({"eval/f1": 0.5})
+
+
+@pytest.mark.parametrize(("answer", "goes_on"), [(b"go\n", True), (b"stop\n", False)])
+def test_the_engine_decides_whether_a_trial_goes_on(answer, goes_on):
+    engine, trial = socket.socketpair()
+    engine.sendall(answer)
+    with engine, closing(Channel(trial.detach())) as channel:
+        assert channel.evaluated(POINT) is goes_on
+        assert json.loads(engine.recv(9999))["point"]["metrics"] == METRICS
+
+
+def test_a_trial_ends_when_its_engine_is_gone():
+    engine, trial = socket.socketpair()
+    engine.close()
+    gone = pytest.raises(TrialError, match="engine that started this trial is gone")
+    with closing(Channel(trial.detach())) as channel, gone:
+        channel.evaluated(POINT)
+
+
+def test_several_reporters_all_hear_of_an_evaluation():
+    streams = [io.StringIO(), io.StringIO()]
+    Several(tuple(map(MetricLines, streams))).evaluated(POINT)
+    assert all("loss=1e-07" in stream.getvalue() for stream in streams)
