@@ -52,9 +52,9 @@ def _metric_faults(sections: dict[str, Any]) -> list[str]:
             f"{where}: no metric {name!r} in {task.kind}; there are {', '.join(known)}"
             for name in sorted(names - allowed)
         ]
-    names = [o.name for o in objectives]
-    if len(set(names)) < len(names):
-        faults.append(f"objective: each metric at most once, got {', '.join(names)}")
+    chosen = [o.name for o in objectives]
+    if len(set(chosen)) < len(chosen):
+        faults.append(f"objective: each metric at most once, got {', '.join(chosen)}")
     return faults
 
 

@@ -1,7 +1,8 @@
 """Reading a YAML file from a stranger: plain data only, no aliases, no silent surprises.
 
-YAML 1.1 as PyYAML reads it turns `no` into False, `1e-3` into text, keeps the last of two equal
-keys, and lets a few lines of aliases grow to gigabytes. None of this happens here.
+YAML 1.1 as PyYAML reads it turns `no` into False, `1e-3` into text, `010` into 8 and `1:30` into
+90, keeps the last of two equal keys, and lets a few lines of aliases grow to gigabytes. None of
+this happens here.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ MAX_DEPTH = 50
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2's booleans and floats."""
+    """PyYAML's safe loader with YAML 1.2's booleans and (decimal) numbers."""
 
     yaml_implicit_resolvers = {
         first: [
             (tag, pattern)
             for tag, pattern in resolvers
-            if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
+            if tag.rpartition(":")[2] not in ("bool", "int", "float", "timestamp")
         ]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -54,14 +55,18 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+"),
-    list("-+.0123456789"),
-)
+# PyYAML matches a pattern at the start of the text only, hence the \Z.
+_SCALARS = {
+    "bool": (r"(true|True|TRUE|false|False|FALSE)\Z", "tTfF"),
+    "int": (r"[-+]?(0|[1-9][0-9]*)\Z", "-+0123456789"),
+    "float": (
+        r"([-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z",
+        "-+.0123456789",
+    ),
+}
+for _name, (_pattern, _first) in _SCALARS.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(_pattern), list(_first))
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -82,7 +87,11 @@ def read_document(path: Path) -> dict[str, Any]:
         document = yaml.load(content.decode("utf-8"), Loader=_Loader)
     except UnicodeDecodeError as error:
         raise ExperimentError(str(path), ["is not UTF-8 text"]) from error
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+    # LookupError, AttributeError: what PyYAML raises for `!!bool maybe` and `!!timestamp now`.
+    except (
+        *(yaml.YAMLError, RecursionError, ValueError, TypeError),
+        *(LookupError, AttributeError),
+    ) as error:
         raise ExperimentError(str(path), [f"is not YAML: {_reason(error)}"]) from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise ExperimentError(str(path), ["must be a mapping, such as `name: tweets`"])

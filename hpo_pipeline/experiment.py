@@ -21,7 +21,7 @@ from hpo_pipeline.objective import (
     ConstraintText,
     Objective,
 )
-from hpo_pipeline.space import Frozen, Space, Value
+from hpo_pipeline.space import Frozen, PlainValue, Space, Value, as_tuple
 
 TaskKind = Literal["text-classification", "image-classification"]
 SearchAlgorithm = Literal["random", "grid", "tpe", "gp"]
@@ -39,15 +39,27 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
+def _amount(value: object) -> object:
+    is_count = type(value) is int and value >= 1
+    is_share = type(value) is float and 0 < value < 1
+    if not (value is None or is_count or is_share):
+        raise ValueError(f"must be a number of rows from 1, or a share below 1, got {value!r}")
+    return value
+
+
+Amount = Annotated[Count | Share | None, BeforeValidator(_amount)]
+
+
 class Rows(Frozen):
     """How many rows each split gets: a number of rows, or a share of all.
 
-    `seed` decides which rows go where; a row keeps its split as data are added.
+    Left out, a split that the data bring is taken whole; else validation and test get 15 % each
+    and training the rest. `seed` decides which rows go where.
     """
 
-    train: Count | Share | None = None
-    validation: Count | Share = 0.15
-    test: Count | Share = 0.15
+    train: Amount = None
+    validation: Amount = None
+    test: Amount = None
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -79,6 +91,11 @@ class Task(Frozen):
     def _consistent(self) -> Self:
         if self.vocab_size and not self.from_scratch:
             raise ValueError("vocab_size trains a tokenizer, which needs from_scratch: true")
+        for section in ("config", "training"):
+            try:
+                json.dumps(getattr(self, section), allow_nan=False)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{section}: must be plain, finite values ({error})") from error
         for name, target in self.metrics.items():
             if not re.fullmatch(r"[A-Za-z_]\w*", name):
                 raise ValueError(f"metrics: a name has letters, digits and _, got {name!r}")
@@ -98,8 +115,8 @@ class Search(Frozen):
 
     algorithm: SearchAlgorithm = "tpe"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    settings: dict[str, Value] = {}
-    start: tuple[dict[str, Value], ...] = ()
+    settings: dict[str, PlainValue] = {}
+    start: Annotated[tuple[dict[str, PlainValue], ...], BeforeValidator(as_tuple)] = ()
 
     @model_validator(mode="after")
     def _known_settings(self) -> Self:
@@ -148,7 +165,7 @@ class Register(Frozen):
 
 
 def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
+    return as_tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 class Experiment(Frozen):
@@ -159,7 +176,7 @@ class Experiment(Frozen):
     objective: Annotated[
         tuple[Objective, ...], BeforeValidator(_as_list), Field(min_length=1, max_length=4)
     ]
-    constraints: tuple[ConstraintText, ...] = ()
+    constraints: Annotated[tuple[ConstraintText, ...], BeforeValidator(as_tuple)] = ()
     space: Space
     search: Search = Search()
     stopping: Stopping = Stopping()

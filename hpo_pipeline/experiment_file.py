@@ -6,9 +6,10 @@ the sections that are right by themselves, and makes paths absolute.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -16,8 +17,22 @@ from hpo_pipeline.consistency import cross_faults
 from hpo_pipeline.document import read_document
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.space import PARAMETERS
 
 DATA_SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+# Pydantic's words where they speak of Python rather than of the file.
+_WORDS = {
+    "extra_forbidden": "unknown key",
+    "missing": "is required",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "too_short": "must have at least {min_length} entry",
+    "too_long": "must have at most {max_length} entries",
+    "union_tag_invalid": "type must be {expected_tags}, got '{tag}'",
+    "union_tag_not_found": "type is required: float, int or choice",
+}
 
 
 def load(path: Path, *, budget: Mapping[str, int] | None = None) -> Experiment:
@@ -52,7 +67,7 @@ def read(
     try:
         experiment = Experiment.model_validate(_located(raw, path.parent))
     except ValidationError as error:
-        faults = _messages(error)
+        faults = _messages(error, raw)
     sections = dict(experiment) if experiment else _sound_sections(raw)
     faults += cross_faults(sections)
     return experiment, faults, sections
@@ -67,7 +82,7 @@ def _located(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     for key in ("model", "data"):
         name = task.get(key)
         if isinstance(name, str) and name and "://" not in name and _is_path(name, folder):
-            located[key] = str((folder / name).resolve())
+            located[key] = str((folder / os.path.expanduser(name)).resolve())
     return {**raw, "task": located}
 
 
@@ -76,43 +91,54 @@ def _is_path(name: str, folder: Path) -> bool:
     return looks_so or ("/" in name and (folder / name).exists())
 
 
-def _messages(error: ValidationError) -> list[str]:
-    """Turn pydantic's faults into `path: what, got value`, without its union tags."""
+def _messages(error: ValidationError, raw: Mapping[str, Any]) -> list[str]:
+    """Turn pydantic's faults into `path: what, got value`, in the words of the file."""
+    faults = error.errors()
     lines = []
-    for fault in error.errors():
-        tags = {"float", "int", "choice", "constrained-float", "constrained-int"}
-        parts = [str(part) for part in fault["loc"]]
-        path = ".".join(
-            part
-            for i, part in enumerate(parts)
-            if not (
-                (part in tags and i > 1 and parts[0] == "space")
-                or part.startswith("function-")
-                or part.startswith("constrained")
-            )
-        )
-        text = fault["msg"].removeprefix("Value error, ")
+    for fault in faults:
+        where = fault["loc"]
+        if fault["type"] == "too_short" and any(_is_below(f["loc"], where) for f in faults):
+            continue  # pydantic counts the sound entries only
+        words = _WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+        text = words.format(**fault.get("ctx", {})) if fault["type"] in _WORDS else words
         if fault["type"] == "extra_forbidden":
-            text = f"unknown key{_siblings(fault['loc'])}"
-        elif fault["type"] == "missing":
-            text = "is required"
-        elif "got" not in text:
+            text += _siblings(where)
+        elif fault["type"] != "missing" and "got" not in text:
             text = f"{text[:1].lower()}{text[1:]}, got {_short(fault['input'])}"
-        lines.append(f"{path or 'the file'}: {text}")
+        lines.append(f"{_path(where, raw) or 'the file'}: {text}")
     return list(dict.fromkeys(lines))
+
+
+def _is_below(location: tuple[int | str, ...], above: tuple[int | str, ...]) -> bool:
+    return len(location) > len(above) and location[: len(above)] == above
+
+
+def _path(location: tuple[int | str, ...], raw: Mapping[str, Any]) -> str:
+    """Write a location as the file has it: without union tags, and one objective unnumbered."""
+    parts = [str(part) for part in location]
+    if parts[:1] == ["space"] and len(parts) > 2 and parts[2] in PARAMETERS:
+        del parts[2]
+    if parts[:2] == ["objective", "0"] and not isinstance(raw.get("objective"), list):
+        del parts[1]
+    return ".".join(parts)
 
 
 def _siblings(location: tuple[int | str, ...]) -> str:
     """Name the keys that are allowed where an unknown one stands."""
     model: Any = Experiment
     for part in location[:-1]:
-        fields = getattr(model, "model_fields", {})
-        by_alias = {field.alias or name: field for name, field in fields.items()}
-        model = by_alias[str(part)].annotation if str(part) in by_alias else None
-    fields = getattr(model, "model_fields", None)
-    if not fields:
-        return ""
-    return "; allowed are " + ", ".join(field.alias or name for name, field in fields.items())
+        if part in PARAMETERS and location[0] == "space":
+            model = PARAMETERS[str(part)]
+        elif isinstance(part, str) and (names := _fields(model)) and part in names:
+            model = names[part].annotation
+            # `tuple[Objective, ...]` and `Register | None` hold the model that is meant.
+            model = next((kind for kind in get_args(model) if _fields(kind)), model)
+    return "; allowed are " + ", ".join(_fields(model))
+
+
+def _fields(model: Any) -> dict[str, Any]:
+    fields = getattr(model, "model_fields", {})
+    return {field.alias or name: field for name, field in fields.items()}
 
 
 def _short(value: object) -> str:
@@ -129,7 +155,8 @@ def _sound_sections(raw: dict[str, Any]) -> dict[str, Any]:
             if not field.is_required():
                 sections[name] = field.get_default(call_default_factory=True)
             continue
-        adapter = TypeAdapter(Annotated[(field.annotation, Field(), *field.metadata)])
+        kind: Any = Annotated[(field.annotation, Field(), *field.metadata)]
+        adapter: TypeAdapter[Any] = TypeAdapter(kind)
         try:
             sections[name] = adapter.validate_python(raw[key])
         except ValidationError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,7 +88,10 @@ class Formula:
     text: str
 
     def __post_init__(self) -> None:
-        _check(self._tree.body)
+        try:
+            _check(self._tree.body)
+        except RecursionError as error:
+            raise ValueError(f"not a formula, got {self.text!r} (too deeply nested)") from error
 
     @cached_property
     def _tree(self) -> ast.Expression:
@@ -219,7 +223,9 @@ def _check(node: ast.expr) -> None:
     match node:
         case ast.Constant(value=bool()):
             pass
-        case ast.Constant(value=int() | float()) | ast.Name():
+        case ast.Constant(value=int() | float() as number) if number <= sys.float_info.max:
+            return
+        case ast.Name():
             return
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
             return _check(operand)

@@ -79,10 +79,9 @@ class Trial:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Return the trial that `to_json` wrote; fields of later versions are passed over."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        values = {name: value for name, value in data.items() if name in known}
+        values = _known(cls, data)
         values["state"] = TrialState(values["state"])
-        values["curve"] = tuple(Point(**point) for point in values.get("curve", ()))
+        values["curve"] = tuple(Point(**_known(Point, p)) for p in values.get("curve", ()))
         return cls(**values)
 
 
@@ -153,8 +152,13 @@ def read_trial(folder: Path) -> Trial | None:
     """Return the finished trial of a folder, or None where there is none (yet)."""
     try:
         return Trial.from_json(json.loads((folder / RESULT_FILE).read_text("utf-8")))
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError, ValueError):
+    except (FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def _known(cls: type[Trial | Point], data: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(cls)}
+    return {name: value for name, value in data.items() if name in names}
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,6 +119,12 @@ class RunFolder:
     def write_state(self, **changes: Any) -> None:
         """Change some entries of run.json."""
         write_json(self.path / RUN_FILE, {**self.state(), **changes})
+
+    def note(self, trial: str, event: str) -> None:
+        """Add a line to the timeline."""
+        line = json.dumps({"time": time.time(), "trial": trial, "event": event})
+        with (self.path / "timeline.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
 
     def finished_trials(self) -> list[Trial]:
         """Return the trials that have a result, by number."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     RootModel,
@@ -28,13 +30,30 @@ Assignments = Mapping[str, Value]
 # Katib joins the command line with spaces into `sh -c` without quoting, so text values must be
 # inert there. The same file runs on both engines, hence the rule holds on this machine too.
 SAFE_TEXT = re.compile(r"[\w.:/@%+,-]+")
+MAX_INT = 2**53
+"""Whole numbers up to here are exact as floats, which is how Optuna stores them."""
+MAX_STEPS = 1e15
 NAME = re.compile(r"((model|task)\.)?[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Frozen(BaseModel):
-    """An immutable part of the experiment file that refuses keys it does not know."""
+    """An immutable part of the experiment file that refuses unknown keys and other types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+def as_tuple(value: object) -> object:
+    """Return a list as a tuple, which is what a frozen model holds."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(value: object) -> object:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError(f"must be true, false, a number or text, got {value!r}")
+    return value
+
+
+PlainValue = Annotated[Value, BeforeValidator(_plain)]
 
 
 class FloatParameter(Frozen):
@@ -65,20 +84,24 @@ class FloatParameter(Frozen):
         """Return the number of values, or None where the range is continuous."""
         if self.step is None:
             return None
-        return math.floor((self.high - self.low) / self.step + 1e-9) + 1
+        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))
+        return int((high - low) // step) + 1
+
+    def point(self, i: int) -> float:
+        """Return the i-th value of a range that has a step, in decimal: 0.3, not 3 * 0.1."""
+        return float(Decimal(str(self.low)) + i * Decimal(str(self.step)))
 
     def grid(self) -> list[Value]:
         """Return all values of a range that has a step."""
-        step = self.step or math.inf
-        return [min(self.low + i * step, self.high) for i in range(self.count() or 0)]
+        return [self.point(i) for i in range(self.count() or 0)]
 
 
 class IntParameter(Frozen):
     """A whole number in [low, high], uniform, log-uniform, or every `step`-th."""
 
     type: Literal["int"]
-    low: int
-    high: int
+    low: Annotated[int, Field(ge=-MAX_INT, le=MAX_INT)]
+    high: Annotated[int, Field(ge=-MAX_INT, le=MAX_INT)]
     log: bool = False
     step: int = Field(default=1, ge=1)
 
@@ -110,14 +133,17 @@ class ChoiceParameter(Frozen):
     """One of a list of values, without an order between them."""
 
     type: Literal["choice"]
-    values: tuple[Value, ...] = Field(min_length=1)
+    values: Annotated[tuple[PlainValue, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 
     @field_validator("values")
     @classmethod
     def _values(cls, values: tuple[Value, ...]) -> tuple[Value, ...]:
         texts = [render(value) for value in values]
-        if len(set(texts)) < len(texts):
-            raise ValueError(f"values must differ, got {', '.join(texts)}")
+        # 1, 1.0 and True are written differently, but Optuna takes them for the same choice.
+        if len(set(texts)) < len(texts) or len(set(values)) < len(values):
+            raise ValueError(
+                f"values must differ (1, 1.0 and true do not), got {', '.join(texts)}"
+            )
         for value in values:
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"numbers must be finite, got {value}")
@@ -151,6 +177,11 @@ class ChoiceParameter(Frozen):
         return list(self.values)
 
 
+PARAMETERS: dict[str, type[FloatParameter | IntParameter | ChoiceParameter]] = {
+    "float": FloatParameter,
+    "int": IntParameter,
+    "choice": ChoiceParameter,
+}
 Parameter = Annotated[FloatParameter | IntParameter | ChoiceParameter, Field(discriminator="type")]
 
 
@@ -227,12 +258,16 @@ def section(assignments: Assignments, prefix: str) -> dict[str, Any]:
 def _check_bounds(low: float, high: float, *, log: bool, step: float | None) -> None:
     if low >= high:
         raise ValueError(f"low must be below high, got low={low}, high={high}")
+    if not math.isfinite(high - low):
+        raise ValueError(f"the range is too wide, got low={low}, high={high}")
     if log and low <= 0:
         raise ValueError(f"log needs low above 0, got low={low}")
     if log and step is not None:
         raise ValueError(f"log and step exclude each other, got step={step}")
     if step is not None and step > high - low:
         raise ValueError(f"step must not exceed high - low, got step={step}")
+    if step is not None and (high - low) / step > MAX_STEPS:
+        raise ValueError(f"step is too small for the range, got step={step}")
 
 
 def _is_on_step(value: float, low: float, step: float) -> bool:

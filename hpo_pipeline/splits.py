@@ -3,12 +3,14 @@
 The second part of the prepare stage; it knows tables of input and label only. Rows are ordered
 by a hash of their input, and the splits are cut from that order, test rows first. So the order of
 the file does not matter, and a row that a model was trained on does not become a test row when
-rows are added later (as long as the number of test rows stays the same).
+rows are added later, as long as the number of test rows stays the same and the test rows of no
+label grow by more than its validation rows, which lie between.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 import pandas as pd
@@ -17,6 +19,7 @@ from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment import Rows
 
 ORDER = ("test", "validation", "train")
+DEFAULT_SHARE = 0.15
 
 
 def split(tables: Mapping[str, pd.DataFrame], rows: Rows) -> dict[str, pd.DataFrame]:
@@ -53,14 +56,15 @@ def split(tables: Mapping[str, pd.DataFrame], rows: Rows) -> dict[str, pd.DataFr
 def labels(splits: Mapping[str, pd.DataFrame]) -> list[str]:
     """Return the labels in order: as numbers where all are, else by their text."""
     names = set(splits["train"]["label"])
-    if all(name.lstrip("-").isdigit() for name in names):
-        return sorted(names, key=int)
+    if all(re.fullmatch(r"-?[0-9]+", name) for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
 
 
 def _ordered(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     key = [_hash(value, seed) for value in table["input"]]
-    return table.assign(_key=key).sort_values("_key", kind="stable")
+    # Of inputs that count as the same, the least is kept, wherever it stands in the file.
+    return table.assign(_key=key).sort_values(["_key", "input", "label"])
 
 
 def _hash(value: str | bytes, seed: int) -> str:
@@ -85,12 +89,12 @@ def _counts(
 ) -> dict[str, int]:
     counts = {}
     for name, asked in (("test", rows.test), ("validation", rows.validation)):
-        own = name in pools
-        if isinstance(asked, float):
-            is_default = name not in rows.model_fields_set
-            counts[name] = len(pools[name]) if own and is_default else round(total * asked)
-        else:
+        if asked is None and name in pools:
+            counts[name] = len(pools[name])
+        elif isinstance(asked, int):
             counts[name] = asked
+        else:
+            counts[name] = round(total * (asked or DEFAULT_SHARE))
     rest = in_train - sum(n for name, n in counts.items() if name not in pools)
     if rows.train is None:
         counts["train"] = max(rest, 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import html
 import io
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,18 +149,27 @@ def _parse(name: str, content: bytes) -> pd.DataFrame:
     try:
         match Path(name).suffix:
             case ".csv":
-                return pd.read_csv(stream)
-            case ".jsonl":
-                return pd.read_json(stream, lines=True, dtype=False, convert_dates=False)
-            case ".json":
-                is_lines = not content.lstrip().startswith(b"[")
-                return pd.read_json(stream, lines=is_lines, dtype=False, convert_dates=False)
+                # As text: "None" and "NA" are words, "01" is not 1.
+                return pd.read_csv(stream, dtype=str, keep_default_na=False, na_values=[""])
+            case ".json" | ".jsonl":
+                return pd.DataFrame(_json_rows(content.decode("utf-8-sig")))
             case ".parquet":
                 return pd.read_parquet(stream)
             case suffix:
                 raise DataError(f"task.data: {name}: {suffix!r} is none of {', '.join(SUFFIXES)}")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise DataError(f"task.data: {name} cannot be read: {error}") from error
+
+
+def _json_rows(text: str) -> list[dict[str, Any]]:
+    """Read a list of objects, or one object a line; pandas would turn texts into dates."""
+    if text.lstrip().startswith("["):
+        rows = json.loads(text)
+    else:
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it must hold a list of objects, or one object a line")
+    return rows
 
 
 def _columns(task: Task, frame: pd.DataFrame, source: str) -> pd.DataFrame:
@@ -201,8 +211,11 @@ def _read_image_folders(folder: Path) -> Tables:
         size = first.size
     images = []
     for path in files:
-        with Image.open(path) as image:
-            images.append(np.asarray(image.convert(mode).resize(size), dtype="uint8").tobytes())
+        try:
+            with Image.open(path) as image:
+                images.append(np.asarray(image.convert(mode).resize(size), dtype="uint8").tobytes())
+        except OSError as error:
+            raise DataError(f"task.data: {path} cannot be read: {error}") from error
     table = pd.DataFrame({"input": images, "label": [p.parent.name for p in files]})
     digest = hashlib.sha256(b"".join(images) + "\0".join(table["label"]).encode()).hexdigest()
     shape = (size[1], size[0], 1 if mode == "L" else 3)

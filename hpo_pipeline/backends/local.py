@@ -199,6 +199,7 @@ class LocalEngine:
                 environment=environment,
                 channel=theirs,
             )
+        self._folder.note(name, "launched")
         running = Running(suggestion, name, slot, ours)
         self._running[name] = running
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._on_channel(running))
@@ -218,6 +219,8 @@ class LocalEngine:
             message = json.loads(line)
             if message["event"] == "evaluated":
                 self._on_point(running, Point(**message["point"]))
+            else:
+                self._folder.note(running.name, message["event"])
 
     def _on_point(self, running: Running, point: Point) -> None:
         running.curve.append(point)
@@ -265,6 +268,7 @@ class LocalEngine:
         return replace(running.trial(), state=TrialState.FAILED, reason=reason)
 
     def _finish(self, trial: Trial) -> None:
+        self._folder.note(trial.name, trial.state.value)
         self._study.tell(trial)
         self._finished[trial.number] = trial
         self._keep_best_models()

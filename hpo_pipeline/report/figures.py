@@ -24,6 +24,7 @@ from hpo_pipeline.objective import Objective
 from hpo_pipeline.report.studies import study
 from hpo_pipeline.results import Trial, TrialState
 from hpo_pipeline.selection import is_usable, violation
+from hpo_pipeline.space import ChoiceParameter, FloatParameter, IntParameter
 
 Drawing: TypeAlias = "go.Figure | str"
 
@@ -110,8 +111,11 @@ def importance_bars(shares: Mapping[str, Mapping[str, float]]) -> Drawing:
             cliponaxis=False,
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
+    largest = max(part for found in shares.values() for part in found.values())
     figure.update_xaxes(
-        title="share of the variance explained (fANOVA)", tickformat=".0%", range=[0, 1.05]
+        title="share of the variance explained (fANOVA)",
+        tickformat=".0%",
+        range=[0, largest * 1.12],
     )
     figure.update_yaxes(automargin=True)
     figure.update_layout(showlegend=len(shares) > 1, bargap=0.35)
@@ -134,9 +138,10 @@ def slices(
             trace.marker.update(symbol="circle-open", color=GREY, line={"width": 1.5})
         else:
             trace.marker.colorbar.update(thickness=10, xpad=10)
-    styled(figure, height=320)
+    for axis, name in zip(figure.select_xaxes(), sorted(known), strict=True):
+        axis.update(_ticks(experiment.space[name]))
     figure.update_layout(width=None)
-    return figure
+    return styled(figure, height=320)
 
 
 def rows(names: Sequence[str]) -> list[list[str]]:
@@ -177,10 +182,19 @@ def styled(figure: go.Figure, *, height: int) -> go.Figure:
         height=height,
         autosize=True,
         margin={"l": 60, "r": 20, "t": 24, "b": 48},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         hoverlabel={"align": "left"},
     )
     return figure
+
+
+def _ticks(parameter: FloatParameter | IntParameter | ChoiceParameter) -> dict[str, object]:
+    """Return whole numbers for few integers and powers of ten for a wide logarithmic range."""
+    if parameter.type == "int" and parameter.high - parameter.low <= 8:
+        return {"dtick": 1, "tickformat": "d"} if not parameter.log else {}
+    if parameter.type != "choice" and parameter.log and parameter.high >= 10 * parameter.low:
+        return {"dtick": 1, "exponentformat": "power"}
+    return {}
 
 
 def _legend_entry(name: str, symbol: str) -> go.Scatter:

@@ -87,7 +87,7 @@ def _body(experiment: Experiment, result: SearchResult, run_info: Mapping[str, s
         "Leaderboard": leaderboard(experiment, trials, winner=name),
         "History": _each(experiment, lambda o: _plot(figures.history, experiment, trials, o)),
         "Learning curves": _curves(experiment, trials, name),
-        "Trade-off": _trade_offs(experiment, trials),
+        "Trade-off": _trade_offs(experiment, trials, name),
         "Parallel coordinates": _plot(figures.parallel_coordinates, experiment, trials),
         "Importances": _importances(experiment, found),
         "Slices": _each(experiment, lambda o: _slices(experiment, trials, o)),
@@ -123,11 +123,11 @@ def _curves(experiment: Experiment, trials: Sequence[Trial], winner: str | None)
     return content + (f'<p class="soft">Failed: {escape(names)}.</p>' if failed else "")
 
 
-def _trade_offs(experiment: Experiment, trials: Sequence[Trial]) -> str:
+def _trade_offs(experiment: Experiment, trials: Sequence[Trial], winner: str | None) -> str:
     quality, prices = curves.quality_and_prices(experiment)
     plots = []
     for price in prices:
-        draw = partial(curves.trade_off, quality=quality, price=price)
+        draw = partial(curves.trade_off, quality=quality, price=price, winner=winner)
         title = escape(f"{quality.name} against {price.name}")
         plots.append(f"<div><h3>{title}</h3>{_plot(draw, experiment, trials)}</div>")
     return f'<div class="pairs">{"".join(plots)}</div>'
@@ -157,7 +157,9 @@ def _slices(experiment: Experiment, trials: Sequence[Trial], objective: Objectiv
 
 def _experiment_file(experiment: Experiment) -> str:
     content = experiment.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=96)
+    text = yaml.safe_dump(
+        content, sort_keys=False, allow_unicode=True, width=96, default_flow_style=None
+    )
     return f'<p class="soft">What is not listed has its default.</p><pre>{escape(text)}</pre>'
 
 

@@ -40,7 +40,7 @@ header .chip { vertical-align: 5px; margin-left: 10px; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fit, minmax(360px, 1fr)); gap: 8px 28px;
   align-items: start; }
 .pairs > div { min-width: 0; }
-.box { overflow: auto; max-height: 620px; border: 1px solid var(--line); border-radius: 8px;
+.box { overflow: auto; max-height: 760px; border: 1px solid var(--line); border-radius: 8px;
   margin: 10px 0; }
 table { border-collapse: separate; border-spacing: 0; font-size: 13.5px; width: 100%;
   font-variant-numeric: tabular-nums; }
@@ -74,7 +74,9 @@ function themed(layout) {
   const out = {...layout, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
     font: {color: colour('--text'), family: 'system-ui, sans-serif', size: 12},
     hoverlabel: {...layout.hoverlabel, bgcolor: colour('--card'), bordercolor: colour('--line'),
-      font: {color: colour('--text')}}};
+      font: {color: colour('--text')}},
+    modebar: {bgcolor: 'rgba(0,0,0,0)', color: colour('--soft'),
+      activecolor: colour('--accent')}};
   for (const key of Object.keys(out).filter(key => /^[xy]axis/.test(key)))
     out[key] = {gridcolor: colour('--line'), zeroline: false, linecolor: colour('--line'),
       ...out[key]};

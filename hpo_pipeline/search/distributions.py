@@ -29,7 +29,7 @@ def _distribution(
         case FloatParameter(low=low, high=high, log=log, step=step):
             if step is not None:
                 # Optuna warns where high is off the grid; the last point on it means the same.
-                high = float(parameter.grid()[-1])
+                high = parameter.point((parameter.count() or 1) - 1)
             return FloatDistribution(low, high, log=log, step=step)
         case IntParameter(low=low, high=high, log=log, step=step):
             return IntDistribution(low, high - (high - low) % step, log=log, step=step)

@@ -8,27 +8,71 @@ nothing had happened, on any engine.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, GridSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.search.distributions import distributions
+from hpo_pipeline.space import Space, Value
 
 
-class _Grid(GridSampler):
-    """Optuna's grid without its Study.stop, which only works inside Study.optimize."""
+class _Grid(BaseSampler):
+    """Every point once, in an order that the seed decides.
 
-    def after_trial(
+    Optuna's own grid gives points by the trial's number, so that start configurations are tried
+    twice and other points never; and it calls Study.stop, which needs Study.optimize.
+    """
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._distributions = distributions(space)
+        self._values = {name: space[name].grid() for name in space}
+        size = space.size() or 0
+        self._order = np.random.RandomState(seed).permutation(size)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the whole space."""
+        return self._distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the first point that no trial has; after the last, the first again."""
+        taken = {_key(t.params) for t in study.get_trials(deepcopy=False) if t.params}
+        points = map(self._point, map(int, self._order))
+        free = (point for point in points if _key(point) not in taken)
+        return next(free, None) or self._point(int(self._order[0]))
+
+    def sample_independent(
         self,
         study: Study,
         trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Leave it to the caller to see that the grid is through."""
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return any value: only asked for where a start configuration lacks a parameter."""
+        return self._values[param_name][0]
+
+    def _point(self, index: int) -> dict[str, Value]:
+        point = {}
+        for name, values in self._values.items():
+            index, place = divmod(index, len(values))
+            point[name] = values[place]
+        return point
+
+
+def _key(params: Mapping[str, Value]) -> frozenset[tuple[str, Value]]:
+    # A start configuration may write 0.30000000000000004 for the point 0.3.
+    rounded = {n: float(f"{v:.12g}") if isinstance(v, float) else v for n, v in params.items()}
+    return frozenset(rounded.items())
 
 
 def build(experiment: Experiment, number: int) -> BaseSampler:
@@ -49,10 +93,8 @@ def _random(experiment: Experiment, number: int) -> BaseSampler:
 
 
 def _grid(experiment: Experiment, number: int) -> BaseSampler:
-    space = experiment.space
-    values = {name: space[name].grid() for name in space}
     # The seed orders the grid; it must be the same for every trial.
-    return _Grid(values, seed=experiment.search.seed)
+    return _Grid(experiment.space, experiment.search.seed)
 
 
 def _tpe(experiment: Experiment, number: int) -> BaseSampler:

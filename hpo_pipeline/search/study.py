@@ -7,6 +7,7 @@ the engine holds the lock of the run folder while a study is open.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ class Study:
         must not be judged by points that its first run reported.
         """
         values = {point.step: self._value(point) for point in curve}
-        trial = self._frozen(number)
+        trial = copy.copy(self._frozen(number))  # the storages hand out their own object
         trial.intermediate_values = {s: v for s, v in values.items() if v is not None}
         return bool(trial.intermediate_values) and self._pruner.prune(self._study, trial)
 

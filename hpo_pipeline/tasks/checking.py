@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainingArguments
@@ -16,7 +17,7 @@ from transformers import TrainingArguments
 from hpo_pipeline.errors import DataError, HpoError
 from hpo_pipeline.experiment import Task, bounds
 from hpo_pipeline.prepare import model_source
-from hpo_pipeline.space import Space, Value
+from hpo_pipeline.space import Space
 from hpo_pipeline.tasks.metrics import user_metric
 from hpo_pipeline.tasks.models import base_config
 
@@ -103,35 +104,44 @@ def _metric_faults(task: Task) -> list[str]:
 
 def _config_faults(task: Task, space: Space | None) -> list[str]:
     try:
-        config = base_config(task, model_source(task.model))
+        source = model_source(task.model)
+        config = base_config(task, source)
     except DataError as error:
         return [str(error)]
-    known = sorted(name for name in config.to_dict() if not name.startswith("_"))
-    searched = [name for name in space or () if name.startswith("model.")]
-    faults = [
-        f"task.config.{name}: no field of the config of {task.model}{_hint(name, known)}"
-        for name in task.config
-        if not hasattr(config, name)
-    ]
-    for path in searched:
-        name = path.removeprefix("model.")
-        if not hasattr(config, name):
-            hint = _hint(name, known)
-            faults.append(f"space.{path}: no field of the config of {task.model}{hint}")
-        elif space is not None:
-            faults += _pretrained_faults(task, config, path, bounds(space, path))
+    known = sorted({*config.to_dict(), *config.attribute_map} - {"transformers_version"})
+    known = [name for name in known if not name.startswith("_")]
+    fields: dict[str, list[Any]] = {f"task.config.{n}": [v] for n, v in task.config.items()}
+    if space is not None:
+        fields |= {f"space.{n}": bounds(space, n) for n in space if n.startswith("model.")}
+    faults = _weight_faults(task, source)
+    for path, values in fields.items():
+        name = path.rpartition(".")[2]
+        if name not in known:
+            faults.append(f"{path}: no field of the config of {task.model}{_hint(name, known)}")
+        else:
+            faults += _pretrained_faults(task, config, path, values)
     return faults
 
 
-def _pretrained_faults(task: Task, config: Any, path: str, values: list[Value]) -> list[str]:
-    """Say which searched fields do not fit the pretrained weights."""
-    name = path.removeprefix("model.")
-    limit = getattr(config, name)
-    if task.from_scratch or name != "num_hidden_layers":
+def _weight_faults(task: Task, source: str) -> list[str]:
+    """Say that a model folder has nothing to start from."""
+    folder = Path(source)
+    if task.from_scratch or not folder.is_dir() or any(folder.glob("*.safetensors")):
         return []
+    return [
+        f"task.model: {folder} has no *.safetensors weights; name a pretrained model, or set "
+        f"from_scratch: true"
+    ]
+
+
+def _pretrained_faults(task: Task, config: Any, path: str, values: list[Any]) -> list[str]:
+    """Say which fields do not fit the pretrained weights."""
+    if task.from_scratch or path.rpartition(".")[2] != "num_hidden_layers":
+        return []
+    limit = config.num_hidden_layers
     if all(isinstance(value, int) and 1 <= value <= limit for value in values):
         return []
-    return [f"space.{path}: the pretrained model has {limit} layers, got {values}"]
+    return [f"{path}: the pretrained model has {limit} layers, got {values}"]
 
 
 def _hint(name: str, known: list[str]) -> str:

@@ -55,13 +55,17 @@ def user_metric(target: str) -> UserMetric:
     """Return the function that `module:function` names.
 
     Raises:
-        TrialError: there is no such module or function.
+        TrialError: there is no such module or function, or the module cannot be imported.
     """
     module, _, function = target.partition(":")
     try:
         found: UserMetric = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise TrialError(f"the metric {target} cannot be loaded: {error}") from error
+    # Foreign code may raise anything when it is imported, as below when it is called.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise TrialError(f"the metric {target} cannot be loaded: {reason}") from error
+    if not callable(found):
+        raise TrialError(f"the metric {target} is no function, got {found!r}")
     return found
 
 
