@@ -14,6 +14,7 @@ from hpo_pipeline.objective import Metrics
 from hpo_pipeline.space import Assignments, Value, render
 
 UNKNOWN = "—"
+THIN_SPACE = "\u202f"
 
 _SHORT_NAMES = {
     "learning_rate": "lr",
@@ -24,20 +25,18 @@ _SHORT_NAMES = {
 }
 
 
-def number(value: float | None) -> str:
-    """Write a number with four significant digits, whole numbers in full."""
-    if value is None or not math.isfinite(value):
+def number(measured: float | None) -> str:
+    """Write a measured number with four digits, so that shares of one stand in line."""
+    if measured is None or not math.isfinite(measured):
         return UNKNOWN
-    if isinstance(value, int) or abs(value) >= 10_000:
-        return f"{value:,.0f}".replace(",", "\u202f")
-    return f"{value:.4g}"
+    if isinstance(measured, int) or abs(measured) >= 10_000:
+        return f"{measured:,.0f}".replace(",", THIN_SPACE)
+    return f"{measured:#.4g}" if 0.01 <= abs(measured) < 1 else f"{measured:.4g}"
 
 
 def value(given: Value) -> str:
-    """Write the value of a parameter."""
-    if isinstance(given, float):
-        return number(given)
-    return render(given)
+    """Write the value of a parameter, a real one with four digits at most."""
+    return f"{given:.4g}" if isinstance(given, float) else render(given)
 
 
 def duration(seconds: float | None) -> str:

@@ -40,7 +40,7 @@ task:
 objective: {{score: "accuracy - 0.0001 * latency_p95_ms", goal: maximize}}
 constraints: ["model_size_mb <= 1"]
 space:
-  learning_rate: {{type: float, low: 1.0e-3, high: 1.0e-1, log: true}}
+  learning_rate: {{type: float, low: 1.0e-2, high: 5.0e-2, log: true}}
   model.num_hidden_layers: {{type: int, low: 1, high: 2}}
 budget: {{trials: 4, parallel: 2}}
 register: {{model: toy}}
@@ -130,7 +130,7 @@ def test_running_a_finished_experiment_again_changes_nothing(finished, tmp_path)
 
 
 def test_the_folder_of_another_experiment_is_refused(finished, tmp_path):
-    text = (finished / "toy.yaml").read_text().replace("low: 1.0e-3", "low: 1.0e-4")
+    text = (finished / "toy.yaml").read_text().replace("low: 1.0e-2", "low: 1.0e-4")
     (tmp_path / "toy.yaml").write_text(text)
     done = hpo("run", tmp_path / "toy.yaml", "--run", finished / "runs/toy")
     assert done.returncode == 2

@@ -20,7 +20,8 @@ HEAVY = {"torch", "transformers", "datasets", "optuna", "pandas", "pydantic", "p
 def loaded_by(code: str) -> set[str]:
     """Return the top-level packages that a piece of code loads in a new interpreter."""
     script = f"{code}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
-    return set(subprocess.check_output([sys.executable, "-c", script], text=True).split())
+    printed = subprocess.check_output([sys.executable, "-c", script], text=True)
+    return set(printed.splitlines()[-1].split())
 
 
 def test_importing_the_package_loads_nothing_heavy():

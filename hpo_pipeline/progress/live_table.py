@@ -118,13 +118,14 @@ class LiveTable:
         return table
 
     def _footer(self, trials: Sequence[Trial], seconds: float) -> Text:
+        over, counts = standing.done(trials), standing.counts(trials)
         left = standing.remaining(self._experiment, trials, total=self._total, seconds=seconds)
-        counts = standing.counts(trials)
-        return Text(
-            f"{standing.done(trials)} of {self._total} done{f' ({counts})' if counts else ''}; "
-            f"{standing.best(self._experiment, trials)}; "
-            f"{wording.duration(seconds)}, {wording.duration(left)} left"
-        )
+        parts = [
+            f"{over} of {self._total} done" + f" ({counts})" * bool(counts),
+            standing.best(self._experiment, trials),
+            wording.duration(seconds) + f", {wording.duration(left)} left" * (over < self._total),
+        ]
+        return Text("; ".join(parts))
 
 
 def select_rows(experiment: Experiment, trials: Sequence[Trial], *, height: int) -> list[Trial]:

@@ -1,8 +1,8 @@
 """The last stage: one self-contained HTML page about a search.
 
-studies.py rebuilds Optuna studies from the result, figures.py and tradeoff.py draw with plotly,
-findings.py puts numbers into words, tables.py writes HTML, page.py puts all together. Importing
-it loads plotly and scikit-learn, hence it runs as `python -m hpo_pipeline.report RUN_FOLDER`.
+studies.py rebuilds Optuna studies from the result; figures.py, curves.py and tradeoff.py draw
+with plotly; findings.py puts numbers into words; leaderboard.py and tables.py write HTML; page.py
+puts all together. It loads plotly and scikit-learn: `hpo run` starts it as a process of its own.
 """
 
 from hpo_pipeline.report.page import write_report

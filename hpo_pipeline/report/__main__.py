@@ -10,8 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import optuna
-
 from hpo_pipeline.errors import HpoError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.report.page import write_report
@@ -31,7 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("--out", type=Path, help="default: report.html in the run folder")
     options = parser.parse_args(arguments)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         experiment, result, info = load_run(options.run_folder)
         out = options.out or options.run_folder / "report.html"

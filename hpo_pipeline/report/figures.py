@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TypeAlias
 
-import plotly.graph_objects as go  # type: ignore[import-untyped]
+import plotly.graph_objects as go
 from optuna.trial import TrialState as OptunaState
 from optuna.visualization import (
     plot_optimization_history,
@@ -77,20 +77,23 @@ def parallel_coordinates(experiment: Experiment, trials: Sequence[Trial]) -> Dra
     """Draw each trial as a line through its assignments and objectives."""
     if sum(is_usable(experiment, trial) for trial in trials) < 2:
         return "Parallel coordinates need at least two trials with a result."
-    names = experiment.objective
-    rebuilt = study(experiment, trials, names)
-    if len(names) == 1:
-        figure = plot_parallel_coordinate(rebuilt, target_name=names[0].name)
-    else:
-        figure = plot_parallel_coordinate(rebuilt)
+    names = [objective.name for objective in experiment.objective]
+    rebuilt = study(experiment, trials, experiment.objective)
+    figure = plot_parallel_coordinate(rebuilt, target_name=names[0])
     for trace in figure.data:
         if trace.mode == "lines" and trace.showlegend:
             trace.line.color = GREY
             trace.name = {"Feasible": "meets the constraints"}.get(trace.name, "misses one")
-    figure.update_xaxes(ticktext=[wording.short_name(t) for t in figure.layout.xaxis.ticktext])
+    # Optuna cuts long names to one and the same beginning; its axes follow the sorted names.
+    axes = [*names, *sorted({n for trial in rebuilt.trials for n in trial.params})]
+    figure.update_xaxes(ticktext=[wording.short_name(name) for name in axes], automargin=True)
+    figure.layout.annotations = [
+        tick.update(font={"color": None})
+        for tick in figure.layout.annotations
+        if not ("." in tick.text and _is_whole(experiment, axes[int(tick.x)]))
+    ]
     styled(figure, height=440)
-    figure.update_layout(margin={"t": 40, "r": 20, "l": 40}, plot_bgcolor="rgba(0,0,0,0)")
-    return figure
+    return figure.update_layout(margin={"t": 40, "l": 40}, plot_bgcolor="rgba(0,0,0,0)")
 
 
 def importance_bars(shares: Mapping[str, Mapping[str, float]]) -> Drawing:
@@ -186,6 +189,10 @@ def styled(figure: go.Figure, *, height: int) -> go.Figure:
         hoverlabel={"align": "left"},
     )
     return figure
+
+
+def _is_whole(experiment: Experiment, name: str) -> bool:
+    return name in experiment.space and experiment.space[name].type == "int"
 
 
 def _ticks(parameter: FloatParameter | IntParameter | ChoiceParameter) -> dict[str, object]:

@@ -106,7 +106,7 @@ def _best_values(experiment: Experiment, name: str, ranked: Sequence[Trial]) -> 
         counts = {wording.value(value): values.count(value) for value in values}
         return f"Of {noun}, " + _listed([f"{n} used {v}" for v, n in counts.items()]) + "."
     numbers = sorted(float(value) for value in values)
-    low, high = wording.number(numbers[0]), wording.number(numbers[-1])
+    low, high = wording.value(numbers[0]), wording.value(numbers[-1])
     where = f"between {low} and {high}" if low != high else f"at {low}"
     searched = f"{wording.value(parameter.low)} to {wording.value(parameter.high)}"
     return f"In {noun} it lies {where} (searched: {searched})."

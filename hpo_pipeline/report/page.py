@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TypeVar
 
+import optuna
 import yaml
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+from plotly.offline import get_plotlyjs
 
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.objective import Objective
-from hpo_pipeline.report import curves, figures, findings, tables
+from hpo_pipeline.report import curves, figures, findings, tables, tradeoff
 from hpo_pipeline.report.leaderboard import leaderboard
 from hpo_pipeline.report.style import CONTENT_POLICY, CSS, SCRIPT
 from hpo_pipeline.results import SearchResult, Trial
@@ -60,11 +62,13 @@ def write_report(
     Raises:
         OSError: the file cannot be written; what was there before is still there.
     """
+    with _quiet_optuna():
+        body = _body(experiment, result, run_info)
     page = PAGE.format(
         policy=CONTENT_POLICY,
         title=escape(f"{experiment.name}: {result.state}"),
         css=CSS,
-        body=_body(experiment, result, run_info),
+        body=body,
         plotly=get_plotlyjs(),
         script=SCRIPT,
     )
@@ -77,6 +81,17 @@ def write_report(
         draft.unlink(missing_ok=True)
         raise
     return out
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Keep Optuna from announcing every study that is rebuilt here."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _body(experiment: Experiment, result: SearchResult, run_info: Mapping[str, str]) -> str:
@@ -124,10 +139,10 @@ def _curves(experiment: Experiment, trials: Sequence[Trial], winner: str | None)
 
 
 def _trade_offs(experiment: Experiment, trials: Sequence[Trial], winner: str | None) -> str:
-    quality, prices = curves.quality_and_prices(experiment)
+    quality, prices = tradeoff.quality_and_prices(experiment)
     plots = []
     for price in prices:
-        draw = partial(curves.trade_off, quality=quality, price=price, winner=winner)
+        draw = partial(tradeoff.trade_off, quality=quality, price=price, winner=winner)
         title = escape(f"{quality.name} against {price.name}")
         plots.append(f"<div><h3>{title}</h3>{_plot(draw, experiment, trials)}</div>")
     return f'<div class="pairs">{"".join(plots)}</div>'

@@ -29,10 +29,9 @@ def study(
     axes = _Axes.of(experiment.space)
     rebuilt = optuna.create_study(directions=[objective.goal for objective in objectives])
     for trial in trials:
-        is_complete = is_usable(experiment, trial) and axes.contain(trial.assignments)
         rebuilt.add_trial(
             _complete(experiment, trial, objectives=objectives, axes=axes)
-            if is_complete
+            if is_usable(experiment, trial)
             else create_trial(state=TrialState.FAIL)
         )
     return rebuilt
@@ -41,9 +40,10 @@ def study(
 def _complete(
     experiment: Experiment, trial: Trial, *, objectives: Sequence[Objective], axes: _Axes
 ) -> FrozenTrial:
+    placed = axes.place(trial.assignments)
     return create_trial(
-        params={name: axes.place(name, value) for name, value in trial.assignments.items()},
-        distributions={name: axes.distributions[name] for name in trial.assignments},
+        params=placed,
+        distributions={name: axes.distributions[name] for name in placed},
         values=[objective.value(trial.metrics) for objective in objectives],
         # A metric that is missing misses its constraint by infinity, which JSON does not have.
         constraints={
@@ -75,12 +75,13 @@ class _Axes:
                 found[name] = CategoricalDistribution([render(v) for v in parameter.values])
         return cls(space, found, frozenset(texts))
 
-    def contain(self, assignments: Assignments) -> bool:
-        """Tell whether all values can be placed; a space that changed since may not hold them."""
-        return all(n in self.space and self.space[n].contains(v) for n, v in assignments.items())
-
-    def place(self, name: str, value: Value) -> Value:
-        return render(value) if name in self.texts else value
+    def place(self, assignments: Assignments) -> dict[str, Value]:
+        """Return the values as the plots show them; one that is not in the space is left out."""
+        return {
+            name: render(value) if name in self.texts else value
+            for name, value in assignments.items()
+            if name in self.space and self.space[name].contains(value)
+        }
 
 
 def _is_numeric(values: Sequence[Value]) -> bool:

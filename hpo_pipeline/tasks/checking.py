@@ -10,8 +10,9 @@ import difflib
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from pydantic import TypeAdapter, ValidationError
 from transformers import TrainingArguments
 
 from hpo_pipeline.errors import DataError, HpoError
@@ -72,14 +73,31 @@ def _training_faults(names: Iterable[str], where: str) -> list[str]:
 
 def _value_faults(arguments: dict[str, Any], where: str) -> list[str]:
     """Return what TrainingArguments says to values of known names."""
-    known = {f.name for f in dataclasses.fields(TrainingArguments)} - set(OWN_ARGUMENTS)
-    values = {name: value for name, value in arguments.items() if name in known}
+    types = {f.name: f.type for f in dataclasses.fields(TrainingArguments) if f.init}
+    values = {n: v for n, v in arguments.items() if n in types and n not in OWN_ARGUMENTS}
+    if wrong := {n: v for n, v in values.items() if not _is_of(types[n], v)}:
+        kinds = ", ".join(f"{n} is {getattr(types[n], '__name__', types[n])}" for n in wrong)
+        return [f"{where}: {kinds}, got {wrong}"]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            TrainingArguments(**{"output_dir": folder, "eval_strategy": "epoch", **values})
-        except (ValueError, TypeError, ImportError) as error:
+            made = TrainingArguments(**{"output_dir": folder, "eval_strategy": "epoch", **values})
+        except (ValueError, TypeError, ImportError, OSError) as error:
             return [f"{where}: {(str(error).splitlines() or ['refused'])[0]}, got {values}"]
+    if made.eval_strategy == "no":
+        return [f"{where}: a trial must be evaluated, by epoch or steps, got {values}"]
     return []
+
+
+def _is_of(kind: Any, value: object) -> bool:
+    """Tell whether a value is of a plain type; transformers itself does not look."""
+    plain = {bool, int, float, str, type(None)}
+    if not plain.issuperset(get_args(kind) or (kind,)):
+        return True
+    try:
+        TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
 
 
 def _space_value_faults(space: Space) -> list[str]:

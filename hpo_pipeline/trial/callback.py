@@ -81,8 +81,9 @@ class TrialCallback(TrainerCallback):
         found = with_score({**found, **self._measure(kwargs["model"])}, self._objectives)
         point = Point(len(self.curve) + 1, state.global_step, float(state.epoch or 0), found)
         self.curve.append(point)
-        self._keep_best(point, kwargs["model"], is_last=state.global_step >= state.max_steps)
-        if not self._reporter.evaluated(point):
+        is_last = state.global_step >= state.max_steps
+        self._keep_best(point, kwargs["model"], is_last=is_last)
+        if not self._reporter.evaluated(point) and not is_last:
             self.is_stopped = control.should_training_stop = True
         self.evaluate_seconds += time.perf_counter() - start
 
