@@ -46,6 +46,8 @@ class MedianPruner(BasePruner):
         if len(averages) < self._min_trials:
             return False
         own = _up_to(trial.intermediate_values, step)
+        if not own:
+            return False
         median = statistics.median(averages)
         if study.direction == StudyDirection.MAXIMIZE:
             return max(own) < median

@@ -98,10 +98,12 @@ class Study:
         The curve is the caller's, not the stored one: a trial that is run again after a crash
         must not be judged by points that its first run reported.
         """
-        values = {point.step: self._value(point) for point in curve}
+        if not curve or len(self._experiment.objective) > 1:
+            return False
         trial = copy.copy(self._frozen(number))  # the storages hand out their own object
-        trial.intermediate_values = {s: v for s, v in values.items() if v is not None}
-        return bool(trial.intermediate_values) and self._pruner.prune(self._study, trial)
+        values = {point.step: self._value(point) for point in curve}
+        trial.intermediate_values = {s: math.nan if v is None else v for s, v in values.items()}
+        return self._pruner.prune(self._study, trial)
 
     def tell(self, trial: Trial) -> None:
         """Store the end of a trial; telling the same again changes nothing."""

@@ -1,5 +1,6 @@
 """The local engine on real processes, with one warm server for all tests of this file."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -125,10 +126,13 @@ def test_a_trial_killed_from_outside_runs_again(make_engine, write_experiment, s
 def test_a_trial_killed_again_and_again_fails_with_a_reason(
     make_engine, write_experiment, server
 ):
+    def kill_all(running):
+        for trial in running:
+            with contextlib.suppress(KeyError, ProcessLookupError):  # it has just ended
+                os.kill(server.pids[trial.name], signal.SIGKILL)
+
     progress = Lines()
-    progress.on_update = lambda running: [
-        os.kill(server.pids[t.name], signal.SIGKILL) for t in running if t.name in server.pids
-    ]
+    progress.on_update = kill_all
     file = write_experiment(training=LONG, budget="{trials: 1, max_failed: 3}")
     (trial,), _ = run(make_engine(file, progress))
     assert trial.state == TrialState.FAILED
