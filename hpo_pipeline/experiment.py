@@ -1,6 +1,6 @@
 """The experiment: the schema of the file that every engine reads.
 
-One of the two places (with space.py) where a field of the file is defined; everything else is
+One of the three places (with space.py and strategies.py) where a field of the file is defined; everything else is
 derived from these frozen models. It knows what a file may say, not how anything is done, nor
 how it is read (experiment_file.py) or whether its sections fit together (consistency.py).
 """
@@ -21,22 +21,20 @@ from hpo_pipeline.objective import (
     ConstraintText,
     Objective,
 )
-from hpo_pipeline.space import Frozen, PlainValue, Space, Value, as_tuple
+from hpo_pipeline.space import Frozen, Space, Value, as_tuple
+from hpo_pipeline.strategies import (
+    DEFAULT_SEARCH,
+    DEFAULT_STOPPING,
+    Count,
+    SearchSection,
+    StoppingSection,
+)
 
 TaskKind = Literal["text-classification", "image-classification"]
-SearchAlgorithm = Literal["random", "grid", "tpe", "gp"]
-StoppingAlgorithm = Literal["none", "median"]
 
 SEARCHABLE_TASK_FIELDS = ("freeze", "max_length")
-SEARCH_SETTINGS: dict[str, tuple[str, ...]] = {
-    "random": (),
-    "grid": (),
-    "tpe": ("startup_trials", "candidates"),
-    "gp": ("startup_trials",),
-}
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
 
 
 def _amount(value: object) -> object:
@@ -110,34 +108,6 @@ class Task(Frozen):
         return {**QUALITY_METRICS[self.kind], **own, **PRACTICAL_METRICS}
 
 
-class Search(Frozen):
-    """Which configurations are tried."""
-
-    algorithm: SearchAlgorithm = "tpe"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    settings: dict[str, PlainValue] = {}
-    start: Annotated[tuple[dict[str, PlainValue], ...], BeforeValidator(as_tuple)] = ()
-
-    @model_validator(mode="after")
-    def _known_settings(self) -> Self:
-        known = SEARCH_SETTINGS[self.algorithm]
-        for name, value in self.settings.items():
-            if name not in known:
-                allowed = ", ".join(known) or "none"
-                raise ValueError(f"settings.{name}: {self.algorithm} knows {allowed}")
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"settings.{name}: must be a whole number from 1, got {value!r}")
-        return self
-
-
-class Stopping(Frozen):
-    """Which trials end before they are through."""
-
-    algorithm: StoppingAlgorithm = "none"
-    min_trials: Count = 3
-    start_step: Count = 1
-
-
 class Budget(Frozen):
     """When the search ends, and how much of it runs at a time."""
 
@@ -178,8 +148,8 @@ class Experiment(Frozen):
     ]
     constraints: Annotated[tuple[ConstraintText, ...], BeforeValidator(as_tuple)] = ()
     space: Space
-    search: Search = Search()
-    stopping: Stopping = Stopping()
+    search: SearchSection = DEFAULT_SEARCH
+    stopping: StoppingSection = DEFAULT_STOPPING
     budget: Budget
     local: Local = Local()
     register_: Register | None = Field(default=None, alias="register")

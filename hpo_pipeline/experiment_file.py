@@ -18,8 +18,13 @@ from hpo_pipeline.document import read_document
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.space import PARAMETERS
+from hpo_pipeline.strategies import Search, Stopping
 
 DATA_SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+STRATEGIES: dict[str, Any] = {
+    get_args(kind.model_fields["algorithm"].annotation)[0]: kind
+    for kind in get_args(Search) + get_args(Stopping)
+}
 # Pydantic's words where they speak of Python rather than of the file.
 _WORDS = {
     "extra_forbidden": "unknown key",
@@ -30,7 +35,7 @@ _WORDS = {
     "tuple_type": "must be a list",
     "too_short": "must have at least {min_length} entry",
     "too_long": "must have at most {max_length} entries",
-    "union_tag_invalid": "type must be {expected_tags}, got '{tag}'",
+    "union_tag_invalid": "must be one of {expected_tags}, got '{tag}'",
     "union_tag_not_found": "type is required: float, int or choice",
 }
 
@@ -99,6 +104,8 @@ def _messages(error: ValidationError, raw: Mapping[str, Any]) -> list[str]:
         where = fault["loc"]
         if fault["type"] == "too_short" and any(_is_below(f["loc"], where) for f in faults):
             continue  # pydantic counts the sound entries only
+        if fault["type"] == "union_tag_invalid":
+            where = (*where, fault["ctx"]["discriminator"].strip("'"))
         words = _WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
         text = words.format(**fault.get("ctx", {})) if fault["type"] in _WORDS else words
         if fault["type"] == "extra_forbidden":
@@ -118,6 +125,8 @@ def _path(location: tuple[int | str, ...], raw: Mapping[str, Any]) -> str:
     parts = [str(part) for part in location]
     if parts[:1] == ["space"] and len(parts) > 2 and parts[2] in PARAMETERS:
         del parts[2]
+    if parts[:1] in (["search"], ["stopping"]) and len(parts) > 1 and parts[1] in STRATEGIES:
+        del parts[1]
     if parts[:2] == ["objective", "0"] and not isinstance(raw.get("objective"), list):
         del parts[1]
     return ".".join(parts)
@@ -129,6 +138,8 @@ def _siblings(location: tuple[int | str, ...]) -> str:
     for part in location[:-1]:
         if part in PARAMETERS and location[0] == "space":
             model = PARAMETERS[str(part)]
+        elif part in STRATEGIES and location[0] in ("search", "stopping"):
+            model = STRATEGIES[str(part)]
         elif isinstance(part, str) and (names := _fields(model)) and part in names:
             model = names[part].annotation
             # `tuple[Objective, ...]` and `Register | None` hold the model that is meant.

@@ -1,6 +1,6 @@
 """The search space: what may vary between trials, and how a value is written and read.
 
-One of the two places (with experiment.py) where a field of the experiment file is defined. It
+One of the three places (with experiment.py and strategies.py) where a field of the experiment file is defined. It
 knows neither Optuna nor Katib: their distributions are derived from here by pure functions.
 A name says what is varied: `learning_rate` is a field of transformers.TrainingArguments,
 `model.num_hidden_layers` a field of the model's config, `task.max_length` a field of the task.
@@ -141,9 +141,7 @@ class ChoiceParameter(Frozen):
         texts = [render(value) for value in values]
         # 1, 1.0 and True are written differently, but Optuna takes them for the same choice.
         if len(set(texts)) < len(texts) or len(set(values)) < len(values):
-            raise ValueError(
-                f"values must differ (1, 1.0 and true do not), got {', '.join(texts)}"
-            )
+            raise ValueError(f"values must differ (1, 1.0 and true do not), got {', '.join(texts)}")
         for value in values:
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"numbers must be finite, got {value}")

@@ -88,11 +88,23 @@ def test_a_small_file_is_enough(write) -> None:
         ({"task": f"{{{MIN}, rows: {{test: 0}}}}"}, "task.rows.test", "rows from 1, .*got 0"),
         ({"task": f"{{{MIN}, rows: {{test: '1'}}}}"}, "task.rows.test", "got '1'"),
         ({"task": f"{{{MIN}, vocab_size: 99}}"}, "task", "vocab_size .*needs from_scratch: true"),
-        ({"task": f"{{{MIN}, metrics: {{a: b}}}}"}, "task", "metrics.a: .*module:function, got 'b'"),
+        (
+            {"task": f"{{{MIN}, metrics: {{a: b}}}}"},
+            "task",
+            "metrics.a: .*module:function, got 'b'",
+        ),
         ({"budget": "{trials: 0}"}, "budget.trials", "greater than or equal to 1, got 0"),
         ({"search": "{algorithm: luck}"}, "search.algorithm", "'gp', got 'luck'"),
-        ({"search": "{settings: {x: 1}}"}, "search", "settings.x: tpe knows startup_trials, cand"),
-        ({"search": "{settings: {candidates: 0}}"}, "search", "settings.candidates: .*got 0"),
+        (
+            {"search": "{settings: {x: 1}}"},
+            "search.settings.x",
+            "unknown key; allowed are startup_trials, cand",
+        ),
+        (
+            {"search": "{settings: {candidates: 0}}"},
+            "search.settings.candidates",
+            "greater than or equal to 1, got 0",
+        ),
         ({"register": "{model: A/B}"}, "register.model", "pattern .*got 'A/B'"),
         # the space
         ({"space": "{}"}, "space", "at least one parameter is needed"),
@@ -101,7 +113,7 @@ def test_a_small_file_is_enough(write) -> None:
         ({"space": "{x: {type: int, low: 0, high: 9, log: true}}"}, "space.x", "log .*got low=0"),
         ({"space": "{x: {type: choice, values: []}}"}, "space.x.values", "1 entry, got .."),
         ({"space": "{x: {type: choice, values: [[], a]}}"}, "space.x.values.0", "number or text"),
-        ({"space": "{x: {type: real}}"}, "space.x", "type must be 'float', .*got 'real'"),
+        ({"space": "{x: {type: real}}"}, "space.x.type", "must be one of 'float', .*got 'real'"),
         ({"space": "{a-b: {type: int, low: 1, high: 2}}"}, "space", "a name is .*got 'a-b'"),
         ({"space": "{task.model: {type: choice, values: [a]}}"}, "space.task.model", "only freeze"),
         (
@@ -146,7 +158,11 @@ def test_a_small_file_is_enough(write) -> None:
             "998,001 points, at most 100,000",
         ),
         ({"search": "{start: [{}]}"}, "search.start.0", "learning_rate is missing"),
-        ({"search": "{start: [{learning_rate: 5}]}"}, "search.start.0.learning_rate", "5 is not in"),
+        (
+            {"search": "{start: [{learning_rate: 5}]}"},
+            "search.start.0.learning_rate",
+            "5 is not in",
+        ),
         (
             {"search": "{start: [{learning_rate: 1e-3, x: 1}]}"},
             "search.start.0.x",

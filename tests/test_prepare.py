@@ -73,7 +73,9 @@ def test_the_order_of_the_file_changes_the_hash_but_no_row(experiment, sentences
     turned.write_text("\n".join([header, *lines[::-1]]))
     one, other = (prepare(experiment(data=data), tmp_path) for data in (sentences, turned))
     assert one != other
-    assert load_from_disk(str(one / "test")).to_list() == load_from_disk(str(other / "test")).to_list()
+    assert (
+        load_from_disk(str(one / "test")).to_list() == load_from_disk(str(other / "test")).to_list()
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -20,7 +20,10 @@ from optuna.trial import FrozenTrial
 
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.search.distributions import distributions
-from hpo_pipeline.space import Space, Value
+from hpo_pipeline.space import Frozen, Space, Value
+from hpo_pipeline.strategies import GpSettings, TpeSettings
+
+SettingsT = TypeVar("SettingsT", bound=Frozen)
 
 
 class _Grid(BaseSampler):
@@ -88,6 +91,12 @@ def _seed(experiment: Experiment, number: int) -> int:
     return (experiment.search.seed + 2_654_435_761 * (number + 1)) % 2**32
 
 
+def _settings(experiment: Experiment, kind: type[SettingsT]) -> SettingsT:
+    settings = experiment.search.settings
+    assert isinstance(settings, kind)
+    return settings
+
+
 def _random(experiment: Experiment, number: int) -> BaseSampler:
     return RandomSampler(seed=_seed(experiment, number))
 
@@ -98,21 +107,21 @@ def _grid(experiment: Experiment, number: int) -> BaseSampler:
 
 
 def _tpe(experiment: Experiment, number: int) -> BaseSampler:
-    settings = experiment.search.settings
+    settings = _settings(experiment, TpeSettings)
     return TPESampler(
         seed=_seed(experiment, number),
-        n_startup_trials=int(settings.get("startup_trials", 10)),
-        n_ei_candidates=int(settings.get("candidates", 24)),
+        n_startup_trials=settings.startup_trials,
+        n_ei_candidates=settings.candidates,
         multivariate=True,
         constant_liar=True,
     )
 
 
 def _gp(experiment: Experiment, number: int) -> BaseSampler:
-    settings = experiment.search.settings
+    settings = _settings(experiment, GpSettings)
     return GPSampler(
         seed=_seed(experiment, number),
-        n_startup_trials=int(settings.get("startup_trials", 10)),
+        n_startup_trials=settings.startup_trials,
     )
 
 

@@ -14,6 +14,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.strategies import MedianStopping
 
 
 class MedianPruner(BasePruner):
@@ -65,6 +66,7 @@ def _none(experiment: Experiment) -> BasePruner:
 
 def _median(experiment: Experiment) -> BasePruner:
     rule = experiment.stopping
+    assert isinstance(rule, MedianStopping)
     return MedianPruner(min_trials=rule.min_trials, start_step=rule.start_step)
 
 

@@ -123,9 +123,7 @@ def test_a_trial_killed_from_outside_runs_again(make_engine, write_experiment, s
     assert [t.state for t in trials] == [TrialState.SUCCEEDED] * 3
 
 
-def test_a_trial_killed_again_and_again_fails_with_a_reason(
-    make_engine, write_experiment, server
-):
+def test_a_trial_killed_again_and_again_fails_with_a_reason(make_engine, write_experiment, server):
     def kill_all(running):
         for trial in running:
             with contextlib.suppress(KeyError, ProcessLookupError):  # it has just ended

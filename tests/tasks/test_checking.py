@@ -39,7 +39,10 @@ def test_the_toy_experiment_has_no_faults(check) -> None:
         ("training: {xyzzy: 1}", "task.training.xyzzy: no field of TrainingArguments$"),
         ("training: {seed: 3}", "task.training.seed: is not for experiments: it is search.seed"),
         ("training: {optim: nonsense}", "task.training: .*nonsense.* got {'optim': 'nonsense'}"),
-        ("training: {lr_scheduler_type: zigzag}", "task.training: .*zigzag.? is not a valid SchedulerType"),
+        (
+            "training: {lr_scheduler_type: zigzag}",
+            "task.training: .*zigzag.? is not a valid SchedulerType",
+        ),
         ("training: {weight_decay: much}", "task.training: weight_decay is float, got .*'much'"),
         ("training: {max_steps: 2.5}", "task.training: max_steps is int, got {'max_steps': 2.5}"),
         ("training: {bf16: no}", "task.training: bf16 is bool, got {'bf16': 'no'}"),

@@ -1,0 +1,244 @@
+"""The strategies: which search algorithms and stopping rules there are, and what each may be told.
+
+Part of the schema of the experiment file. One frozen model an algorithm, chosen by its name, so
+that a setting of another algorithm is refused and editors complete the right ones. How each of
+them works is in search/.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from hpo_pipeline.space import Frozen, PlainValue, as_tuple
+
+Count = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Resource = Literal["evaluation", "epoch"]
+
+
+class NoSettings(Frozen):
+    """An algorithm with nothing to set."""
+
+
+class TpeSettings(Frozen):
+    """Settings of the tree-structured Parzen estimator."""
+
+    startup_trials: Count = 10
+    candidates: Count = 24
+
+
+class GpSettings(Frozen):
+    """Settings of Bayesian optimisation with a Gaussian process.
+
+    `max_fitted` bounds the trials that the process is fitted on, whose cost is cubic in them.
+    """
+
+    startup_trials: Count = 10
+    max_fitted: Annotated[int, Field(ge=20, le=1_000)] = 120
+
+
+class CmaesSettings(Frozen):
+    """Settings of CMA-ES; `sigma` is the first step size, as a share of each range."""
+
+    startup_trials: Count = 1
+    sigma: Annotated[float, Field(gt=0, le=1)] | None = None
+    population: Annotated[int, Field(ge=4)] | None = None
+
+
+class GeneticSettings(Frozen):
+    """Settings of the genetic algorithms; `mutation` defaults to one over the parameters."""
+
+    population: Annotated[int, Field(ge=2)] = 10
+    crossover: Probability = 0.9
+    swap: Probability = 0.5
+    mutation: Probability | None = None
+
+
+class PbtSettings(Frozen):
+    """Settings of population based training.
+
+    After each interval, members in the worst `exploit_share` copy one of the best
+    `exploit_share`. Then each parameter is drawn anew with probability `resample`, or else is
+    multiplied or divided by 1 + `perturbation`.
+    """
+
+    population: Annotated[int, Field(ge=2)] = 8
+    exploit_share: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    resample: Probability = 0.25
+    perturbation: Annotated[float, Field(gt=0, le=4)] = 0.2
+
+
+class AnySearch(Frozen):
+    """What every search algorithm may be told.
+
+    `start` are configurations that are tried first; `warm_start` names earlier runs or
+    registered models whose trials the algorithm learns from.
+    """
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    start: Annotated[tuple[dict[str, PlainValue], ...], BeforeValidator(as_tuple)] = ()
+    warm_start: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+
+
+class RandomSearch(AnySearch):
+    """Every configuration drawn by itself."""
+
+    algorithm: Literal["random"]
+    settings: NoSettings = NoSettings()
+
+
+class GridSearch(AnySearch):
+    """Every point of the space once, in an order that the seed decides."""
+
+    algorithm: Literal["grid"]
+    settings: NoSettings = NoSettings()
+
+
+class QmcSearch(AnySearch):
+    """A scrambled Sobol sequence: random search with fewer gaps."""
+
+    algorithm: Literal["qmc"]
+    settings: NoSettings = NoSettings()
+
+
+class TpeSearch(AnySearch):
+    """The tree-structured Parzen estimator, multivariate, with constraints."""
+
+    algorithm: Literal["tpe"]
+    settings: TpeSettings = TpeSettings()
+
+
+class GpSearch(AnySearch):
+    """Bayesian optimisation with a Gaussian process."""
+
+    algorithm: Literal["gp"]
+    settings: GpSettings = GpSettings()
+
+
+class CmaesSearch(AnySearch):
+    """Covariance matrix adaptation; numbers only."""
+
+    algorithm: Literal["cmaes"]
+    settings: CmaesSettings = CmaesSettings()
+
+
+class GeneticSearch(AnySearch):
+    """A genetic algorithm for one objective."""
+
+    algorithm: Literal["genetic"]
+    settings: GeneticSettings = GeneticSettings()
+
+
+class Nsga2Search(AnySearch):
+    """The genetic algorithm NSGA-II for several objectives."""
+
+    algorithm: Literal["nsga2"]
+    settings: GeneticSettings = GeneticSettings()
+
+
+class PbtSearch(AnySearch):
+    """Population based training: configurations change while their models train."""
+
+    algorithm: Literal["pbt"]
+    settings: PbtSettings = PbtSettings()
+
+
+class NoStopping(Frozen):
+    """Every trial runs to its end."""
+
+    algorithm: Literal["none"]
+
+
+class MedianStopping(Frozen):
+    """A trial ends where its best is worse than the median of the others' running averages."""
+
+    algorithm: Literal["median"]
+    min_trials: Count = 3
+    start_step: Count = 1
+
+
+class PercentileStopping(Frozen):
+    """As median, but a trial must be among the best `percentile` per cent to go on."""
+
+    algorithm: Literal["percentile"]
+    percentile: Annotated[float, Field(gt=0, lt=100)] = 50.0
+    min_trials: Count = 3
+    start_step: Count = 1
+
+
+class AshaStopping(Frozen):
+    """Asynchronous successive halving.
+
+    A trial is judged when it has used `grace_period` of the resource, then `reduction_factor`
+    times as much, and so on: the best one in `reduction_factor` goes on. At `max_resource`,
+    where it is set, every trial ends.
+    """
+
+    algorithm: Literal["asha"]
+    resource: Resource = "evaluation"
+    grace_period: Count = 1
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    max_resource: Count | None = None
+
+
+class HyperbandStopping(Frozen):
+    """Successive halving in brackets with different grace periods."""
+
+    algorithm: Literal["hyperband"]
+    resource: Resource = "evaluation"
+    grace_period: Count = 1
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    max_resource: Count | None = None
+
+
+class PatienceStopping(Frozen):
+    """A trial ends where `patience` evaluations in a row brought no gain of `min_delta`."""
+
+    algorithm: Literal["patience"]
+    patience: Count = 3
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ThresholdStopping(Frozen):
+    """A trial ends where its objective is below `lower` or above `upper`."""
+
+    algorithm: Literal["threshold"]
+    lower: float | None = None
+    upper: float | None = None
+    start_step: Count = 1
+
+
+def _named(default: str) -> BeforeValidator:
+    def name(value: Any) -> Any:
+        is_unnamed = isinstance(value, dict) and "algorithm" not in value
+        return {"algorithm": default, **value} if is_unnamed else value
+
+    return BeforeValidator(name, json_schema_input_type=Any)
+
+
+Search = (
+    GridSearch
+    | RandomSearch
+    | QmcSearch
+    | TpeSearch
+    | GpSearch
+    | CmaesSearch
+    | GeneticSearch
+    | Nsga2Search
+    | PbtSearch
+)
+Stopping = (
+    NoStopping
+    | MedianStopping
+    | PercentileStopping
+    | AshaStopping
+    | HyperbandStopping
+    | PatienceStopping
+    | ThresholdStopping
+)
+SearchSection = Annotated[Annotated[Search, Field(discriminator="algorithm")], _named("tpe")]
+StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], _named("none")]
+DEFAULT_SEARCH = TpeSearch(algorithm="tpe")
+DEFAULT_STOPPING = NoStopping(algorithm="none")
