@@ -11,11 +11,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hpo_pipeline.experiment import SEARCHABLE_TASK_FIELDS, Task, bounds
+from hpo_pipeline.experiment import SEARCHABLE_TASK_FIELDS, Budget, Task, bounds
 from hpo_pipeline.objective import PRACTICAL_METRICS, QUALITY_METRICS, SCORE, Formula
 from hpo_pipeline.space import Space, Value
+from hpo_pipeline.strategies import PbtSearch
 
 MAX_GRID = 100_000
+IN_FLIGHT = (
+    "learning_rate",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "max_grad_norm",
+    "label_smoothing_factor",
+    "neftune_noise_alpha",
+)
+"""What may change while a model trains: the optimiser's state and the step count stay valid."""
 
 
 def cross_faults(sections: dict[str, Any]) -> list[str]:
@@ -24,6 +36,7 @@ def cross_faults(sections: dict[str, Any]) -> list[str]:
         *_metric_faults(sections),
         *_space_faults(sections),
         *_search_faults(sections),
+        *_population_faults(sections),
     ]
 
 
@@ -108,6 +121,54 @@ def _search_faults(sections: dict[str, Any]) -> list[str]:
             )
         if budget is not None and budget.target is not None:
             faults.append("budget.target: needs one objective")
+    return faults
+
+
+def _population_faults(sections: dict[str, Any]) -> list[str]:
+    """Return what keeps population based training from serving the other sections."""
+    search, space, stopping = (sections.get(name) for name in ("search", "space", "stopping"))
+    if not isinstance(search, PbtSearch):
+        return []
+    size = search.settings.population
+    faults = [
+        f"space.{name}: pbt changes parameters while a model trains, which this one does not "
+        f"allow; it may vary {', '.join(IN_FLIGHT)}; fix this one in the task, or use random or tpe"
+        for name in space or ()
+        if name not in IN_FLIGHT
+    ]
+    if stopping is not None and stopping.algorithm != "none":
+        faults.append(
+            f"stopping.algorithm: must be none with pbt, which ends bad members itself, "
+            f"got {stopping.algorithm}"
+        )
+    if len(sections.get("objective", ())) > 1:
+        faults.append("objective: pbt compares one objective; combine them in a score formula")
+    if search.warm_start:
+        faults.append("search.warm_start: pbt learns from its own members only; leave it out")
+    if len(search.start) > size:
+        faults.append(
+            f"search.start: at most {size} entries, one a member of search.settings.population, "
+            f"got {len(search.start)}"
+        )
+    return faults + _population_budget_faults(sections.get("budget"), size)
+
+
+def _population_budget_faults(budget: Budget | None, size: int) -> list[str]:
+    if budget is None:
+        return []
+    faults = []
+    if budget.trials % size or budget.trials < 2 * size:
+        below = max(2, budget.trials // size) * size
+        faults.append(
+            f"budget.trials: must be a multiple of the population ({size}), at least {2 * size}, "
+            f"for a trial is one interval of one member; got {budget.trials}, "
+            f"try {below} or {below + size}"
+        )
+    if budget.parallel > size:
+        faults.append(
+            f"budget.parallel: at most the population ({size}), for a member trains one interval "
+            f"at a time, got {budget.parallel}"
+        )
     return faults
 
 

@@ -170,6 +170,8 @@ class Experiment(Frozen):
         Budget, engine and registration are left out: a run may go on with more trials.
         """
         content = self.model_dump(mode="json", exclude={"budget", "local", "register_"})
+        if self.search.algorithm == "pbt":
+            content["trials"] = self.budget.trials  # they decide how far each trial trains
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def max_length(self) -> int:

@@ -19,6 +19,7 @@ from hpo_pipeline.space import Value
 
 RESULT_FILE = "result.json"
 MODEL_FOLDER = "model"
+CHECKPOINT_FOLDER = "checkpoint"
 DATASET_FILE = "dataset.json"
 DISK_FULL_EXIT = 74
 """Exit code of a trial that could not write: sysexits' EX_IOERR."""
@@ -54,7 +55,9 @@ class Trial:
     """A trial as its `result.json` holds it.
 
     `metrics` are those of the best evaluation, with the practical metrics of the finished
-    model; `seconds` holds the wall time by phase (load, train, evaluate, measure, save).
+    model; `seconds` holds the wall time by phase (load, train, evaluate, measure, save). A trial
+    with a `parent` went on from the checkpoint of the trial of that number: its points, steps
+    and epochs count on from there.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Trial:
     seconds: dict[str, float] = field(default_factory=dict)
     reason: str | None = None
     reused_from: str | None = None
+    parent: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

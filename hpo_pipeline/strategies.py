@@ -61,7 +61,8 @@ class PbtSettings(Frozen):
 
     After each interval, members in the worst `exploit_share` copy one of the best
     `exploit_share`. Then each parameter is drawn anew with probability `resample`, or else is
-    multiplied or divided by 1 + `perturbation`.
+    multiplied or divided by 1 + `perturbation` where its range is log, and moved up or down by
+    `perturbation` of its range where it is not; a choice moves to its neighbour or stays.
     """
 
     population: Annotated[int, Field(ge=2)] = 8

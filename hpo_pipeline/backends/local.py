@@ -21,12 +21,12 @@ from typing import Any
 from hpo_pipeline.backends import machine
 from hpo_pipeline.backends.interruption import Interruption
 from hpo_pipeline.backends.processes import Exit, ProcessServer
+from hpo_pipeline.backends.retention import remove_unneeded
 from hpo_pipeline.errors import BackendError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.progress import Progress
 from hpo_pipeline.results import (
     DISK_FULL_EXIT,
-    MODEL_FOLDER,
     RESULT_FILE,
     Point,
     Trial,
@@ -64,6 +64,7 @@ class Running:
             TrialState.RUNNING,
             self.suggestion.assignments,
             curve=tuple(self.curve),
+            parent=self.suggestion.parent,
         )
 
 
@@ -142,7 +143,7 @@ class LocalEngine:
             self._progress.say(
                 f"goes on: {len(self._finished)} trials are done, {len(self._again)} run again"
             )
-        self._keep_best_models()
+        remove_unneeded(self._experiment, self._folder.trials, self._finished)
         self._check_target()
         self._check_failures()
 
@@ -171,7 +172,7 @@ class LocalEngine:
         return self._study.ask()
 
     def _launch(self, suggestion: Suggestion) -> None:
-        name = f"{self._experiment.name}-{suggestion.number:04d}"
+        name = self._name(suggestion.number)
         folder = self._folder.trials / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -179,6 +180,7 @@ class LocalEngine:
         ours.setblocking(False)
         taken = {running.slot for running in self._running.values()}
         slot = next(i for i in range(self._slots()) if i not in taken)
+        parent = suggestion.parent
         command = TrialCommand(
             experiment=self._folder.experiment_file,
             dataset=self._dataset,
@@ -186,6 +188,7 @@ class LocalEngine:
             name=name,
             number=suggestion.number,
             assignments={n: render(v) for n, v in suggestion.assignments.items()},
+            resume=None if parent is None else self._folder.trials / self._name(parent),
         )
         environment = {}
         if self._gpus:
@@ -203,6 +206,9 @@ class LocalEngine:
         running = Running(suggestion, name, slot, ours)
         self._running[name] = running
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._on_channel(running))
+
+    def _name(self, number: int) -> str:
+        return f"{self._experiment.name}-{number:04d}"
 
     def _on_channel(self, running: Running) -> None:
         """Read what a trial reports and answer each evaluation."""
@@ -271,17 +277,10 @@ class LocalEngine:
         self._folder.note(trial.name, trial.state.value)
         self._study.tell(trial)
         self._finished[trial.number] = trial
-        self._keep_best_models()
+        remove_unneeded(self._experiment, self._folder.trials, self._finished)
         self._folder_state()
         self._check_target()
         self._check_failures()
-
-    def _keep_best_models(self) -> None:
-        best = rank(self._experiment, self._finished.values())[: self._experiment.budget.keep]
-        kept = {trial.name for trial in best}
-        for trial in self._finished.values():
-            if trial.name not in kept:
-                shutil.rmtree(self._folder.trials / trial.name / MODEL_FOLDER, ignore_errors=True)
 
     def _check_target(self) -> None:
         target = self._experiment.budget.target

@@ -19,9 +19,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.population import population
 from hpo_pipeline.search.distributions import distributions
+from hpo_pipeline.search.pbt import PbtSampler
 from hpo_pipeline.space import Frozen, Space, Value
-from hpo_pipeline.strategies import GpSettings, TpeSettings
+from hpo_pipeline.strategies import GpSettings, PbtSettings, TpeSettings
 
 SettingsT = TypeVar("SettingsT", bound=Frozen)
 
@@ -125,9 +127,17 @@ def _gp(experiment: Experiment, number: int) -> BaseSampler:
     )
 
 
+def _pbt(experiment: Experiment, number: int) -> BaseSampler:
+    members = population(experiment)
+    assert members is not None
+    settings = _settings(experiment, PbtSettings)
+    return PbtSampler(experiment, members, settings, seed=_seed(experiment, number))
+
+
 SAMPLERS: dict[str, Callable[[Experiment, int], BaseSampler]] = {
     "random": _random,
     "grid": _grid,
     "tpe": _tpe,
     "gp": _gp,
+    "pbt": _pbt,
 }

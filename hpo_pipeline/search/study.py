@@ -26,6 +26,7 @@ from hpo_pipeline.objective import Constraint
 from hpo_pipeline.results import Point, Trial, TrialState
 from hpo_pipeline.search import samplers, stopping
 from hpo_pipeline.search.distributions import distributions
+from hpo_pipeline.search.pbt import parent_of
 from hpo_pipeline.selection import is_usable
 from hpo_pipeline.space import Value
 
@@ -40,10 +41,14 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A configuration to try, under the number of its trial."""
+    """A configuration to try, under the number of its trial.
+
+    `parent` is the number of the trial from whose checkpoint it goes on, if from any.
+    """
 
     number: int
     assignments: dict[str, Value]
+    parent: int | None = None
 
 
 class Study:
@@ -66,7 +71,8 @@ class Study:
 
     def unfinished(self) -> list[Suggestion]:
         """Return the trials that were asked for and never told about, as after a crash."""
-        return [_suggestion(trial) for trial in self._trials(OptunaState.RUNNING)]
+        running = self._trials(OptunaState.RUNNING)
+        return [_suggestion(self._completed(trial)) for trial in running]
 
     def count(self) -> int:
         """Return how many trials were asked for."""
@@ -125,6 +131,14 @@ class Study:
         is_complete = state == OptunaState.COMPLETE
         self._study.tell(trial.number, values if is_complete else None, state=state)
 
+    def _completed(self, trial: FrozenTrial) -> FrozenTrial:
+        """Give a trial the parameters that a crash in the middle of `ask` kept from it."""
+        self._study.sampler = samplers.build(self._experiment, trial.number)
+        live = optuna.trial.Trial(self._study, trial._trial_id)
+        for name, distribution in self._distributions.items():
+            live._suggest(name, distribution)  # one that is there stays as it is
+        return self._frozen(trial.number)
+
     def _describe(self, frozen: FrozenTrial, trial: Trial) -> None:
         live = optuna.trial.Trial(self._study, frozen._trial_id)
         live.set_user_attr("name", trial.name)
@@ -179,4 +193,4 @@ def _is_json(line: bytes) -> bool:
 
 
 def _suggestion(trial: FrozenTrial) -> Suggestion:
-    return Suggestion(trial.number, dict(trial.params))
+    return Suggestion(trial.number, dict(trial.params), parent_of(trial))

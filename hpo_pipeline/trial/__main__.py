@@ -12,17 +12,20 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hpo_pipeline.errors import DataError, ExperimentError, TrialError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.experiment_file import load
 from hpo_pipeline.results import (
+    CHECKPOINT_FOLDER,
     DISK_FULL_EXIT,
     MODEL_FOLDER,
     RESULT_FILE,
     Trial,
     TrialState,
+    read_trial,
     write_json,
 )
 from hpo_pipeline.space import Value
@@ -73,7 +76,9 @@ def _result(
     from hpo_pipeline.trial.train import TrialSpec, run_trial
 
     folder = command.output / command.name
-    spec = TrialSpec(command.name, command.number, assignments, command.dataset, folder)
+    spec = TrialSpec(
+        command.name, command.number, assignments, command.dataset, folder, command.resume
+    )
     try:
         return run_trial(experiment, spec, reporter=_reporter(command), stop_asked=stop.is_asked)
     except (TrialError, DataError) as error:
@@ -94,7 +99,9 @@ def _result(
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     print(f"the trial failed: {reason}", file=sys.stderr)
     _forget_model(folder)
-    return Trial(command.name, command.number, TrialState.FAILED, assignments, reason=reason)
+    failed = Trial(command.name, command.number, TrialState.FAILED, assignments, reason=reason)
+    parent = read_trial(command.resume) if command.resume else None
+    return replace(failed, parent=parent.number) if parent else failed
 
 
 def _reporter(command: TrialCommand) -> Reporter:
@@ -105,7 +112,8 @@ def _reporter(command: TrialCommand) -> Reporter:
 
 
 def _forget_model(folder: Path) -> None:
-    shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
+    for name in (MODEL_FOLDER, CHECKPOINT_FOLDER):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 class _StopRequest:

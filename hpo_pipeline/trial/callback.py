@@ -38,12 +38,14 @@ class TrialCallback(TrainerCallback):
         *,
         measure: Callable[[Any], dict[str, float]],
         stop_asked: Callable[[], bool],
+        earlier: int = 0,
     ) -> None:
+        """Follow a training that goes on after `earlier` evaluations."""
         self._objectives = objectives
         self._reporter = reporter
         self._measure = measure
         self._stop_asked = stop_asked
-        self._best_step = -1
+        self._earlier = earlier
         self.curve: list[Point] = []
         self.best: Point | None = None
         self.best_weights: dict[str, Any] | None = None
@@ -55,8 +57,8 @@ class TrialCallback(TrainerCallback):
         self._reporter.training()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """End the training where the outside asks for it."""
-        if self._stop_asked():
+        """End the training where the outside asks for it, unless it has just ended."""
+        if self._stop_asked() and not control.should_training_stop:
             self.is_stopped = control.should_training_stop = True
 
     def on_log(
@@ -79,9 +81,10 @@ class TrialCallback(TrainerCallback):
                 step = f"at step {state.global_step}"
                 raise TrialError(f"{name} is {value} in evaluation {len(self.curve) + 1} {step}")
         found = with_score({**found, **self._measure(kwargs["model"])}, self._objectives)
-        point = Point(len(self.curve) + 1, state.global_step, float(state.epoch or 0), found)
+        number = self._earlier + len(self.curve) + 1
+        point = Point(number, state.global_step, float(state.epoch or 0), found)
         self.curve.append(point)
-        is_last = state.global_step >= state.max_steps
+        is_last = control.should_training_stop or state.global_step >= state.max_steps
         self._keep_best(point, kwargs["model"], is_last=is_last)
         if not self._reporter.evaluated(point) and not is_last:
             self.is_stopped = control.should_training_stop = True

@@ -16,7 +16,10 @@ from hpo_pipeline.errors import ExperimentError
 
 @dataclass(frozen=True)
 class TrialCommand:
-    """What a trial is told: `assignments` are texts, for only the space knows their types."""
+    """What a trial is told: `assignments` are texts, for only the space knows their types.
+
+    `resume` is the folder of the trial from whose checkpoint it goes on.
+    """
 
     experiment: Path
     dataset: Path
@@ -25,6 +28,7 @@ class TrialCommand:
     number: int
     assignments: Mapping[str, str]
     channel: int | None = None
+    resume: Path | None = None
 
     def argv(self) -> list[str]:
         """Return the arguments after `python -m hpo_pipeline.trial`."""
@@ -38,6 +42,8 @@ class TrialCommand:
         arguments = [part for pair in fixed.items() for part in pair]
         if self.channel is not None:
             arguments += ["--channel", str(self.channel)]
+        if self.resume is not None:
+            arguments += ["--resume", str(self.resume)]
         return arguments + [p for n, v in self.assignments.items() for p in ("--set", f"{n}={v}")]
 
 
@@ -54,6 +60,7 @@ def parse(argv: Sequence[str]) -> TrialCommand:
     parser.add_argument("--name", required=True, help="name of the trial, and of its folder")
     parser.add_argument("--number", type=int, default=0, help="number of the trial")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="pairs")
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="trial to go on from")
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     pairs = [pair.partition("=") for pair in options.pairs]
@@ -68,6 +75,7 @@ def parse(argv: Sequence[str]) -> TrialCommand:
         number=options.number,
         assignments={name: value for name, _, value in pairs},
         channel=options.channel,
+        resume=options.resume,
     )
 
 

@@ -23,13 +23,15 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.objective import PRACTICAL_METRICS, with_score
+from hpo_pipeline.population import population
 from hpo_pipeline.prepare import PROCESSOR_FOLDER, DatasetMeta, model_source
-from hpo_pipeline.results import MODEL_FOLDER, Point, Trial, TrialState
+from hpo_pipeline.results import CHECKPOINT_FOLDER, MODEL_FOLDER, Point, Trial, TrialState
 from hpo_pipeline.space import Value, section
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.metrics import classification_metrics
 from hpo_pipeline.tasks.models import build_model, config_overrides, freeze
 from hpo_pipeline.trial.callback import TrialCallback
+from hpo_pipeline.trial.interval import IntervalCallback, Parent, read_parent
 from hpo_pipeline.trial.practical import measure_model, peak_memory_mb, saved_size_mb
 from hpo_pipeline.trial.reporting import Reporter
 
@@ -58,13 +60,17 @@ class Clock:
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What one trial runs on: `folder` gets its model, `dataset` is a prepared one."""
+    """What one trial runs on: `folder` gets its model, `dataset` is a prepared one.
+
+    `resume` is the folder of the trial from whose checkpoint it goes on.
+    """
 
     name: str
     number: int
     assignments: dict[str, Value]
     dataset: Path
     folder: Path
+    resume: Path | None = None
 
 
 def run_trial(
@@ -80,13 +86,20 @@ def run_trial(
         TrialError: the configuration gives no result; the message says why.
     """
     clock = Clock()
+    parent = read_parent(spec.resume) if spec.resume else None
+    members = population(experiment)
+    interval = IntervalCallback(members, spec.number) if members else None
     data = load_data(experiment, spec)
     arguments = training_arguments(experiment, spec)
     transformers.set_seed(arguments.seed)
     model = load_model(experiment, spec, data)
     practical = _PracticalOnce(experiment, data)
     callback = TrialCallback(
-        experiment.objective, reporter, measure=practical, stop_asked=stop_asked
+        experiment.objective,
+        reporter,
+        measure=practical,
+        stop_asked=stop_asked,
+        earlier=parent.evaluations if parent else 0,
     )
     trainer = Trainer(
         model=model,
@@ -95,11 +108,13 @@ def run_trial(
         train_dataset=data.train,
         eval_dataset=data.validation,
         compute_metrics=data.metrics,
-        callbacks=[callback],
+        callbacks=[interval, callback] if interval else [callback],
     )
     trainer.remove_callback(PrinterCallback)  # it writes metrics to stdout in a form of its own
     clock.lap("load")
-    _train(trainer, callback)
+    if parent and interval:
+        interval.override(trainer.create_optimizer())
+    _train(trainer, callback, parent)
     best = _best(callback)
     clock.lap("train")
     clock.seconds["evaluate"] = callback.evaluate_seconds
@@ -127,6 +142,7 @@ def run_trial(
         best_step=best.step,
         training_steps=trainer.state.global_step,
         seconds=clock.seconds,
+        parent=parent.number if parent else None,
         environment=environment(),
     )
 
@@ -182,11 +198,12 @@ def load_rows(folder: Path) -> Any:
 
 def training_arguments(experiment: Experiment, spec: TrialSpec) -> TrainingArguments:
     """Return the arguments of a trial: ours, then the file's fixed ones, then the searched."""
-    # Nothing is written there: checkpoints are off, and the model is saved by the trial.
-    folder = str(Path(tempfile.gettempdir()) / spec.name)
+    # Without a population nothing is written there: the model is saved by the trial.
+    nowhere = Path(tempfile.gettempdir()) / spec.name
     own = {
-        "output_dir": folder,
-        "save_strategy": "no",
+        "output_dir": str(spec.folder / CHECKPOINT_FOLDER if population(experiment) else nowhere),
+        "save_strategy": "no",  # the end of an interval asks for a checkpoint by itself
+        "save_only_model": False,
         "report_to": "none",
         "disable_tqdm": True,
         "remove_unused_columns": False,
@@ -234,9 +251,9 @@ def environment() -> dict[str, str]:
     }
 
 
-def _train(trainer: Trainer, callback: TrialCallback) -> None:
+def _train(trainer: Trainer, callback: TrialCallback, parent: Parent | None) -> None:
     try:
-        trainer.train()
+        trainer.train(resume_from_checkpoint=str(parent.checkpoint) if parent else None)
         if not callback.curve or callback.curve[-1].training_step != trainer.state.global_step:
             trainer.evaluate()
     except torch.OutOfMemoryError as error:
