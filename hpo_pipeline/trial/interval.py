@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.population import Population
@@ -77,6 +77,15 @@ class IntervalCallback(TrainerCallback):
         if state.global_step >= self._end:
             control.should_evaluate = control.should_training_stop = True
             control.should_save = self._end < state.max_steps
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write the weights again, under the names that resuming expects.
+
+        The Trainer saves the names of the hub and loads without translating them back, so that a
+        ViT would silently start anew (huggingface/transformers#43701, #48805; in 5.23).
+        """
+        folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        kwargs["model"].save_pretrained(str(folder), save_original_format=False)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Do not evaluate again where the epoch ends with the interval, or is cut by its end."""

@@ -87,12 +87,22 @@ def test_an_interval_ends_in_time_with_an_evaluation_and_goes_on_in_the_next(fil
     assert second.best_step in (3, 4)
 
 
-def test_intervals_with_the_same_settings_are_one_training(file, write_experiment, run_trial):
+VIT = """{kind: image-classification, model: vit, from_scratch: true, data: digits, \
+rows: {train: 120, validation: 40, test: 40}, \
+config: {patch_size: 4, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, \
+intermediate_size: 16}, training: {num_train_epochs: 4, per_device_train_batch_size: 8, \
+eval_strategy: steps, eval_steps: 5}}"""
+
+
+@pytest.mark.parametrize("task", [{}, {"task": VIT}], ids=["bert", "vit"])
+def test_intervals_with_the_same_settings_are_one_training(write_experiment, run_trial, task):
+    # Of a ViT, transformers saves the weights under other names than it loads.
     often = {
         "training": "{num_train_epochs: 4, per_device_train_batch_size: 8, "
         "eval_strategy: steps, eval_steps: 5}",
         "objective": LOSS,
         "space": SPACE,
+        **task,
     }
     whole_file = write_experiment("whole", **often)
     cut_file = write_experiment("cut", **often, search=pbt(2), budget="{trials: 6}")
