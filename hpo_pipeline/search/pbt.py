@@ -27,6 +27,8 @@ from hpo_pipeline.space import ChoiceParameter, FloatParameter, IntParameter, Va
 from hpo_pipeline.strategies import PbtSettings
 
 PARENT = "parent"
+LAST = "last"
+"""User attribute: the metrics of a trial's last evaluation, which is where its checkpoint is."""
 
 
 class PbtSampler(BaseSampler):
@@ -134,7 +136,8 @@ def parent_of(trial: FrozenTrial) -> int | None:
 
 
 def _trial(frozen: FrozenTrial) -> Trial:
-    metrics = frozen.user_attrs["metrics"]
+    """Return a trial as its checkpoint is: one that has collapsed after its best is not copied."""
+    metrics = {**frozen.user_attrs["metrics"], **frozen.user_attrs.get(LAST, {})}
     return Trial("", frozen.number, TrialState.SUCCEEDED, frozen.params, metrics=metrics)
 
 

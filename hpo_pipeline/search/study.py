@@ -26,7 +26,7 @@ from hpo_pipeline.objective import Constraint
 from hpo_pipeline.results import Point, Trial, TrialState
 from hpo_pipeline.search import samplers, stopping
 from hpo_pipeline.search.distributions import distributions
-from hpo_pipeline.search.pbt import parent_of
+from hpo_pipeline.search.pbt import LAST, parent_of
 from hpo_pipeline.selection import is_usable
 from hpo_pipeline.space import Value
 
@@ -143,6 +143,8 @@ class Study:
         live = optuna.trial.Trial(self._study, frozen._trial_id)
         live.set_user_attr("name", trial.name)
         live.set_user_attr("metrics", trial.metrics)
+        if self._experiment.search.algorithm == "pbt" and trial.curve:
+            live.set_user_attr(LAST, trial.curve[-1].metrics)
         for text in set(self._experiment.constraints) - set(frozen.constraints):
             live.set_constraint(text, min(Constraint(text).violation(trial.metrics), _LARGE))
 

@@ -12,7 +12,7 @@ from hpo_pipeline.experiment_file import read
 from hpo_pipeline.population import Population, population
 from hpo_pipeline.results import TrialState
 from hpo_pipeline.search.study import Study, Suggestion, open_journal
-from tests.toys import toy_experiment, toy_trial
+from tests.toys import toy_curve, toy_experiment, toy_trial
 
 SPACE = {
     "learning_rate": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True},
@@ -72,6 +72,14 @@ def test_the_worst_copies_the_best_and_the_others_go_on_with_what_they_have() ->
     for n in (0, 2, 3):
         assert second[n].assignments == first[n].assignments
     assert second[1].assignments != first[2].assignments
+
+
+def test_a_member_is_judged_by_where_its_checkpoint_is_not_by_its_best() -> None:
+    study = Study(experiment(size=2))
+    for curve in ((0.9, 0.1), (0.2, 0.5)):
+        trial = toy_trial(study.ask().number, curve=toy_curve(*curve), accuracy=max(curve))
+        study.tell(trial)
+    assert [study.ask().parent for _ in range(2)] == [1, 1]
 
 
 def test_constraints_come_before_the_objective() -> None:

@@ -1,0 +1,98 @@
+"""Population based training against random search at equal training steps, on digits.
+
+experiments/digits-pbt.yaml as it is, and the same file with random search whose trials train the
+whole 25 epochs: as many steps in all, and (the first generation being random) the very same
+first configurations, so that only exploiting and exploring differ. The winner of each is chosen
+on the validation rows and evaluated on the test rows.
+
+    python benchmarks/pbt.py [--seeds 0 1 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from hpo_pipeline.run_folder import RunFolder
+
+EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits-pbt.yaml"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run found: accuracy of its winner, steps trained in all, wall seconds."""
+
+    validation: float
+    test: float
+    steps: int
+    seconds: float
+
+
+def run(folder: Path, algorithm: str, seed: int) -> Outcome:
+    """Run the experiment with one algorithm and seed."""
+    experiment = yaml.safe_load(EXPERIMENT.read_text())
+    population = experiment["search"]["settings"]["population"]
+    del experiment["register"]
+    experiment["search"]["seed"] = seed
+    if algorithm == "random":
+        experiment["search"] = {"algorithm": "random", "seed": seed}
+        experiment["budget"]["trials"] = population
+    file = folder / f"{algorithm}-{seed}.yaml"
+    file.write_text(yaml.safe_dump(experiment))
+    command = [sys.executable, "-m", "hpo_pipeline", "run", str(file), "--run"]
+    start = time.perf_counter()
+    subprocess.run([*command, str(folder / file.stem)], check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - start
+    result = RunFolder(folder / file.stem).result()
+    assert result.winner is not None
+    ends = {trial.number: trial.training_steps for trial in result.trials}
+    starts = [0 if t.parent is None else ends[t.parent] for t in result.trials]
+    return Outcome(
+        result.winner.metrics["accuracy"],
+        result.winner.test["accuracy"],
+        sum(ends.values()) - sum(starts),
+        seconds,
+    )
+
+
+def main() -> None:
+    """Print one line a seed and algorithm, then the means."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options = parser.parse_args()
+    found: dict[str, list[Outcome]] = {"random": [], "pbt": []}
+    print("algorithm  seed  validation    test   steps  seconds")
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in options.seeds:
+            for algorithm, outcomes in found.items():
+                one = run(Path(folder), algorithm, seed)
+                outcomes.append(one)
+                print(f"{algorithm:9} {seed:5} {_columns(one)}", flush=True)
+    for algorithm, outcomes in found.items():
+        mean = Outcome(
+            statistics.mean(o.validation for o in outcomes),
+            statistics.mean(o.test for o in outcomes),
+            sum(o.steps for o in outcomes) // len(outcomes),
+            statistics.mean(o.seconds for o in outcomes),
+        )
+        print(f"{algorithm:9}  mean {_columns(mean)}")
+    pairs = list(zip(found["random"], found["pbt"], strict=True))
+    better = sum(pbt.validation > random.validation for random, pbt in pairs)
+    print(f"pbt is better on {better} of {len(pairs)} seeds; {os.cpu_count()} cores")
+
+
+def _columns(one: Outcome) -> str:
+    return f"{one.validation:11.4f} {one.test:7.4f} {one.steps:7} {one.seconds:8.1f}"
+
+
+if __name__ == "__main__":
+    main()
