@@ -212,6 +212,8 @@ class LocalEngine:
 
     def _on_channel(self, running: Running) -> None:
         """Read what a trial reports and answer each evaluation."""
+        if running.channel.fileno() < 0:
+            return  # its end was told in the same round of the selector
         try:
             content = running.channel.recv(1 << 16)
         except (BlockingIOError, ConnectionError):
