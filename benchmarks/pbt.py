@@ -4,9 +4,9 @@
     random   the same file with random search, whose trials train all the epochs: as many steps
              in all, and the very same first configurations, for the first generation is random;
              only exploiting and exploring differ
-    linear   as random, with the schedule that transformers has by default
 
-The winner of each is chosen on the validation rows and evaluated on the test rows.
+Each with the schedule of the file (linear, transformers' default) and with a constant rate. The
+winner is chosen on the validation rows and evaluated on the test rows.
 
     python benchmarks/pbt.py [--seeds 0 1 2]
 """
@@ -40,18 +40,17 @@ class Outcome:
     seconds: float
 
 
-def run(folder: Path, algorithm: str, seed: int) -> Outcome:
-    """Run the experiment in one of the three ways."""
+def run(folder: Path, algorithm: str, schedule: str, seed: int) -> Outcome:
+    """Run the experiment with one search algorithm and one schedule of the learning rate."""
     experiment = yaml.safe_load(EXPERIMENT.read_text())
     population = experiment["search"]["settings"]["population"]
     del experiment["register"]
+    experiment["task"]["training"]["lr_scheduler_type"] = schedule
     experiment["search"]["seed"] = seed
-    if algorithm != "pbt":
+    if algorithm == "random":
         experiment["search"] = {"algorithm": "random", "seed": seed}
         experiment["budget"]["trials"] = population
-    if algorithm == "linear":
-        experiment["task"]["training"]["lr_scheduler_type"] = "linear"
-    file = folder / f"{algorithm}-{seed}.yaml"
+    file = folder / f"{algorithm}-{schedule}-{seed}.yaml"
     file.write_text(yaml.safe_dump(experiment))
     command = [sys.executable, "-m", "hpo_pipeline", "run", str(file), "--run"]
     start = time.perf_counter()
@@ -70,31 +69,33 @@ def run(folder: Path, algorithm: str, seed: int) -> Outcome:
 
 
 def main() -> None:
-    """Print one line a seed and algorithm, then the means."""
+    """Print one line a run, then the means."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
-    found: dict[str, list[Outcome]] = {"pbt": [], "random": [], "linear": []}
-    print("algorithm  seed  validation    test   steps  seconds")
-    with tempfile.TemporaryDirectory() as folder:
+    print("schedule  algorithm  seed  validation    test   steps  seconds")
+    for schedule in ("linear", "constant"):
+        found: dict[str, list[Outcome]] = {"random": [], "pbt": []}
         for seed in options.seeds:
             for algorithm, outcomes in found.items():
-                one = run(Path(folder), algorithm, seed)
-                outcomes.append(one)
-                print(f"{algorithm:9} {seed:5} {_columns(one)}", flush=True)
-    for algorithm, outcomes in found.items():
-        mean = Outcome(
-            statistics.mean(o.validation for o in outcomes),
-            statistics.mean(o.test for o in outcomes),
-            sum(o.steps for o in outcomes) // len(outcomes),
-            statistics.mean(o.seconds for o in outcomes),
-        )
-        print(f"{algorithm:9}  mean {_columns(mean)}")
-    for other in ("random", "linear"):
-        pairs = list(zip(found["pbt"], found[other], strict=True))
-        better = sum(pbt.validation > random.validation for pbt, random in pairs)
-        print(f"pbt is better than {other} on {better} of {len(pairs)} seeds")
+                with tempfile.TemporaryDirectory() as folder:
+                    outcomes.append(run(Path(folder), algorithm, schedule, seed))
+                print(f"{schedule:9} {algorithm:9} {seed:5} {_columns(outcomes[-1])}", flush=True)
+        for algorithm, outcomes in found.items():
+            print(f"{schedule:9} {algorithm:9}  mean {_columns(_mean(outcomes))}")
+        pairs = list(zip(found["random"], found["pbt"], strict=True))
+        better = sum(pbt.validation > random.validation for random, pbt in pairs)
+        print(f"pbt is better on {better} of {len(pairs)} seeds")
     print(f"{os.cpu_count()} cores")
+
+
+def _mean(outcomes: list[Outcome]) -> Outcome:
+    return Outcome(
+        statistics.mean(o.validation for o in outcomes),
+        statistics.mean(o.test for o in outcomes),
+        sum(o.steps for o in outcomes) // len(outcomes),
+        statistics.mean(o.seconds for o in outcomes),
+    )
 
 
 def _columns(one: Outcome) -> str:
