@@ -5,8 +5,15 @@
              in all, and the very same first configurations, for the first generation is random;
              only exploiting and exploring differ
 
-Each with the schedule of the file (linear, transformers' default) and with a constant rate. The
-winner is chosen on the validation rows and evaluated on the test rows.
+Each with a constant rate, as in the file, and with the linear schedule that transformers has by
+default. The winner is chosen on the validation rows and evaluated on the test rows.
+
+On two cores, five seeds, 4640 steps a run, mean accuracy (validation, test):
+
+    constant  random 0.9456 0.9426   pbt 0.9516 0.9461   (pbt better on 4 of 5, on validation)
+    linear    random 0.9524 0.9390   pbt 0.9516 0.9482   (better on 2, worse on 1, two ties)
+
+Where the schedule is good by itself, exploring brings no gain that these rows could show.
 
     python benchmarks/pbt.py [--seeds 0 1 2]
 """
@@ -74,7 +81,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     print("schedule  algorithm  seed  validation    test   steps  seconds")
-    for schedule in ("linear", "constant"):
+    for schedule in ("constant", "linear"):
         found: dict[str, list[Outcome]] = {"random": [], "pbt": []}
         for seed in options.seeds:
             for algorithm, outcomes in found.items():
