@@ -1,8 +1,8 @@
 """The experiment: the schema of the file that every engine reads.
 
-One of the three places (with space.py and strategies.py) where a field of the file is defined; everything else is
-derived from these frozen models. It knows what a file may say, not how anything is done, nor
-how it is read (experiment_file.py) or whether its sections fit together (consistency.py).
+One of the three places (with space.py and strategies.py) where a field of the file is defined;
+everything else is derived from these frozen models. It knows what a file may say, not how
+anything is done, nor how it is read (experiment_file.py) or whether its sections fit together (consistency.py).
 """
 
 from __future__ import annotations

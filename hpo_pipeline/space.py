@@ -1,7 +1,8 @@
 """The search space: what may vary between trials, and how a value is written and read.
 
-One of the three places (with experiment.py and strategies.py) where a field of the experiment file is defined. It
-knows neither Optuna nor Katib: their distributions are derived from here by pure functions.
+One of the three places (with experiment.py and strategies.py) where a field of the experiment
+file is defined. It knows neither Optuna nor Katib: their distributions are derived from here by
+pure functions.
 A name says what is varied: `learning_rate` is a field of transformers.TrainingArguments,
 `model.num_hidden_layers` a field of the model's config, `task.max_length` a field of the task.
 """

@@ -164,7 +164,7 @@ def _parse(name: str, content: bytes) -> pd.DataFrame:
 def _json_rows(text: str) -> list[dict[str, Any]]:
     """Read a list of objects, or one object a line; pandas would turn texts into dates."""
     if text.lstrip().startswith("["):
-        rows = json.loads(text)
+        rows: list[dict[str, Any]] = json.loads(text)
     else:
         rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     if not all(isinstance(row, dict) for row in rows):

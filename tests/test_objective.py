@@ -34,8 +34,10 @@ def test_a_formula_computes(text: str, value: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["1 / 0", "0 ** -1", "log(0)", "log(-1)", "(-1) ** 0.5", "min((-1) ** 0.5, 1)", "9**9**9**9"]
-    + ["1e308 * 10", "1e308 * 10 - 1e308 * 10", "(-8) ** 0.5 < 1", "2 ** 1e300"],
+    [
+        *("1 / 0", "0 ** -1", "log(0)", "log(-1)", "(-1) ** 0.5", "min((-1) ** 0.5, 1)"),
+        *("9**9**9**9", "1e308 * 10", "1e308 * 10 - 1e308 * 10", "(-8) ** 0.5 < 1", "2 ** 1e300"),
+    ],
 )
 def test_arithmetic_without_a_result_is_not_a_number(text: str) -> None:
     assert math.isnan(Formula(text).evaluate({}))
@@ -66,7 +68,7 @@ def test_a_formula_names_the_metrics_that_it_reads() -> None:
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="allowed are|not a formula"):
+    with pytest.raises(ValueError, match=r"allowed are|not a formula"):
         Formula(text)
 
 
@@ -85,7 +87,7 @@ def test_anything_else_is_refused(text: str) -> None:
 )
 def test_depth_and_length_are_bounded(text: str) -> None:
     start = time.perf_counter()
-    with pytest.raises(ValueError, match="allowed are|not a formula|at most 500 characters"):
+    with pytest.raises(ValueError, match=r"allowed are|not a formula|at most 500 characters"):
         Formula(text)
     assert time.perf_counter() - start < 1
 
@@ -135,7 +137,7 @@ def test_a_constraint_without_a_value_is_missed_by_everything(text: str) -> None
     "text", ["accuracy", "accuracy == 1", "accuracy != 1", "0 < accuracy < 1", "accuracy + 1"]
 )
 def test_a_constraint_is_one_comparison(text: str) -> None:
-    with pytest.raises(ValueError, match="must be one comparison|allowed are"):
+    with pytest.raises(ValueError, match=r"must be one comparison|allowed are"):
         Constraint(text)
 
 

@@ -129,7 +129,7 @@ def test_a_file_that_holds_no_such_data_is_refused(
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no file or directory .*none\.csv"):
         read(tmp_path / "none.csv")
-    with pytest.raises(DataError, match="must hold train.*; found none"):
+    with pytest.raises(DataError, match=r"must hold train.*; found none"):
         read(tmp_path)
     write(tmp_path / "a.csv")
     write(tmp_path / "b.csv")
@@ -185,5 +185,5 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
 
 
 def test_a_directory_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no LABEL/IMAGE files|needs the package pillow"):
+    with pytest.raises(DataError, match=r"has no LABEL/IMAGE files|needs the package pillow"):
         read(tmp_path, kind="image-classification")

@@ -144,10 +144,13 @@ def test_the_death_of_the_server_is_an_error_after_which_a_new_one_goes_on(
     file = write_experiment(budget="{trials: 3, parallel: 1}")
     engine = make_engine(file, server=mortal)
     threading.Timer(1.0, mortal._process.kill).start()
+
+    def run_on():
+        for number in range(100):
+            run(engine if number == 0 else make_engine(write_experiment("next"), server=mortal))
+
     with pytest.raises(ServerDied, match="ended unexpectedly"):
-        while True:
-            run(engine)
-            engine = make_engine(write_experiment("next"), server=mortal)
+        run_on()
     mortal.close()
     trials, _ = run(make_engine(file))
     assert [t.state for t in trials] == [TrialState.SUCCEEDED] * 3
