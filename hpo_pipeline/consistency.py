@@ -11,7 +11,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hpo_pipeline.experiment import SEARCHABLE_TASK_FIELDS, Budget, Task, bounds
+from hpo_pipeline.experiment import (
+    SEARCHABLE_TASK_FIELDS,
+    Budget,
+    SelectLexicographic,
+    SelectWeights,
+    Task,
+    bounds,
+)
 from hpo_pipeline.objective import PRACTICAL_METRICS, QUALITY_METRICS, SCORE, Formula
 from hpo_pipeline.space import Space, Value
 from hpo_pipeline.strategies import PbtSearch
@@ -37,6 +44,8 @@ def cross_faults(sections: dict[str, Any]) -> list[str]:
         *_space_faults(sections),
         *_search_faults(sections),
         *_population_faults(sections),
+        *_selection_faults(sections),
+        *_confirmation_faults(sections),
     ]
 
 
@@ -194,3 +203,54 @@ def _start_faults(space: Space, assignments: dict[str, Value], where: str) -> li
         if name in assignments and not space[name].contains(assignments[name]):
             faults.append(f"{where}.{name}: {assignments[name]!r} is not in the space")
     return faults
+
+
+def _selection_faults(sections: dict[str, Any]) -> list[str]:
+    """Return what keeps the selection rule from serving the objectives."""
+    rule, objectives = sections.get("select"), sections.get("objective")
+    if rule is None or not objectives:
+        return []
+    names = [o.name for o in objectives]
+    if rule.rule == "best" and len(names) > 1:
+        return [
+            f"select.rule: best compares one objective, and there are {len(names)}; "
+            f"use knee, weights or lexicographic"
+        ]
+    if rule.rule != "best" and len(names) == 1:
+        return [
+            f"select.rule: {rule.rule} chooses among several objectives, and there is one; "
+            f"leave select out"
+        ]
+    if isinstance(rule, SelectWeights):
+        return _objective_name_faults("select.weights", list(rule.weights), names)
+    if isinstance(rule, SelectLexicographic):
+        return _objective_name_faults("select.order", list(rule.order), names) + [
+            f"select.tolerance.{name}: is no objective; there are {', '.join(names)}"
+            for name in rule.tolerance
+            if name not in names
+        ]
+    return []
+
+
+def _objective_name_faults(where: str, given: list[str], names: list[str]) -> list[str]:
+    """Return what is wrong with a list that must name every objective once."""
+    listed = ", ".join(names)
+    faults = [
+        f"{where}: {n!r} is no objective; there are {listed}" for n in given if n not in names
+    ]
+    faults += [
+        f"{where}: {name} is missing; every objective must be there ({listed})"
+        for name in names
+        if name not in given
+    ]
+    twice = [name for name in dict.fromkeys(given) if given.count(name) > 1]
+    return faults + [f"{where}: {name} is there {given.count(name)} times" for name in twice]
+
+
+def _confirmation_faults(sections: dict[str, Any]) -> list[str]:
+    if sections.get("confirm") is None or not isinstance(sections.get("search"), PbtSearch):
+        return []
+    return [
+        "confirm: the winner of pbt changed its configuration while it trained, so there is none "
+        "to train again; leave confirm out"
+    ]

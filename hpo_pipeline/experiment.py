@@ -2,7 +2,8 @@
 
 One of the three places (with space.py and strategies.py) where a field of the file is defined;
 everything else is derived from these frozen models. It knows what a file may say, not how
-anything is done, nor how it is read (experiment_file.py) or whether its sections fit together (consistency.py).
+anything is done, nor how it is read (experiment_file.py) or whether its sections fit together
+(consistency.py).
 """
 
 from __future__ import annotations
@@ -119,6 +120,46 @@ class Budget(Frozen):
     keep: Count = 1
 
 
+class SelectBest(Frozen):
+    """The best trial by the one objective there is."""
+
+    rule: Literal["best"]
+
+
+class SelectKnee(Frozen):
+    """The trial of the Pareto front that is farthest from the plane through its extremes."""
+
+    rule: Literal["knee"]
+
+
+class SelectWeights(Frozen):
+    """The trial with the largest weighted mean of the objectives, each scaled by the front."""
+
+    rule: Literal["weights"]
+    weights: dict[str, Annotated[float, Field(gt=0)]]
+
+
+class SelectLexicographic(Frozen):
+    """The best by the first objective of `order`; among those within its tolerance, the next."""
+
+    rule: Literal["lexicographic"]
+    order: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
+    tolerance: dict[str, Annotated[float, Field(ge=0)]] = {}
+
+
+Select = SelectBest | SelectKnee | SelectWeights | SelectLexicographic
+SelectSection = Annotated[Select, Field(discriminator="rule")]
+
+MAX_SEEDS = 100
+
+
+class Confirm(Frozen):
+    """The `top` configurations of the search are trained again with `seeds` other seeds each."""
+
+    top: Annotated[int, Field(ge=1, le=100)] = 3
+    seeds: Annotated[int, Field(ge=2, le=MAX_SEEDS)] = 3
+
+
 class Local(Frozen):
     """What only the engine of this machine reads."""
 
@@ -151,8 +192,17 @@ class Experiment(Frozen):
     search: SearchSection = DEFAULT_SEARCH
     stopping: StoppingSection = DEFAULT_STOPPING
     budget: Budget
+    select: SelectSection | None = None
+    confirm: Confirm | None = None
     local: Local = Local()
     register_: Register | None = Field(default=None, alias="register")
+
+    @property
+    def selection_rule(self) -> Select:
+        """The rule that chooses the winner: where the file has none, best or knee."""
+        if self.select is not None:
+            return self.select
+        return SelectBest(rule="best") if len(self.objective) == 1 else SelectKnee(rule="knee")
 
     @property
     def reads(self) -> frozenset[str]:
@@ -167,9 +217,11 @@ class Experiment(Frozen):
     def identity(self) -> str:
         """Return a hash of all that decides which trials are run and what they yield.
 
-        Budget, engine and registration are left out: a run may go on with more trials.
+        Budget, selection, confirmation, engine and registration are left out: a run may go on
+        with more trials, and its winner may be chosen anew.
         """
-        content = self.model_dump(mode="json", exclude={"budget", "local", "register_"})
+        later = {"budget", "select", "confirm", "local", "register_"}
+        content = self.model_dump(mode="json", exclude=later)
         if self.search.algorithm == "pbt":
             content["trials"] = self.budget.trials  # they decide how far each trial trains
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

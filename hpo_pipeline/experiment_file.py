@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from hpo_pipeline.consistency import cross_faults
 from hpo_pipeline.document import read_document
 from hpo_pipeline.errors import ExperimentError
-from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.experiment import Experiment, Select
 from hpo_pipeline.space import PARAMETERS
 from hpo_pipeline.strategies import Search, Stopping
 
@@ -25,6 +25,10 @@ STRATEGIES: dict[str, Any] = {
     get_args(kind.model_fields["algorithm"].annotation)[0]: kind
     for kind in get_args(Search) + get_args(Stopping)
 }
+RULES: dict[str, Any] = {
+    get_args(kind.model_fields["rule"].annotation)[0]: kind for kind in get_args(Select)
+}
+_KINDS = {"search": STRATEGIES, "stopping": STRATEGIES, "select": RULES}
 # Pydantic's words where they speak of Python rather than of the file.
 _WORDS = {
     "extra_forbidden": "unknown key",
@@ -108,6 +112,8 @@ def _messages(error: ValidationError, raw: Mapping[str, Any]) -> list[str]:
             where = (*where, fault["ctx"]["discriminator"].strip("'"))
         words = _WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
         text = words.format(**fault.get("ctx", {})) if fault["type"] in _WORDS else words
+        if fault["type"] == "union_tag_not_found" and where[0] == "select":
+            text = f"rule is required: {', '.join(RULES)}"
         if fault["type"] == "extra_forbidden":
             text += _siblings(where)
         elif fault["type"] != "missing" and "got" not in text:
@@ -125,7 +131,7 @@ def _path(location: tuple[int | str, ...], raw: Mapping[str, Any]) -> str:
     parts = [str(part) for part in location]
     if parts[:1] == ["space"] and len(parts) > 2 and parts[2] in PARAMETERS:
         del parts[2]
-    if parts[:1] in (["search"], ["stopping"]) and len(parts) > 1 and parts[1] in STRATEGIES:
+    if len(parts) > 1 and parts[1] in _KINDS.get(parts[0], {}):
         del parts[1]
     if parts[:2] == ["objective", "0"] and not isinstance(raw.get("objective"), list):
         del parts[1]
@@ -138,8 +144,8 @@ def _siblings(location: tuple[int | str, ...]) -> str:
     for part in location[:-1]:
         if part in PARAMETERS and location[0] == "space":
             model = PARAMETERS[str(part)]
-        elif part in STRATEGIES and location[0] in ("search", "stopping"):
-            model = STRATEGIES[str(part)]
+        elif part in (kinds := _KINDS.get(str(location[0]), {})):
+            model = kinds[str(part)]
         elif isinstance(part, str) and (names := _fields(model)) and part in names:
             model = names[part].annotation
             # `tuple[Objective, ...]` and `Register | None` hold the model that is meant.

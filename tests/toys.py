@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.experiment_file import read
 from hpo_pipeline.results import Point, Trial, TrialState
 
 LR = {"type": "float", "low": 1e-5, "high": 1e-1, "log": True}
@@ -43,3 +45,18 @@ def toy_curve(*values: float, metric: str = "accuracy") -> tuple[Point, ...]:
         Point(step, training_step=10 * step, epoch=float(step), metrics={metric: value})
         for step, value in enumerate(values, start=1)
     )
+
+
+def faults_of(folder: Path, **sections: str) -> list[str]:
+    """Return the faults of a small experiment file, whose sections are given as YAML."""
+    content = {
+        "name": "toy",
+        "task": "{kind: text-classification, model: some/model, data: some/data}",
+        "objective": "{metric: accuracy, goal: maximize}",
+        "space": "{learning_rate: {type: float, low: 1.0e-5, high: 1.0e-1, log: true}}",
+        "budget": "{trials: 10}",
+        **sections,
+    }
+    file = folder / "toy.yaml"
+    file.write_text("".join(f"{name}: {text}\n" for name, text in content.items()), "utf-8")
+    return read(file)[1]
