@@ -21,7 +21,7 @@ from hpo_pipeline.experiment import (
 )
 from hpo_pipeline.objective import PRACTICAL_METRICS, QUALITY_METRICS, SCORE, Formula
 from hpo_pipeline.space import Space, Value
-from hpo_pipeline.strategies import PbtSearch
+from hpo_pipeline.strategies import AshaStopping, HyperbandStopping, PbtSearch, ThresholdStopping
 
 MAX_GRID = 100_000
 IN_FLIGHT = (
@@ -43,6 +43,8 @@ def cross_faults(sections: dict[str, Any]) -> list[str]:
         *_metric_faults(sections),
         *_space_faults(sections),
         *_search_faults(sections),
+        *_algorithm_faults(sections),
+        *_stopping_faults(sections),
         *_population_faults(sections),
         *_selection_faults(sections),
         *_confirmation_faults(sections),
@@ -179,6 +181,66 @@ def _population_budget_faults(budget: Budget | None, size: int) -> list[str]:
             f"at a time, got {budget.parallel}"
         )
     return faults
+
+
+def _algorithm_faults(sections: dict[str, Any]) -> list[str]:
+    """Return where the search algorithm cannot serve the space or the objectives."""
+    space, search = sections.get("space"), sections.get("search")
+    objectives = sections.get("objective")
+    if search is None:
+        return []
+    faults, name = [], search.algorithm
+    if space is not None:
+        numeric = [n for n in space if space[n].type != "choice"]
+        if name == "cmaes" and len(numeric) < 2:
+            faults.append(
+                f"search.algorithm: cmaes needs at least 2 parameters that are numbers, and there "
+                f"are {len(numeric)}; use tpe, genetic or random"
+            )
+        if name == "qmc" and not numeric:
+            faults.append(
+                "search.algorithm: qmc needs a parameter that is a number; use grid or random"
+            )
+    if objectives and name == "nsga2" and len(objectives) == 1:
+        faults.append("search.algorithm: nsga2 needs several objectives; use genetic for one")
+    if objectives and name in ("genetic", "cmaes") and len(objectives) > 1:
+        other = "nsga2" if name == "genetic" else "nsga2, tpe or gp"
+        faults.append(f"search.algorithm: {name} serves one objective; use {other} for several")
+    if search.warm_start and name not in ("tpe", "gp", "pbt"):
+        faults.append(f"search.warm_start: {name} learns nothing from it; tpe and gp do")
+    return faults
+
+
+def _stopping_faults(sections: dict[str, Any]) -> list[str]:
+    """Return where a stopping rule lacks something, or contradicts itself."""
+    rule = sections.get("stopping")
+    if isinstance(rule, ThresholdStopping):
+        if rule.lower is None and rule.upper is None:
+            return ["stopping: threshold needs lower, upper or both"]
+        if rule.lower is not None and rule.upper is not None and rule.lower >= rule.upper:
+            return [f"stopping.lower: must be below upper, got {rule.lower:g} and {rule.upper:g}"]
+    if isinstance(rule, AshaStopping | HyperbandStopping):
+        longest = rule.max_resource
+        if longest is not None and longest < rule.grace_period:
+            return [
+                f"stopping.max_resource: must be at least grace_period, "
+                f"got {longest} and {rule.grace_period}"
+            ]
+    if isinstance(rule, HyperbandStopping) and rule.max_resource is None:
+        task = sections.get("task")
+        by_steps = task is not None and (
+            "max_steps" in task.training
+            or (
+                rule.resource == "evaluation"
+                and task.training.get("eval_strategy", "epoch") != "epoch"
+            )
+        )
+        if by_steps or "max_steps" in sections.get("space", ()):
+            return [
+                "stopping.max_resource: hyperband needs it where steps, not epochs, decide how "
+                "many evaluations there are"
+            ]
+    return []
 
 
 def _grid_faults(space: Space) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -225,6 +226,18 @@ class Experiment(Frozen):
         if self.search.algorithm == "pbt":
             content["trials"] = self.budget.trials  # they decide how far each trial trains
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def longest_training(self) -> int | None:
+        """Return the most evaluations (or epochs) of any trial, or None where steps decide."""
+        training = self.task.training
+        counts_epochs = getattr(self.stopping, "resource", "evaluation") == "epoch"
+        if "max_steps" in training or "max_steps" in self.space:
+            return None
+        if training.get("eval_strategy", "epoch") != "epoch" and not counts_epochs:
+            return None
+        if "num_train_epochs" in self.space:
+            return math.ceil(max(float(v) for v in bounds(self.space, "num_train_epochs")))
+        return math.ceil(float(training.get("num_train_epochs", 3)))
 
     def max_length(self) -> int:
         """Return the longest input, in tokens, that any trial asks for."""

@@ -301,3 +301,37 @@ def test_the_json_schema_covers_the_sections_of_the_file() -> None:
     schema = json.loads(json.dumps(Experiment.model_json_schema(by_alias=True)))
     assert {"name", "task", "space", "register", "budget"} <= set(schema["properties"])
     assert yaml.safe_dump(schema)
+
+
+@pytest.mark.parametrize(
+    ("sections", "fault"),
+    [
+        ({"search": "{algorithm: cmaes}"}, "search.algorithm: cmaes needs at least 2 parameters"),
+        ({"search": "{algorithm: nsga2}"}, "search.algorithm: nsga2 needs several objectives"),
+        (
+            {"search": "{algorithm: qmc}", "space": "{optim: {type: choice, values: [a, b]}}"},
+            "search.algorithm: qmc needs a parameter that is a number",
+        ),
+        (
+            {"search": "{algorithm: random, warm_start: [runs/old]}"},
+            "search.warm_start: random learns nothing from it; tpe and gp do",
+        ),
+        ({"stopping": "{algorithm: threshold}"}, "stopping: threshold needs lower, upper or both"),
+        (
+            {"stopping": "{algorithm: threshold, lower: 2.0, upper: 1.0}"},
+            "stopping.lower: must be below upper, got 2 and 1",
+        ),
+        (
+            {"stopping": "{algorithm: asha, grace_period: 4, max_resource: 2}"},
+            "stopping.max_resource: must be at least grace_period, got 2 and 4",
+        ),
+        (
+            {"stopping": "{algorithm: asha, percentile: 5}"},
+            "stopping.percentile: unknown key; allowed are algorithm, resource, grace_period",
+        ),
+        ({"stopping": "{algorithm: luck}"}, "stopping.algorithm: must be one of 'none', 'median'"),
+    ],
+)
+def test_a_strategy_that_cannot_serve_is_refused(write, sections, fault) -> None:
+    found = faults(write(**sections))
+    assert any(line.startswith(fault) for line in found), found

@@ -12,18 +12,33 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
+import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.population import population
 from hpo_pipeline.search.distributions import distributions
 from hpo_pipeline.search.pbt import PbtSampler
 from hpo_pipeline.space import Frozen, Space, Value
-from hpo_pipeline.strategies import GpSettings, PbtSettings, TpeSettings
+from hpo_pipeline.strategies import (
+    CmaesSettings,
+    GeneticSettings,
+    GpSettings,
+    PbtSettings,
+    TpeSettings,
+)
 
 SettingsT = TypeVar("SettingsT", bound=Frozen)
 
@@ -74,6 +89,44 @@ class _Grid(BaseSampler):
         return point
 
 
+class _BoundedGP(GPSampler):
+    """Optuna's Gaussian process, fitted on a bounded number of trials.
+
+    The fit is cubic in the trials. Beyond the bound it gets the better half of the bound from
+    the best trials, where the optimum is looked for, and the other half from the latest, which
+    keep it from going back to where it has just been.
+    """
+
+    def __init__(self, *, max_fitted: int, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._max_fitted = max_fitted
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the point of the greatest expected gain."""
+        return super().sample_relative(self._bounded(study), trial, search_space)
+
+    def _bounded(self, study: Study) -> Study:
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(complete) <= self._max_fitted:
+            return study
+        front = {t.number for t in study.best_trials} if len(study.directions) > 1 else set()
+        sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
+
+        def badness(trial: FrozenTrial) -> tuple[bool, bool, float]:
+            misses = any(v > 0 for v in trial.constraints.values())
+            return (misses, trial.number not in front, sign * (trial.values or [0.0])[0])
+
+        best = sorted(complete, key=badness)[: self._max_fitted // 2]
+        taken = {t.number for t in best}
+        latest = [t for t in complete if t.number not in taken][-(self._max_fitted // 2) :]
+        small = optuna.create_study(directions=study.directions)
+        small.add_trials([*best, *latest])
+        small.add_trials(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        return small
+
+
 def _key(params: Mapping[str, Value]) -> frozenset[tuple[str, Value]]:
     # A start configuration may write 0.30000000000000004 for the point 0.3.
     rounded = {n: float(f"{v:.12g}") if isinstance(v, float) else v for n, v in params.items()}
@@ -119,9 +172,44 @@ def _tpe(experiment: Experiment, number: int) -> BaseSampler:
     )
 
 
+def _qmc(experiment: Experiment, number: int) -> BaseSampler:
+    # The sequence is one for the whole search; choices, which it does not serve, are drawn.
+    return QMCSampler(
+        seed=experiment.search.seed,
+        scramble=True,
+        independent_sampler=_random(experiment, number),
+        warn_asynchronous_seeding=False,
+        warn_independent_sampling=False,
+    )
+
+
+def _cmaes(experiment: Experiment, number: int) -> BaseSampler:
+    settings = _settings(experiment, CmaesSettings)
+    return CmaEsSampler(
+        seed=_seed(experiment, number),
+        n_startup_trials=settings.startup_trials,
+        sigma0=settings.sigma,
+        popsize=settings.population,
+        independent_sampler=_random(experiment, number),
+        warn_independent_sampling=False,
+    )
+
+
+def _genetic(experiment: Experiment, number: int) -> BaseSampler:
+    settings = _settings(experiment, GeneticSettings)
+    return NSGAIISampler(
+        seed=_seed(experiment, number),
+        population_size=settings.population,
+        crossover_prob=settings.crossover,
+        swapping_prob=settings.swap,
+        mutation_prob=settings.mutation,
+    )
+
+
 def _gp(experiment: Experiment, number: int) -> BaseSampler:
     settings = _settings(experiment, GpSettings)
-    return GPSampler(
+    return _BoundedGP(
+        max_fitted=settings.max_fitted,
         seed=_seed(experiment, number),
         n_startup_trials=settings.startup_trials,
     )
@@ -137,7 +225,11 @@ def _pbt(experiment: Experiment, number: int) -> BaseSampler:
 SAMPLERS: dict[str, Callable[[Experiment, int], BaseSampler]] = {
     "random": _random,
     "grid": _grid,
+    "qmc": _qmc,
     "tpe": _tpe,
     "gp": _gp,
+    "cmaes": _cmaes,
+    "genetic": _genetic,
+    "nsga2": _genetic,
     "pbt": _pbt,
 }

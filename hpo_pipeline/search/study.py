@@ -10,7 +10,9 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +45,14 @@ _STATES = {
 class Suggestion:
     """A configuration to try, under the number of its trial.
 
-    `parent` is the number of the trial from whose checkpoint it goes on, if from any.
+    `parent` is the number of the trial from whose checkpoint it goes on, if from any; `seed` is
+    that of its training, where it is not the search's.
     """
 
     number: int
     assignments: dict[str, Value]
     parent: int | None = None
+    seed: int | None = None
 
 
 class Study:
@@ -69,6 +73,14 @@ class Study:
         for assignments in experiment.search.start:
             self._study.enqueue_trial(dict(assignments), skip_if_exists=True)
 
+    def name(self, number: int) -> str:
+        """Return the name of a trial."""
+        return f"{self._experiment.name}-{number:04d}"
+
+    def knows(self, number: int) -> bool:
+        """Tell whether a trial was asked for."""
+        return number < self.count()
+
     def unfinished(self) -> list[Suggestion]:
         """Return the trials that were asked for and never told about, as after a crash."""
         running = self._trials(OptunaState.RUNNING)
@@ -88,15 +100,16 @@ class Study:
     def ask(self) -> Suggestion:
         """Return the next configuration to try."""
         self._study.sampler = samplers.build(self._experiment, self.count())
-        trial = self._study.ask(self._distributions)
+        with _constraints_elsewhere():
+            trial = self._study.ask(self._distributions)
         return _suggestion(self._frozen(trial.number))
 
     def report(self, number: int, point: Point) -> None:
         """Store one point of a running trial's curve; several objectives have no curve here."""
-        value = self._value(point)
-        if value is not None:
-            storage = self._study._storage
-            storage.set_trial_intermediate_value(self._frozen(number)._trial_id, point.step, value)
+        value, step = self._value(point), self._resource(point)
+        frozen = self._frozen(number)
+        if value is not None and step > 0 and step not in frozen.intermediate_values:
+            self._study._storage.set_trial_intermediate_value(frozen._trial_id, step, value)
 
     def should_stop(self, number: int, curve: Sequence[Point]) -> bool:
         """Tell whether a trial should end at the last point of its curve.
@@ -107,8 +120,16 @@ class Study:
         if not curve or len(self._experiment.objective) > 1:
             return False
         trial = copy.copy(self._frozen(number))  # the storages hand out their own object
-        values = {point.step: self._value(point) for point in curve}
-        trial.intermediate_values = {s: math.nan if v is None else v for s, v in values.items()}
+        values: dict[int, float] = {}
+        for point in curve:
+            step = self._resource(point)
+            is_new = step > 0 and step not in values
+            if is_new:
+                value = self._value(point)
+                values[step] = math.nan if value is None else value
+        if not is_new:
+            return False
+        trial.intermediate_values = values
         return self._pruner.prune(self._study, trial)
 
     def tell(self, trial: Trial) -> None:
@@ -120,8 +141,7 @@ class Study:
         if state != OptunaState.FAIL and not is_usable(self._experiment, trial):
             state = OptunaState.FAIL
         for point in trial.curve:
-            if point.step not in frozen.intermediate_values:
-                self.report(trial.number, point)
+            self.report(trial.number, point)
         if state != OptunaState.FAIL:
             self._describe(frozen, trial)
         if state == OptunaState.PRUNED and len(self._experiment.objective) > 1:
@@ -129,7 +149,8 @@ class Study:
         self._study.sampler = samplers.build(self._experiment, trial.number)
         values = [o.value(trial.metrics) for o in self._experiment.objective]
         is_complete = state == OptunaState.COMPLETE
-        self._study.tell(trial.number, values if is_complete else None, state=state)
+        with _constraints_elsewhere():
+            self._study.tell(trial.number, values if is_complete else None, state=state)
 
     def _completed(self, trial: FrozenTrial) -> FrozenTrial:
         """Give a trial the parameters that a crash in the middle of `ask` kept from it."""
@@ -147,6 +168,16 @@ class Study:
             live.set_user_attr(LAST, trial.curve[-1].metrics)
         for text in set(self._experiment.constraints) - set(frozen.constraints):
             live.set_constraint(text, min(Constraint(text).violation(trial.metrics), _LARGE))
+
+    def _resource(self, point: Point) -> int:
+        """Return how much of what the stopping rule counts a trial has used at a point.
+
+        In epochs, the first evaluation at or past the end of an epoch stands for it; before the
+        first, none does.
+        """
+        if getattr(self._experiment.stopping, "resource", "evaluation") == "epoch":
+            return math.floor(point.epoch + 1e-6)
+        return point.step
 
     def _value(self, point: Point) -> float | None:
         if len(self._experiment.objective) > 1:
@@ -174,6 +205,14 @@ def open_journal(path: Path) -> BaseStorage:
     if path.exists():
         _cut_unfinished_line(path)
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+@contextmanager
+def _constraints_elsewhere() -> Iterator[None]:
+    """Silence samplers that pass constraints over: the selection keeps to them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Constraints have been set")
+        yield
 
 
 def _cut_unfinished_line(path: Path) -> None:
