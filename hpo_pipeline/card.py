@@ -16,8 +16,9 @@ import yaml
 
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.objective import Objective
-from hpo_pipeline.results import Trial
+from hpo_pipeline.results import Confirmed, Trial
 from hpo_pipeline.space import ChoiceParameter, FloatParameter, IntParameter, render
+from hpo_pipeline.wording import spread
 
 HUB_METRICS = ("accuracy", "f1", "precision", "recall", "perplexity")
 """Metrics that the Hub knows by these names."""
@@ -54,6 +55,7 @@ class Evidence:
     majority: float | None = None
     licence: str | None = None
     base_model: str | None = None
+    confirmed: Confirmed | None = None
 
 
 def model_card(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
@@ -62,7 +64,7 @@ def model_card(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
         _title(experiment, trial, evidence),
         "## How to use\n\n" + f"```python\n{USAGE[experiment.task.kind]}\n```",
         _searched(experiment, evidence),
-        _chosen(trial),
+        _chosen(experiment, trial, evidence),
         _metrics(experiment, trial, evidence),
         _data(evidence),
         _limits(experiment, evidence),
@@ -111,9 +113,23 @@ def _searched(experiment: Experiment, evidence: Evidence) -> str:
     return f"## What was searched\n\n{listed}\n\n{table}"
 
 
-def _chosen(trial: Trial) -> str:
+def _chosen(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
     rows = [(name, render(value)) for name, value in trial.assignments.items()]
-    return f"## Chosen configuration\n\n{_table(('parameter', 'value'), rows)}"
+    return f"## Chosen configuration\n\n{_table(('parameter', 'value'), rows)}" + _confirmation(
+        experiment, evidence.confirmed
+    )
+
+
+def _confirmation(experiment: Experiment, confirmed: Confirmed | None) -> str:
+    """Say how the configuration did with other seeds, where it was tried."""
+    if confirmed is None:
+        return ""
+    found = "; ".join(f"{_text(o.name)} {spread(confirmed, o.name)}" for o in experiment.objective)
+    return (
+        f"\n\nConfirmed with {len(confirmed.seeds)} other seeds, on the validation rows, as mean "
+        f"± standard deviation: {found}. The model is that of the run in the middle of them, not "
+        f"of the best."
+    )
 
 
 def _metrics(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:

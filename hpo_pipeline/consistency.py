@@ -201,6 +201,8 @@ def _algorithm_faults(sections: dict[str, Any]) -> list[str]:
             faults.append(
                 "search.algorithm: qmc needs a parameter that is a number; use grid or random"
             )
+    if space is not None and name == "pbt" and space.has_conditions:
+        faults.append("search.algorithm: pbt knows no conditions (when); use tpe or random")
     if objectives and name == "nsga2" and len(objectives) == 1:
         faults.append("search.algorithm: nsga2 needs several objectives; use genetic for one")
     if objectives and name in ("genetic", "cmaes") and len(objectives) > 1:
@@ -258,7 +260,12 @@ def _grid_faults(space: Space) -> list[str]:
 
 def _start_faults(space: Space, assignments: dict[str, Value], where: str) -> list[str]:
     unknown = [name for name in assignments if name not in space]
-    missing = [name for name in space if name not in assignments]
+    known = {name: value for name, value in assignments.items() if name in space}
+    filled = {
+        name: known.get(name, space[name].grid()[0] if space[name].count() else 0.0)
+        for name in space
+    }
+    missing = [name for name in space.active(filled) if name not in assignments]
     faults = [f"{where}.{name}: not in the space ({', '.join(space)})" for name in unknown]
     faults += [f"{where}: {name} is missing" for name in missing]
     for name in space:

@@ -1,4 +1,4 @@
-"""The whole flow on this machine: check, prepare, search, select, evaluate, register, report.
+"""The whole flow on this machine: prepare, search, select, confirm, evaluate, register, report.
 
 Each step can be repeated: what is done is found and not done again, so that running the same
 command after whatever happened goes on where it was.
@@ -11,30 +11,38 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from hpo_pipeline import wording
 from hpo_pipeline.assets import ASSETS, cache_folder, fetch
 from hpo_pipeline.backends import machine
 from hpo_pipeline.backends.interruption import Interrupted, Interruption
 from hpo_pipeline.backends.local import LocalEngine
 from hpo_pipeline.backends.processes import ProcessServer, ServerDied
-from hpo_pipeline.card import Evidence, model_card
+from hpo_pipeline.backends.reruns import Needed, Reruns, for_reruns
+from hpo_pipeline.confirm import (
+    Run,
+    confirm,
+    confirmed_winner,
+    needed_models,
+    no_winner,
+    planned,
+    run_of,
+)
+from hpo_pipeline.earlier import earlier_trials
 from hpo_pipeline.errors import BackendError, DataError, HpoError
 from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.objective import with_score
+from hpo_pipeline.local_conclusion import Chosen, LocalConclusion
 from hpo_pipeline.progress import Progress
-from hpo_pipeline.register import register
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.results import (
-    DATASET_FILE,
-    MODEL_FOLDER,
     SearchResult,
     Trial,
     TrialState,
-    Winner,
+    read_trial,
 )
 from hpo_pipeline.run_folder import RunFolder, write_leaderboard
 from hpo_pipeline.selection import rank, winner
@@ -76,23 +84,37 @@ class LocalRun:
         return self._folder.result()
 
     def _run(self, registry_uri: str | None, interruption: Interruption) -> None:
+        earlier = self._earlier(registry_uri)
         dataset = self._prepare()
         interruption.check()
-        trials, ended = self._search(dataset, interruption)
+        trials, ended = self._search(dataset, earlier, interruption)
         ranked = rank(self._experiment, trials)
         others = [trial for trial in trials if trial not in ranked]
         write_leaderboard(self._folder.path / "leaderboard.csv", [*ranked, *others])
+        chosen: Chosen | str = _no_winner(trials, ranked, ended)
         best = winner(self._experiment, trials)
-        if best is None:
-            self._folder.write_state(
-                state="failed", reason=_no_winner(trials, ranked, ended), winner=None
-            )
+        if best is not None:
+            chosen = Chosen(best, best, self._folder.trials, self._experiment.search.seed)
+            if self._experiment.confirm is not None:
+                chosen = self._confirm(trials, dataset, interruption)
+        if isinstance(chosen, str):
+            self._folder.write_state(state="failed", reason=chosen, winner=None)
         else:
-            self._conclude(best, trials, dataset, registry_uri)
+            chosen = self._with_model(chosen, dataset, interruption)
+            self._conclusion().conclude(chosen, trials, dataset, registry_uri)
             failed = sum(trial.state == TrialState.FAILED for trial in trials)
             is_failed = failed > self._experiment.budget.max_failed
             self._folder.write_state(state="failed" if is_failed else "succeeded", reason=ended)
         self._report()
+
+    def _earlier(self, registry_uri: str | None) -> list[Trial]:
+        """Return the trials that the search learns from; empty where it has begun already."""
+        names = self._experiment.search.warm_start
+        if not names or self._folder.journal.exists():
+            return []
+        section = self._experiment.register_
+        registry = open_registry(registry_uri or (section.registry if section else None))
+        return earlier_trials(names, self._source.parent, registry)
 
     def _start_server(self) -> ProcessServer:
         threads = self._experiment.local.threads
@@ -133,15 +155,87 @@ class LocalRun:
             if name in ASSETS and not ASSETS[name].is_built_in:
                 fetch(name)
 
-    def _search(self, dataset: Path, interruption: Interruption) -> tuple[list[Trial], str | None]:
-        for attempt in range(1, SERVER_STARTS + 1):
-            engine = LocalEngine(
+    def _search(
+        self, dataset: Path, earlier: Sequence[Trial], interruption: Interruption
+    ) -> tuple[list[Trial], str | None]:
+        def engine() -> LocalEngine:
+            return LocalEngine(
                 self._experiment,
                 self._folder,
                 dataset=dataset,
                 server=self._server,
                 progress=self._progress,
+                earlier=earlier,
             )
+
+        return self._drive(engine, interruption)
+
+    def _confirm(
+        self, trials: Sequence[Trial], dataset: Path, interruption: Interruption
+    ) -> Chosen | str:
+        """Train the best configurations with other seeds and return the winner, or why none."""
+        runs = planned(self._experiment, trials)
+        folder = self._folder.confirmation.trials
+        if any(read_trial(folder / run.name) is None for run in runs):
+            tops, seeds = len({run.trial.name for run in runs}), len({run.seed for run in runs})
+            self._progress.say(f"confirming the best {tops} with {seeds} other seeds each")
+        needed = partial(needed_models, self._experiment, trials)
+        results = {t.name: t for t in self._rerun(runs, needed, dataset, interruption)}
+        confirmed = confirm(self._experiment, trials, results.values())
+        for found in confirmed:
+            self._progress.say(f"{found.trial}: {wording.confirmed(self._experiment, found)}")
+        best = confirmed_winner(self._experiment, confirmed)
+        if best is None:
+            return no_winner(self._experiment, confirmed)
+        run = next(run for run in runs if run.name == best.median)
+        return Chosen(run.trial, results[run.name], folder, run.seed, best)
+
+    def _rerun(
+        self, runs: Sequence[Run], needed: Needed, dataset: Path, interruption: Interruption
+    ) -> list[Trial]:
+        folder = self._folder.confirmation
+        folder.trials.mkdir(parents=True, exist_ok=True)
+        folder.adopt(self._experiment)
+
+        def engine() -> LocalEngine:
+            return LocalEngine(
+                for_reruns(self._experiment, runs),
+                folder,
+                dataset=dataset,
+                server=self._server,
+                progress=self._progress,
+                reruns=Reruns(runs, folder.trials, needed=needed),
+            )
+
+        return self._drive(engine, interruption)[0]
+
+    def _with_model(self, chosen: Chosen, dataset: Path, interruption: Interruption) -> Chosen:
+        """Return the winner with its model, trained again where it was not kept.
+
+        That is so where another winner is chosen from a search that is over: by another rule, or
+        after more seeds.
+        """
+        run = run_of(self._experiment, chosen.trial, chosen.seed)
+        folder = self._folder.confirmation.trials
+        again = read_trial(folder / run.name)
+        if chosen.has_model() or (again is None and self._conclusion().is_known(chosen)):
+            return chosen
+        kept = chosen if again is None else replace(chosen, result=again, folder=folder)
+        if kept.has_model() or self._conclusion().is_known(kept):
+            return kept
+        self._progress.say(f"the model of {chosen.result.name} was not kept; it is trained again")
+        shutil.rmtree(folder / run.name, ignore_errors=True)
+        (again,) = self._rerun([run], lambda ended: {run.name}, dataset, interruption)
+        if again.state == TrialState.FAILED:
+            raise BackendError(f"{run.name}: could not be trained again: {again.reason}")
+        return replace(chosen, result=again, folder=folder)
+
+    def _drive(
+        self, make_engine: Callable[[], LocalEngine], interruption: Interruption
+    ) -> tuple[list[Trial], str | None]:
+        """Run an engine to its end, with another one on a new server where the server dies."""
+        for attempt in range(1, SERVER_STARTS + 1):
+            engine = make_engine()
             try:
                 return engine.run(interruption)
             except ServerDied as error:
@@ -153,73 +247,13 @@ class LocalRun:
                 self._server.wait_until_ready()
         raise AssertionError("unreachable")
 
-    def _conclude(
-        self, best: Trial, trials: Sequence[Trial], dataset: Path, registry_uri: str | None
-    ) -> None:
-        """Evaluate the winner on the held-out rows, write its folder, and register it."""
-        known = self._folder.state().get("winner") or {}
-        is_known = known.get("name") == best.name and self._folder.model.is_dir()
-        if not is_known:
-            self._progress.say(f"{best.name} is the best; it is evaluated on the test rows")
-            _copy_folder(self._folder.trials / best.name / MODEL_FOLDER, self._folder.model)
-        test = known.get("test") if is_known else None
-        if not test:
-            test = self._evaluate(self._folder.model, dataset, best)
-        meta = json.loads((dataset / DATASET_FILE).read_text("utf-8"))
-        card = model_card(self._experiment, best, self._evidence(meta, test, trials))
-        (self._folder.model / "README.md").write_text(card, "utf-8")
-        result = Winner(best.name, best.assignments, best.metrics, test, str(self._folder.model))
-        self._folder.write_state(winner=asdict(result), fingerprint=meta["fingerprint"])
-        if self._experiment.register_ is None:
-            return
-        registration = register(
+    def _conclusion(self) -> LocalConclusion:
+        return LocalConclusion(
             self._experiment,
-            best,
-            self._folder.model,
-            registry=open_registry(registry_uri or self._experiment.register_.registry),
-            evidence={"data_hash": meta["fingerprint"], **_revision(self._source.parent)},
-            test=test,
-            evaluate=lambda model: self._evaluate(model, dataset, best),
-        )
-        record = registration.record
-        named = f"{record.name} version {record.version}"
-        result = replace(result, registered=named, note=registration.reason)
-        self._folder.write_state(winner=asdict(result))
-        self._progress.say(f"registered as {named}: {registration.reason}")
-
-    def _evaluate(self, model: Path, dataset: Path, best: Trial) -> dict[str, float]:
-        """Return the metrics of a model folder on the test rows, measured alone on the machine."""
-        out = self._folder.path / "evaluated.json"
-        out.unlink(missing_ok=True)
-        log = self._folder.path / "evaluate.log"
-        task = self._experiment.task
-        length = best.assignments.get("task.max_length", task.max_length)
-        argv = ["--experiment", str(self._folder.experiment_file), "--dataset", str(dataset)]
-        argv += ["--model", str(model), "--max-length", str(length), "--out", str(out)]
-        code = self._server.run("evaluate", "evaluate", argv, log=log)
-        if not out.exists():
-            raise BackendError(f"{model}: the evaluation ended with exit code {code}; see {log}")
-        content = json.loads(out.read_text("utf-8"))
-        if "error" in content:
-            raise DataError(content["error"])
-        is_own = model == self._folder.model
-        own = {"train_seconds": best.metrics["train_seconds"]} if is_own else {}
-        return with_score({**content["metrics"], **own}, self._experiment.objective)
-
-    def _evidence(
-        self, meta: Mapping[str, Any], test: Mapping[str, float], trials: Sequence[Trial]
-    ) -> Evidence:
-        asset = ASSETS.get(self._experiment.task.model)
-        return Evidence(
-            test=test,
-            counts=SearchResult("", "", 0.0, tuple(trials)).counts(),
-            source=meta["source"],
-            fingerprint=meta["fingerprint"],
-            rows=meta["rows"],
-            labels=meta["labels"],
-            majority=meta["majority"],
-            licence=asset.licence if asset else None,
-            base_model=asset.source if asset else self._experiment.task.model,
+            self._folder,
+            source=self._source,
+            server=self._server,
+            progress=self._progress,
         )
 
     def _report(self) -> None:
@@ -231,15 +265,6 @@ class LocalRun:
             self._progress.say(f"the report could not be written: {lines[-1]}")
 
 
-def _copy_folder(source: Path, target: Path) -> None:
-    """Replace a folder by a copy of another, never leaving half of it under its name."""
-    draft = target.with_name(f".{target.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(source, draft)
-    shutil.rmtree(target, ignore_errors=True)
-    draft.replace(target)
-
-
 def _no_winner(trials: Sequence[Trial], ranked: Sequence[Trial], ended: str | None) -> str:
     """Say why there is no winner."""
     start = f"{ended}; " if ended else ""
@@ -248,13 +273,3 @@ def _no_winner(trials: Sequence[Trial], ranked: Sequence[Trial], ended: str | No
     reasons = dict.fromkeys(t.reason for t in trials if t.reason)
     listed = "; ".join(list(map(str, reasons))[:3])
     return f"{start}no trial has a result{': ' + listed if listed else ''}"
-
-
-def _revision(folder: Path) -> dict[str, str]:
-    """Return the git commit of the experiment file, if there is one."""
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-    return {"source_revision": done.stdout.strip()}

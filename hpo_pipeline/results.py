@@ -90,8 +90,31 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Confirmed:
+    """A configuration that was trained again with other seeds.
+
+    `trial` is the name of the search's trial, whose own result does not count here. `mean` and
+    `std` (the sample standard deviation) are those of the runs with a result, which `seeds`
+    lists; `failed` says by seed why others have none. `median` is the name of the run in the
+    middle of them, which stands for the configuration.
+    """
+
+    trial: str
+    assignments: dict[str, Value]
+    seeds: tuple[int, ...]
+    mean: dict[str, float]
+    std: dict[str, float]
+    failed: dict[str, str]
+    median: str | None
+
+
+@dataclass(frozen=True)
 class Winner:
-    """The best configuration, its validation metrics, and those on the held-out test rows."""
+    """The best configuration, its validation metrics, and those on the held-out test rows.
+
+    `name` is that of its trial in the search; `run` that of the run that its model and its
+    metrics are of, where this is another one.
+    """
 
     name: str
     assignments: dict[str, Value]
@@ -100,6 +123,7 @@ class Winner:
     model: str | None = None
     registered: str | None = None
     note: str | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +136,7 @@ class SearchResult:
     trials: tuple[Trial, ...]
     winner: Winner | None = None
     reason: str | None = None
+    confirmed: tuple[Confirmed, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Return how many trials are in each state; states that none is in are left out."""
@@ -128,6 +153,7 @@ class SearchResult:
             "reason": self.reason,
             "seconds": round(self.seconds, 3),
             "trials": self.counts(),
+            "confirmed": [dataclasses.asdict(found) for found in self.confirmed],
             "winner": dataclasses.asdict(self.winner) if self.winner else None,
         }
 

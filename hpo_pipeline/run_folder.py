@@ -3,6 +3,7 @@
 experiment.json   the experiment, with absolute paths    journal.log   Optuna's study
 run.json          state, seconds, winner                 server.log    the process server
 trials/NAME/      result.json, log.txt, model/           model/        the winner, to load
+confirm/          the same, of runs with other seeds
 leaderboard.csv   every trial with all its metrics       report.html
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import hpo_pipeline
+from hpo_pipeline.confirm import confirm
 from hpo_pipeline.errors import HpoError, RunFolderError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.experiment_file import load
@@ -39,6 +41,11 @@ class RunFolder:
         self.model = self.path / "model"
         self.report = self.path / "report.html"
         self.experiment_file = self.path / EXPERIMENT_FILE
+
+    @property
+    def confirmation(self) -> RunFolder:
+        """The folder of the runs with other seeds, below this one."""
+        return RunFolder(self.path / "confirm")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -128,6 +135,8 @@ class RunFolder:
 
     def finished_trials(self) -> list[Trial]:
         """Return the trials that have a result, by number."""
+        if not self.trials.is_dir():
+            return []
         found = (read_trial(folder) for folder in self.trials.iterdir() if folder.is_dir())
         return sorted((t for t in found if t is not None), key=lambda trial: trial.number)
 
@@ -149,13 +158,15 @@ class RunFolder:
         if name == "running" and not is_running:
             name = "interrupted"
         winner = state.get("winner")
+        confirmation = self.confirmation
         return SearchResult(
             experiment=experiment.name,
             state="running" if is_running else name,
-            seconds=float(state.get("seconds", 0.0)),
+            seconds=sum(float(s.get("seconds", 0.0)) for s in (state, confirmation.state())),
             trials=tuple(trials),
             winner=Winner(**winner) if winner else None,
             reason=state.get("reason"),
+            confirmed=confirm(experiment, trials, confirmation.finished_trials()),
         )
 
     def info(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ A name says what is varied: `learning_rate` is a field of transformers.TrainingA
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -57,7 +58,19 @@ def _plain(value: object) -> object:
 PlainValue = Annotated[Value, BeforeValidator(_plain)]
 
 
-class FloatParameter(Frozen):
+def _conditions(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {k: as_tuple(v) if isinstance(v, list) else (v,) for k, v in value.items()}
+
+
+class Conditional(Frozen):
+    """A parameter that counts only where others, earlier in the file, have one of these values."""
+
+    when: Annotated[dict[str, tuple[PlainValue, ...]], BeforeValidator(_conditions)] = {}
+
+
+class FloatParameter(Conditional):
     """A real number in [low, high], uniform, log-uniform, or on a grid of `step`."""
 
     type: Literal["float"]
@@ -97,7 +110,7 @@ class FloatParameter(Frozen):
         return [self.point(i) for i in range(self.count() or 0)]
 
 
-class IntParameter(Frozen):
+class IntParameter(Conditional):
     """A whole number in [low, high], uniform, log-uniform, or every `step`-th."""
 
     type: Literal["int"]
@@ -130,7 +143,7 @@ class IntParameter(Frozen):
         return list(range(self.low, self.high + 1, self.step))
 
 
-class ChoiceParameter(Frozen):
+class ChoiceParameter(Conditional):
     """One of a list of values, without an order between them."""
 
     type: Literal["choice"]
@@ -199,7 +212,27 @@ class Space(RootModel[dict[str, Parameter]]):
                 f"a name is a field of TrainingArguments, or model.FIELD, or task.FIELD; "
                 f"got {', '.join(map(repr, wrong))}"
             )
+        faults = [fault for name in self.root for fault in self._condition_faults(name)]
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
+
+    def _condition_faults(self, name: str) -> list[str]:
+        earlier = list(self.root)[: list(self.root).index(name)]
+        faults = []
+        for other, values in self.root[name].when.items():
+            if other not in earlier:
+                listed = ", ".join(earlier) or "none"
+                faults.append(f"{name}.when.{other}: no parameter before it; there are {listed}")
+            elif self.root[other].type == "float":
+                faults.append(f"{name}.when.{other}: must be a choice or an int, and is a float")
+            else:
+                faults += [
+                    f"{name}.when.{other}: {value!r} is not in its space"
+                    for value in values
+                    if not self.root[other].contains(value)
+                ]
+        return faults
 
     def __iter__(self) -> Iterator[str]:  # type: ignore[override]
         return iter(self.root)
@@ -213,10 +246,36 @@ class Space(RootModel[dict[str, Parameter]]):
     def __len__(self) -> int:
         return len(self.root)
 
+    @property
+    def has_conditions(self) -> bool:
+        """Whether any parameter counts only under conditions."""
+        return any(parameter.when for parameter in self.root.values())
+
+    def active(self, assignments: Assignments) -> dict[str, Value]:
+        """Return the assignments without those whose conditions do not hold."""
+        kept: dict[str, Value] = {}
+        for name, parameter in self.root.items():
+            holds = all(
+                other in kept and render(kept[other]) in map(render, values)
+                for other, values in parameter.when.items()
+            )
+            if name in assignments and holds:
+                kept[name] = assignments[name]
+        return kept
+
     def size(self) -> int | None:
         """Return how many configurations there are, or None where a parameter is continuous."""
-        counts = [parameter.count() for parameter in self.root.values()]
-        return None if None in counts else math.prod(count or 0 for count in counts)
+        counts = {name: parameter.count() for name, parameter in self.root.items()}
+        if None in counts.values():
+            return None
+        named = {other for p in self.root.values() for other in p.when}
+        involved = [n for n in self.root if n in named or self.root[n].when]
+        free = math.prod(count or 0 for n, count in counts.items() if n not in involved)
+        points = itertools.product(*(self.root[n].grid() for n in involved))
+        distinct = {
+            tuple(self.active(dict(zip(involved, point, strict=True))).items()) for point in points
+        }
+        return free * len(distinct)
 
     def parse(self, texts: Mapping[str, str]) -> dict[str, Value]:
         """Return typed assignments from their texts.

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hpo_pipeline import wording
 from hpo_pipeline.assets import ASSETS, cache_folder, is_fetched
 from hpo_pipeline.errors import RunFolderError
 from hpo_pipeline.experiment import Experiment
@@ -32,6 +33,8 @@ def print_result(experiment: Experiment, folder: RunFolder, result: SearchResult
         console.print(leaderboard(experiment, ranked[:LEADERBOARD_ROWS], winner=name))
         if len(ranked) > LEADERBOARD_ROWS:
             console.print(f"{len(ranked) - LEADERBOARD_ROWS} more in leaderboard.csv")
+    if result.confirmed:
+        console.print(_confirmed(experiment, result))
     counts = ", ".join(f"{count} {state}" for state, count in result.counts().items())
     reason = f": {escape(result.reason)}" if result.reason else ""
     state = f"{result.experiment} {result.state}{reason}"
@@ -39,6 +42,8 @@ def print_result(experiment: Experiment, folder: RunFolder, result: SearchResult
     if result.winner is not None:
         chosen = ", ".join(f"{n}={render(v)}" for n, v in result.winner.assignments.items())
         console.print(f"winner  {result.winner.name}: {escape(chosen)}")
+        if result.winner.run:
+            console.print(f"trained as {result.winner.run}")
         console.print(f"test    {_metrics(result.winner.test)}")
         console.print(f"model   {_short(Path(result.winner.model or ''))}")
     if result.winner is not None and result.winner.registered:
@@ -58,6 +63,8 @@ def print_trial(experiment: Experiment, folder: RunFolder, wanted: str) -> None:
     """
     trials = folder.result().trials
     found = [t for t in trials if wanted in (t.name, str(t.number))]
+    others = folder.confirmation
+    found += [t for t in others.finished_trials() if wanted == t.name]
     if not found:
         names = f"{trials[0].name} to {trials[-1].name}" if trials else "none yet"
         raise RunFolderError(f"{folder.path}: has no trial {wanted!r}; there are {names}")
@@ -69,7 +76,8 @@ def print_trial(experiment: Experiment, folder: RunFolder, wanted: str) -> None:
     _print_pairs(console, "metrics", {n: f"{v:.6g}" for n, v in trial.metrics.items()})
     _print_pairs(console, "seconds", {n: f"{v:.2f}" for n, v in trial.seconds.items()})
     _print_curve(console, experiment, trial)
-    log = folder.trials / trial.name / "log.txt"
+    place = folder.trials if trial in trials else others.trials
+    log = place / trial.name / "log.txt"
     if log.exists():
         console.print(f"log: {_short(log)}")
 
@@ -120,6 +128,21 @@ def print_history(registry: Registry, name: str) -> None:
     for event in registry.history(name):
         table.add_row(event.time[:19], str(event.version), event.kind.value, escape(event.reason))
     _console().print(table)
+
+
+def _confirmed(experiment: Experiment, result: SearchResult) -> Table:
+    """Return a table of the configurations that were trained again, best first."""
+    searched = {trial.name: trial for trial in result.trials}
+    heads = [h for o in experiment.objective for h in (o.name, "in the search")]
+    table = _table("confirmed", "seeds", *heads, "assignments")
+    for found in result.confirmed:
+        values = []
+        for objective in experiment.objective:
+            values.append(wording.spread(found, objective.name))
+            values.append(wording.number(objective.value(searched[found.trial].metrics)))
+        seeds = str(len(found.seeds)) + f", {len(found.failed)} failed" * bool(found.failed)
+        table.add_row(found.trial, seeds, *values, escape(wording.assignments(found.assignments)))
+    return table
 
 
 def _print_pairs(console: Console, title: str, pairs: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.objective import Metrics
+from hpo_pipeline.results import Confirmed
 from hpo_pipeline.space import Assignments, Value, render
 
 UNKNOWN = "—"
@@ -66,6 +67,21 @@ def assignments(values: Assignments) -> str:
 def objectives(experiment: Experiment, metrics: Metrics) -> str:
     """Write the values of all objectives on one line."""
     return " · ".join(number(o.value(metrics)) for o in experiment.objective)
+
+
+def confirmed(experiment: Experiment, found: Confirmed) -> str:
+    """Write the mean and the spread of all objectives over the seeds on one line."""
+    parts = [f"{o.name} {spread(found, o.name)}" for o in experiment.objective]
+    parts = parts if found.seeds else []
+    parts += [f"failed with seed {seed}: {reason}" for seed, reason in found.failed.items()]
+    parts += [f"{len(found.seeds)} seeds"] if found.seeds else []
+    return ", ".join(parts)
+
+
+def spread(found: Confirmed, metric: str) -> str:
+    """Write the mean of a metric over the seeds and its standard deviation."""
+    deviation = f" ± {found.std[metric]:.2g}" if metric in found.std else ""
+    return number(found.mean.get(metric)) + deviation
 
 
 def _unique_names(values: Mapping[str, Value]) -> dict[str, str]:

@@ -147,3 +147,20 @@ def test_a_section_has_its_own_names_only() -> None:
     assert section(assignments, "") == {"lr": 1.0}
     assert section(assignments, "model") == {"layers": 2}
     assert section(assignments, "task") == {"freeze": "none"}
+
+
+@pytest.mark.parametrize(
+    ("when", "fault"),
+    [
+        ({"b": 1}, "a.when.b: no parameter before it; there are optim"),
+        ({"optim": "sgd"}, "a.when.optim: 'sgd' is not in its space"),
+    ],
+)
+def test_a_condition_that_cannot_hold_is_refused(when: dict[str, Any], fault: str) -> None:
+    space = {
+        "optim": {"type": "choice", "values": ["adamw", "adafactor"]},
+        "a": {"type": "int", "low": 1, "high": 2, "when": when},
+        "b": {"type": "int", "low": 1, "high": 2},
+    }
+    with pytest.raises(ValidationError, match=fault):
+        Space.model_validate(space)

@@ -14,14 +14,17 @@ import shutil
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.backends import machine
 from hpo_pipeline.backends.interruption import Interruption
-from hpo_pipeline.backends.processes import Exit, ProcessServer
+from hpo_pipeline.backends.processes import Exit, ProcessServer, cause_of_death
+from hpo_pipeline.backends.reruns import Reruns
 from hpo_pipeline.backends.retention import remove_unneeded
+from hpo_pipeline.backends.twins import Twins, take_over
 from hpo_pipeline.errors import BackendError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.progress import Progress
@@ -69,7 +72,11 @@ class Running:
 
 
 class LocalEngine:
-    """One search on this machine, in a run folder that the caller has locked."""
+    """One search on this machine, in a run folder that the caller has locked.
+
+    `reruns` are what is run instead of the trials of a search; `earlier` are trials of other
+    searches to learn from.
+    """
 
     def __init__(
         self,
@@ -79,6 +86,8 @@ class LocalEngine:
         dataset: Path,
         server: ProcessServer,
         progress: Progress,
+        reruns: Reruns | None = None,
+        earlier: Sequence[Trial] = (),
     ) -> None:
         self._experiment = experiment
         self._folder = folder
@@ -86,11 +95,12 @@ class LocalEngine:
         self._server = server
         self._progress = progress
         self._gpus = machine.gpus()
-        self._study = Study(experiment, open_journal(folder.journal))
+        self._study = reruns or Study(experiment, open_journal(folder.journal), earlier=earlier)
         self._finished: dict[int, Trial] = {}
         self._running: dict[str, Running] = {}
         self._again: list[Suggestion] = []
         self._kills: dict[int, int] = {}
+        self._twins = Twins(experiment)
         self._ending: str | None = None
         self._selector = selectors.DefaultSelector()
         self._earlier_seconds = float(folder.state().get("seconds", 0.0))
@@ -137,8 +147,9 @@ class LocalEngine:
                 self._study.tell(trial)
             else:
                 self._again.append(suggestion)
-        known = self._study.count()
-        self._finished = {n: t for n, t in self._finished.items() if n < known}
+        self._finished = {n: t for n, t in self._finished.items() if self._study.knows(n)}
+        if not self._finished and (learned := self._study.learned()):
+            self._progress.say(f"learns from {learned} earlier trials")
         if self._finished or self._again:
             self._progress.say(
                 f"goes on: {len(self._finished)} trials are done, {len(self._again)} run again"
@@ -156,8 +167,18 @@ class LocalEngine:
     def _fill(self) -> bool:
         """Start as many trials as may run; return whether any runs."""
         while len(self._running) < self._slots() and (suggestion := self._next()):
-            self._launch(suggestion)
+            if not self._is_twin(suggestion):
+                self._launch(suggestion)
         return bool(self._running)
+
+    def _is_twin(self, suggestion: Suggestion) -> bool:
+        """Reuse the result of an equal trial, if there is one; tell whether there is."""
+        running = [r.suggestion for r in self._running.values()]
+        twin = self._twins.find(suggestion, self._finished.values(), running)
+        if isinstance(twin, Trial):
+            folder = self._folder.trials / self._study.name(suggestion.number)
+            self._finish(take_over(twin, suggestion, folder))
+        return twin is not None
 
     def _next(self) -> Suggestion | None:
         if self._ending:
@@ -172,7 +193,7 @@ class LocalEngine:
         return self._study.ask()
 
     def _launch(self, suggestion: Suggestion) -> None:
-        name = self._name(suggestion.number)
+        name = self._study.name(suggestion.number)
         folder = self._folder.trials / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -188,7 +209,8 @@ class LocalEngine:
             name=name,
             number=suggestion.number,
             assignments={n: render(v) for n, v in suggestion.assignments.items()},
-            resume=None if parent is None else self._folder.trials / self._name(parent),
+            resume=None if parent is None else self._folder.trials / self._study.name(parent),
+            seed=suggestion.seed,
         )
         environment = {}
         if self._gpus:
@@ -206,9 +228,6 @@ class LocalEngine:
         running = Running(suggestion, name, slot, ours)
         self._running[name] = running
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._on_channel(running))
-
-    def _name(self, number: int) -> str:
-        return f"{self._experiment.name}-{number:04d}"
 
     def _on_channel(self, running: Running) -> None:
         """Read what a trial reports and answer each evaluation."""
@@ -272,7 +291,8 @@ class LocalEngine:
         if self._ending and ended.code in (-signal.SIGTERM, -signal.SIGKILL):
             reason = "stopped before it had a result"
             return replace(running.trial(), state=TrialState.STOPPED, reason=reason)
-        reason = _reason(ended, self._folder.trials / running.name)
+        log = self._folder.trials / running.name / "log.txt"
+        reason = cause_of_death(ended, log, kills=MAX_KILLS)
         return replace(running.trial(), state=TrialState.FAILED, reason=reason)
 
     def _finish(self, trial: Trial) -> None:
@@ -281,6 +301,7 @@ class LocalEngine:
         self._finished[trial.number] = trial
         remove_unneeded(self._experiment, self._folder.trials, self._finished)
         self._folder_state()
+        self._again += self._twins.freed(trial.number)
         self._check_target()
         self._check_failures()
 
@@ -333,17 +354,3 @@ class LocalEngine:
 
 def _registered(selector: selectors.BaseSelector) -> set[Any]:
     return {key.fileobj for key in selector.get_map().values()}
-
-
-def _reason(ended: Exit, folder: Path) -> str:
-    """Say in words how a trial died without a result."""
-    if ended.code == -signal.SIGKILL:
-        memory = f"{ended.max_rss_kb * 1024 / 1e9:.1f} GB"
-        return f"killed {MAX_KILLS} times, probably for lack of memory (it had {memory})"
-    if ended.code < 0:
-        return f"killed by {signal.Signals(-ended.code).name}"
-    try:
-        lines = (folder / "log.txt").read_text("utf-8", errors="replace").strip().splitlines()
-    except OSError:
-        lines = []
-    return f"ended with exit code {ended.code}: {lines[-1] if lines else 'it wrote nothing'}"

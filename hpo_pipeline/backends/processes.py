@@ -35,6 +35,20 @@ class Exit:
     max_rss_kb: int
 
 
+def cause_of_death(ended: Exit, log: Path, *, kills: int) -> str:
+    """Say in words how a job died without a result, after so many times of being killed."""
+    if ended.code == -signal.SIGKILL:
+        memory = f"{ended.max_rss_kb * 1024 / 1e9:.1f} GB"
+        return f"killed {kills} times, probably for lack of memory (it had {memory})"
+    if ended.code < 0:
+        return f"killed by {signal.Signals(-ended.code).name}"
+    try:
+        lines = log.read_text("utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return f"ended with exit code {ended.code}: {lines[-1] if lines else 'it wrote nothing'}"
+
+
 class ProcessServer:
     """A running server; `connection` becomes readable when there is something to `poll`."""
 

@@ -6,7 +6,7 @@ They show how each trial went, where stopping cut it off, and where it failed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import plotly.graph_objects as go
@@ -17,6 +17,9 @@ from hpo_pipeline.objective import Objective
 from hpo_pipeline.report.figures import GREEN, STATE_COLOURS, Drawing, styled
 from hpo_pipeline.report.tradeoff import metric_objective
 from hpo_pipeline.results import Point, Trial, TrialState
+
+Line = list[tuple[int, float, str]]
+"""Step, value and hover text of each point."""
 
 ENDS = {TrialState.STOPPED: "x", TrialState.FAILED: "x-thin-open"}
 
@@ -43,11 +46,13 @@ def curve_objectives(experiment: Experiment, trials: Sequence[Trial]) -> list[Ob
 def curves(trials: Sequence[Trial], objective: Objective, *, winner: str | None) -> Drawing:
     """Draw the objective over the evaluations; one colour a state, the winner on top."""
     figure = go.Figure()
+    by_number = {trial.number: trial for trial in trials}
     for state, colour in STATE_COLOURS.items():
         drawn = [t for t in trials if t.state is state and t.name != winner]
-        _add_lines(figure, drawn, objective, name=state.value, colour=colour)
-    best = [trial for trial in trials if trial.name == winner]
-    _add_lines(figure, best, objective, name="winner", colour=GREEN)
+        lines = [_line(trial, by_number, objective) for trial in drawn]
+        _add_lines(figure, lines, name=state.value, colour=colour)
+    best = [_line(trial, by_number, objective) for trial in trials if trial.name == winner]
+    _add_lines(figure, best, name="winner", colour=GREEN)
     figure.update_traces(line_width=3, selector={"name": "winner"})
     for state in ENDS:
         ended = [trial for trial in trials if trial.state is state and _measured(trial, objective)]
@@ -58,18 +63,27 @@ def curves(trials: Sequence[Trial], objective: Objective, *, winner: str | None)
     return styled(figure, height=400)
 
 
-def _add_lines(
-    figure: go.Figure, trials: Sequence[Trial], objective: Objective, *, name: str, colour: str
-) -> None:
+def _line(trial: Trial, by_number: Mapping[int, Trial], objective: Objective) -> Line:
+    """Return a trial's points, from the last one of the trial that it goes on from."""
+    own = [(trial, point) for point in _measured(trial, objective)]
+    parent = by_number.get(trial.parent) if trial.parent is not None else None
+    before = [(parent, point) for point in _measured(parent, objective)[-1:]] if parent else []
+    return [
+        (p.step, objective.value(p.metrics), _point_text(of, p, objective))
+        for of, p in (*before, *own)
+    ]
+
+
+def _add_lines(figure: go.Figure, lines: Sequence[Line], *, name: str, colour: str) -> None:
     """Add all lines as one trace with gaps: hundreds of traces would make the page slow."""
     x: list[int | None] = []
     y: list[float | None] = []
     text: list[str] = []
-    for trial in trials:
-        for point in _measured(trial, objective):
-            x.append(point.step)
-            y.append(objective.value(point.metrics))
-            text.append(_point_text(trial, point, objective))
+    for line in lines:
+        for step, value, words in line:
+            x.append(step)
+            y.append(value)
+            text.append(words)
         x.append(None)
         y.append(None)
         text.append("")
@@ -83,8 +97,8 @@ def _add_lines(
             connectgaps=False,
             showlegend=name not in ENDS,  # the marker at the end stands for the line
             hovertemplate="%{text}<extra></extra>",
-            line={"color": colour, "width": 1.5},
-            marker={"size": 5},
+            line={"color": colour, "width": 1.2},
+            marker={"size": 4},
         )
 
 
@@ -100,9 +114,9 @@ def _ends(trials: Sequence[Trial], objective: Objective, state: TrialState) -> g
         hovertemplate="%{text}<extra></extra>",
         marker={
             "symbol": ENDS[state],
-            "size": 10,
+            "size": 9,
             "color": colour,
-            "line": {"width": 2, "color": colour},
+            "line": {"width": 2 if "thin" in ENDS[state] else 0, "color": colour},
         },
     )
 
@@ -117,5 +131,5 @@ def _measured(trial: Trial, objective: Objective) -> list[Point]:
 
 
 def _tick(trials: Sequence[Trial]) -> int:
-    longest = max((len(trial.curve) for trial in trials), default=1)
+    longest = max((trial.curve[-1].step for trial in trials if trial.curve), default=1)
     return max(1, -(-longest // 12))

@@ -17,6 +17,7 @@ from optuna.visualization import (
     plot_parallel_coordinate,
     plot_slice,
 )
+from plotly.colors import sample_colorscale
 
 from hpo_pipeline import wording
 from hpo_pipeline.experiment import Experiment
@@ -36,8 +37,13 @@ STATE_COLOURS = {
     TrialState.RUNNING: GREEN,
     TrialState.WAITING: GREY,
 }
+PAGE_COLOUR = "#ffffff"
+"""Behind texts on lines; the script gives it the colour of the theme (style.py)."""
 NOTHING_YET = "No trial has a result yet."
-SLICES_A_ROW = 4
+QUALITIES = [[0.0, "#d98014"], [0.5, "#8fa0b8"], [1.0, "#2f6fe0"]]
+"""Colours from worse to better; all of them are seen on a white and on a dark page."""
+AGES = [[0.0, "#a9c3ee"], [1.0, "#1d4fae"]]
+"""Colours from early to late trials."""
 
 
 def history(experiment: Experiment, trials: Sequence[Trial], objective: Objective) -> Drawing:
@@ -63,12 +69,16 @@ def history(experiment: Experiment, trials: Sequence[Trial], objective: Objectiv
             marker=markers(experiment, shown),
             showlegend=False,
         )
-    for name, symbol in (
-        ("finished", "circle"),
-        ("stopped", "x"),
-        ("misses a constraint", "circle-open"),
-    ):
-        figure.add_trace(_legend_entry(name, symbol))
+    kinds = {
+        ("finished", "circle"): any(t.state is TrialState.SUCCEEDED for t in usable),
+        ("stopped", "x"): any(t.state is TrialState.STOPPED for t in usable),
+        ("misses a constraint", "circle-open"): any(
+            violation(experiment, t.metrics) for t in usable
+        ),
+    }
+    for (name, symbol), is_there in kinds.items():
+        if is_there:
+            figure.add_trace(_legend_entry(name, symbol))
     figure.update_xaxes(title="trial number", tickformat="d")
     return styled(figure, height=380)
 
@@ -80,15 +90,12 @@ def parallel_coordinates(experiment: Experiment, trials: Sequence[Trial]) -> Dra
     names = [objective.name for objective in experiment.objective]
     rebuilt = study(experiment, trials, experiment.objective)
     figure = plot_parallel_coordinate(rebuilt, target_name=names[0])
-    for trace in figure.data:
-        if trace.mode == "lines" and trace.showlegend:
-            trace.line.color = GREY
-            trace.name = {"Feasible": "meets the constraints"}.get(trace.name, "misses one")
+    _colour_lines(figure, experiment, trials)
     # Optuna cuts long names to one and the same beginning; its axes follow the sorted names.
     axes = [*names, *sorted({n for trial in rebuilt.trials for n in trial.params})]
     figure.update_xaxes(ticktext=[wording.short_name(name) for name in axes], automargin=True)
     figure.layout.annotations = [
-        tick.update(font={"color": None})
+        tick.update(font={"color": None}, bgcolor=PAGE_COLOUR, borderpad=1)
         for tick in figure.layout.annotations
         if not ("." in tick.text and _is_whole(experiment, axes[int(tick.x)]))
     ]
@@ -125,35 +132,28 @@ def importance_bars(shares: Mapping[str, Mapping[str, float]]) -> Drawing:
     return styled(figure, height=90 + 34 * len(names) * max(1, len(shares)))
 
 
-def slices(
-    experiment: Experiment, trials: Sequence[Trial], objective: Objective, *, names: Sequence[str]
+def slice_plot(
+    experiment: Experiment, trials: Sequence[Trial], objective: Objective, *, name: str
 ) -> Drawing:
-    """Draw the objective over each of a few parameters, side by side."""
+    """Draw the objective over one parameter."""
     rebuilt = study(experiment, trials, [objective])
     complete = rebuilt.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
-    known = [name for name in names if any(name in trial.params for trial in complete)]
-    if not known:
-        return f"No trial with a result varies {', '.join(names)}."
-    figure = plot_slice(rebuilt, params=known, target_name=objective.name)
-    figure.update_traces(marker_size=8)
+    if not any(name in trial.params for trial in complete):
+        return f"No trial with a result varies {name}."
+    figure = plot_slice(rebuilt, params=[name], target_name=objective.name)
     for trace in figure.data:
         if "Infeasible" in trace.name:
             trace.marker.update(symbol="circle-open", color=GREY, line={"width": 1.5})
-        else:
-            trace.marker.colorbar.update(thickness=10, xpad=10)
-    for axis, name in zip(figure.select_xaxes(), sorted(known), strict=True):
-        axis.update(_ticks(experiment.space[name]))
-    figure.update_layout(width=None)
-    return styled(figure, height=320)
-
-
-def rows(names: Sequence[str]) -> list[list[str]]:
-    """Divide names into rows of nearly equal length, so that no plot stands alone."""
-    if not names:
-        return []
-    count = -(-len(names) // SLICES_A_ROW)
-    length = -(-len(names) // count)
-    return [list(names[i : i + length]) for i in range(0, len(names), length)]
+            continue
+        states = [trials[number].state for number in trace.marker.color]
+        trace.marker.update(
+            symbol=["x" if state is TrialState.STOPPED else "circle" for state in states],
+            colorscale=AGES,
+            showscale=False,
+        )
+    figure.update_traces(marker_size=8, hoverinfo="x+y")
+    figure.update_xaxes(_ticks(experiment.space[name]), tickangle=0)
+    return styled(figure, height=260).update_layout(margin={"t": 8, "r": 8, "l": 56})
 
 
 def markers(experiment: Experiment, trials: Sequence[Trial]) -> dict[str, object]:
@@ -189,6 +189,31 @@ def styled(figure: go.Figure, *, height: int) -> go.Figure:
         hoverlabel={"align": "left"},
     )
     return figure
+
+
+def _colour_lines(figure: go.Figure, experiment: Experiment, trials: Sequence[Trial]) -> None:
+    """Colour the lines by the first objective: Optuna's palest ones are lost on a white page."""
+    objective = experiment.objective[0]
+    usable = [trial for trial in trials if is_usable(experiment, trial)]
+    values = [objective.value(trial.metrics) for trial in usable]
+    is_reversed = objective.goal == "minimize"
+    for trace in figure.data:
+        if trace.mode == "markers":
+            trace.marker.update(
+                color=[min(values), max(values)],
+                cmin=min(values),
+                cmax=max(values),
+                colorscale=QUALITIES,
+                reversescale=is_reversed,
+            )
+            trace.marker.colorbar.update(title=objective.name, tickvals=None, thickness=12)
+        elif trace.showlegend:
+            trace.line.color = GREY
+            trace.name = {"Feasible": "meets the constraints"}.get(trace.name, "misses one")
+        else:
+            place = 1 - trace.y[0] if is_reversed else trace.y[0]
+            trace.line.color = sample_colorscale(QUALITIES, [place])[0]
+            trace.opacity = 0.7
 
 
 def _is_whole(experiment: Experiment, name: str) -> bool:

@@ -7,7 +7,9 @@ It knows nothing of HTML; its sentences are plain text.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
@@ -18,11 +20,15 @@ from hpo_pipeline.objective import Objective
 from hpo_pipeline.report.studies import study
 from hpo_pipeline.results import Trial
 from hpo_pipeline.results import TrialState as State
-from hpo_pipeline.selection import rank
+from hpo_pipeline.selection import is_usable, violation
 from hpo_pipeline.space import Value
 
 MIN_TRIALS = 4
+FEW = 8
+"""Below this, or twice the number of parameters, the shares say next to nothing."""
 ROUGH_BELOW = 20
+STRONG, WEAK = 0.15, 0.05
+MIN_THIRD = 3
 DEFAULT_EPOCHS = 3.0
 """`num_train_epochs` of transformers.TrainingArguments."""
 
@@ -44,29 +50,29 @@ def importances(
 
 
 def what_mattered(
-    experiment: Experiment, trials: Sequence[Trial], found: Mapping[str, float]
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    objective: Objective,
+    found: Mapping[str, float],
 ) -> str:
     """Say in a few sentences which parameters mattered and where the good values lie."""
-    ranked = rank(experiment, trials)
+    usable = [trial for trial in trials if is_usable(experiment, trial)]
+    ranked = sorted(usable, key=partial(_place_of, experiment, objective))
     shares = sorted(found.items(), key=lambda item: -item[1])
     (first, share), *others = shares
-    strong = [(name, part) for name, part in others if part >= 0.15]
+    strong = [(name, part) for name, part in others if part >= STRONG]
     sentences = [
-        f"{first} mattered most: it explains {share:.0%} of the differences in "
-        f"{experiment.objective[0].name}"
+        f"{first} mattered most: it explains {share:.0%} of the differences in {objective.name}"
         + "".join(f", {name} {part:.0%}" for name, part in strong)
         + "."
     ]
-    sentences.append(_best_values(experiment, first, ranked))
-    weak = [name for name, part in others if part < 0.05]
+    for name in (first, *(name for name, _ in strong[:1])):
+        sentences += [_best_values(experiment, name, ranked), _direction(objective, name, usable)]
+    weak = [name for name, part in others if part < WEAK]
     if weak:
-        sentences.append(f"{_listed(weak)} made little difference (below 5% each).")
-    edge = _at_edge(experiment, ranked[0], [first, *(name for name, _ in strong)])
-    if edge:
-        sentences.append(edge)
-    if len(ranked) < ROUGH_BELOW:
-        sentences.append(f"With {len(ranked)} trials, take the shares as rough.")
-    return " ".join(sentences)
+        sentences.append(f"{_listed(weak)} made little difference (below {WEAK:.0%} each).")
+    sentences.append(_at_edge(experiment, ranked[0], [first, *(name for name, _ in strong)]))
+    return " ".join(filter(None, [_doubt(experiment, usable), *sentences]))
 
 
 def steps_saved(experiment: Experiment, trials: Sequence[Trial]) -> tuple[int, float] | None:
@@ -97,9 +103,34 @@ def _planned_steps(experiment: Experiment, trial: Trial) -> int | None:
     return round(last.training_step / last.epoch * float(epochs))
 
 
+def _place_of(experiment: Experiment, objective: Objective, trial: Trial) -> tuple[float, ...]:
+    """Return the sort key that has the best trials first, those within the constraints before."""
+    value = objective.sign() * objective.value(trial.metrics)
+    return (violation(experiment, trial.metrics), -value, trial.number)
+
+
+def _doubt(experiment: Experiment, usable: Sequence[Trial]) -> str:
+    """Say how far the shares can be trusted; nothing where they can."""
+    if experiment.search.algorithm == "pbt":
+        return (
+            "Later generations had other values and more training: the shares cannot tell the two "
+            "apart."
+        )
+    if len(usable) < max(FEW, 2 * len(experiment.space)):
+        return (
+            f"{len(usable)} trials are too few to know what mattered; this is a first guess, which "
+            "a few more trials may turn over."
+        )
+    if len(usable) < ROUGH_BELOW:
+        return f"With {len(usable)} trials, take the shares as rough."
+    return ""
+
+
 def _best_values(experiment: Experiment, name: str, ranked: Sequence[Trial]) -> str:
     best = ranked[: max(3, len(ranked) // 4)]
     values = [trial.assignments[name] for trial in best if name in trial.assignments]
+    if not values:
+        return ""
     noun = f"the best {len(best)} trials" if len(best) > 1 else "the best trial"
     parameter = experiment.space[name]
     if parameter.type == "choice":
@@ -109,10 +140,38 @@ def _best_values(experiment: Experiment, name: str, ranked: Sequence[Trial]) -> 
     low, high = wording.value(numbers[0]), wording.value(numbers[-1])
     where = f"between {low} and {high}" if low != high else f"at {low}"
     searched = f"{wording.value(parameter.low)} to {wording.value(parameter.high)}"
-    return f"In {noun} it lies {where} (searched: {searched})."
+    return f"In {noun} {name} lies {where} (searched: {searched})."
 
 
-def _at_edge(experiment: Experiment, best: Trial, names: Sequence[str]) -> str | None:
+def _direction(objective: Objective, name: str, usable: Sequence[Trial]) -> str:
+    """Say whether higher, lower or middle values did better, by the medians of three thirds."""
+    known = [(t.assignments.get(name), objective.value(t.metrics)) for t in usable]
+    pairs = [(v, y) for v, y in known if isinstance(v, int | float) and not isinstance(v, bool)]
+    pairs.sort(key=lambda pair: pair[0])
+    if len(pairs) < 3 * MIN_THIRD or len({v for v, _ in pairs}) < 3:
+        return ""
+    size = len(pairs) // 3
+    thirds = (pairs[:size], pairs[size:-size], pairs[-size:])
+    low, middle, high = (statistics.median(y for _, y in third) for third in thirds)
+    sign = objective.sign()
+    # Equal values on both sides of a border would count for both thirds.
+    if thirds[0][-1][0] == thirds[1][0][0] or thirds[1][-1][0] == thirds[2][0][0]:
+        return ""
+    if sign * low < sign * middle < sign * high:
+        which, best, worst = "Higher", high, low
+    elif sign * low > sign * middle > sign * high:
+        which, best, worst = "Lower", low, high
+    elif sign * middle > max(sign * low, sign * high):
+        which, best, worst = "Middle", middle, min(low, high, key=lambda y: sign * y)
+    else:
+        return ""
+    return (
+        f"{which} values did better: the median {objective.name} is {wording.number(best)} in that "
+        f"third of the trials, {wording.number(worst)} in the worst third."
+    )
+
+
+def _at_edge(experiment: Experiment, best: Trial, names: Sequence[str]) -> str:
     for name in names:
         parameter, value = experiment.space[name], best.assignments.get(name)
         if parameter.type != "float" or value is None:
@@ -124,7 +183,7 @@ def _at_edge(experiment: Experiment, best: Trial, names: Sequence[str]) -> str |
                 f"The best trial's {name} ({wording.value(value)}) lies at the {end} end of its "
                 "range; a wider range may hold better values."
             )
-    return None
+    return ""
 
 
 def _place(value: Value, low: float, high: float, *, log: bool) -> float:

@@ -12,9 +12,9 @@ from html import escape
 
 from hpo_pipeline import wording
 from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.objective import Constraint, with_score
+from hpo_pipeline.objective import PRACTICAL_METRICS, Constraint, with_score
 from hpo_pipeline.results import Trial, TrialState
-from hpo_pipeline.selection import rank
+from hpo_pipeline.selection import pareto_front, rank, violation
 from hpo_pipeline.space import Value, render
 
 Cell = tuple[str, str | float]
@@ -47,6 +47,7 @@ def leaderboard(experiment: Experiment, trials: Sequence[Trial], *, winner: str 
     rows = "".join(_row(columns, trial, is_winner=trial.name == winner) for trial in ranked)
     rows += "".join(_row(columns, trial, is_winner=False) for trial in others)
     return (
+        '<p class="soft">Best first. A click on a heading sorts; the table scrolls both ways.</p>'
         f'<div class="box"><table class="sortable"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
@@ -72,7 +73,9 @@ def _columns(
     objectives = [o.name for o in experiment.objective]
     known = experiment.task.metric_names
     measured = {name for trial in trials for name in trial.metrics}
-    names = [*(n for n in known if n in measured), *sorted(measured - set(known))]
+    others = [*(n for n in known if n in measured), *sorted(measured - set(known))]
+    # What a deployment pays for comes first: the rest is seen by scrolling.
+    names = sorted(others, key=lambda name: name not in PRACTICAL_METRICS)
     goals = {o.name: f"objective: {o.goal} {o.score or o.name}" for o in experiment.objective}
 
     def metric(name: str) -> Column:
@@ -87,12 +90,17 @@ def _columns(
             wording.short_name(name), lambda trial: _value(trial.assignments.get(name)), name
         )
 
+    front = _front(experiment, places, trials)
+    pareto = [
+        Column("Pareto front", lambda t: _member(t, front), "no trial beats it", is_number=False)
+    ]
     met = [Column("constraints", lambda t: _constraints(experiment, t, places), is_number=False)]
     return [
         Column("#", lambda t: _number(places.get(t.name)), "rank: constraints, then objective"),
         Column("trial", lambda t: _name(t, is_winner=t.name == winner), is_number=False),
         Column("state", lambda t: _state(experiment, t, places), is_number=False),
         *map(metric, objectives),
+        *(pareto if len(objectives) > 1 else ()),
         *(met if experiment.constraints else ()),
         *map(parameter, experiment.space),
         *(metric(name) for name in names if name not in objectives),
@@ -129,6 +137,17 @@ def _state(experiment: Experiment, trial: Trial, places: dict[str, int]) -> Cell
     chip = f'<span class="chip {trial.state.value}">{trial.state.value}</span>'
     reasons = "".join(f'<span class="reason">{escape(note)}</span>' for note in notes)
     return chip + reasons, trial.state.value
+
+
+def _front(
+    experiment: Experiment, places: dict[str, int], trials: Sequence[Trial]
+) -> frozenset[str]:
+    allowed = [t for t in trials if t.name in places and not violation(experiment, t.metrics)]
+    return frozenset(trial.name for trial in pareto_front(experiment.objective, allowed))
+
+
+def _member(trial: Trial, front: frozenset[str]) -> Cell:
+    return ('<span class="met">on it</span>', "on it") if trial.name in front else EMPTY
 
 
 def _constraints(experiment: Experiment, trial: Trial, places: dict[str, int]) -> Cell:

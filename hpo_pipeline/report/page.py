@@ -22,10 +22,13 @@ from plotly.offline import get_plotlyjs
 
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.objective import Objective
-from hpo_pipeline.report import curves, figures, findings, tables, tradeoff
+from hpo_pipeline.population import population
+from hpo_pipeline.report import captions, curves, figures, findings, tables, tradeoff
+from hpo_pipeline.report.growth import growth, growth_line
 from hpo_pipeline.report.leaderboard import leaderboard
+from hpo_pipeline.report.lineage import lineage
 from hpo_pipeline.report.style import CONTENT_POLICY, CSS, SCRIPT
-from hpo_pipeline.results import SearchResult, Trial
+from hpo_pipeline.results import SearchResult, Trial, TrialState
 from hpo_pipeline.selection import is_usable
 from hpo_pipeline.selection import winner as select_winner
 
@@ -38,7 +41,9 @@ PAGE = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{css}</style></head>
-<body><main>{body}</main>
+<body><main>{body}
+<p class="soft">In a chart: drag to zoom, double-click to go back, click a legend to hide what it
+names.</p></main>
 <script>{plotly}</script>
 <script>{script}</script>
 </body></html>
@@ -97,21 +102,25 @@ def _quiet_optuna() -> Iterator[None]:
 def _body(experiment: Experiment, result: SearchResult, run_info: Mapping[str, str]) -> str:
     found = _findings(experiment, result)
     trials, best = found.trials, found.best
-    name = best.name if best else None
     sections = {
-        "Leaderboard": leaderboard(experiment, trials, winner=name),
-        "History": _each(experiment, lambda o: _plot(figures.history, experiment, trials, o)),
-        "Learning curves": _curves(experiment, trials, name),
-        "Trade-off": _trade_offs(experiment, trials, name),
-        "Parallel coordinates": _plot(figures.parallel_coordinates, experiment, trials),
-        "Importances": _importances(experiment, found),
-        "Slices": _each(experiment, lambda o: _slices(experiment, trials, o)),
+        "Confirmed": tables.confirmed(experiment, result),
+        "Leaderboard": leaderboard(experiment, trials, winner=best.name if best else None),
+        "What mattered": _importances(experiment, found),
+        "Objective by parameter": _slices(experiment, trials),
+        "History": _each(experiment, lambda o: _history(experiment, trials, o)),
+        "Learning curves": _curves(experiment, trials, best),
+        "Lineage": _lineage(experiment, found),
+        "Trade-off": _trade_offs(experiment, trials, best),
+        "Hypervolume": _hypervolume(experiment, trials),
+        "Parallel coordinates": _parallel(experiment, trials),
         "Constraints": tables.constraints(experiment, trials, best),
         "Environment": tables.environment(trials, run_info),
         "Experiment": _experiment_file(experiment),
     }
     return tables.headline(experiment, result, best) + "".join(
-        f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items()
+        f"<section><h2>{title}</h2>{content}</section>"
+        for title, content in sections.items()
+        if content
     )
 
 
@@ -126,48 +135,93 @@ def _findings(experiment: Experiment, result: SearchResult) -> Findings:
     return Findings(trials, best, shares)
 
 
-def _curves(experiment: Experiment, trials: Sequence[Trial], winner: str | None) -> str:
+def _history(experiment: Experiment, trials: Sequence[Trial], objective: Objective) -> str:
+    plot = _plot(figures.history, experiment, trials, objective)
+    return _caption(captions.history(experiment, trials, objective)) + plot
+
+
+def _curves(experiment: Experiment, trials: Sequence[Trial], winner: Trial | None) -> str:
     objectives = curves.curve_objectives(experiment, trials)
+    name = winner.name if winner else None
     content = "".join(
-        _plot(partial(curves.curves, winner=winner), trials, objective) for objective in objectives
+        _plot(partial(curves.curves, winner=name), trials, objective) for objective in objectives
     )
-    if not objectives:
-        content = _absent("No trial has an evaluation yet.")
-    failed = [trial for trial in trials if trial.state.value == "failed"]
+    content = (
+        _caption(captions.curves(trials, winner=winner)) + content
+        if objectives
+        else _absent("No trial has an evaluation yet.")
+    )
+    failed = [trial for trial in trials if trial.state is TrialState.FAILED]
     names = "; ".join(f"{t.name} ({t.reason or 'no reason given'})" for t in failed)
     return content + (f'<p class="soft">Failed: {escape(names)}.</p>' if failed else "")
 
 
-def _trade_offs(experiment: Experiment, trials: Sequence[Trial], winner: str | None) -> str:
+def _lineage(experiment: Experiment, found: Findings) -> str:
+    """Return the family tree of a population; empty where the search has none."""
+    if population(experiment) is None:
+        return ""
+    words = captions.lineage(experiment, found.trials, winner=found.best)
+    draw = partial(lineage, winner=found.best)
+    objective = experiment.objective[0]
+    return _caption(words) + _plot(draw, experiment, found.trials, objective)
+
+
+def _trade_offs(experiment: Experiment, trials: Sequence[Trial], winner: Trial | None) -> str:
     quality, prices = tradeoff.quality_and_prices(experiment)
+    name = winner.name if winner else None
     plots = []
     for price in prices:
-        draw = partial(tradeoff.trade_off, quality=quality, price=price, winner=winner)
-        title = escape(f"{quality.name} against {price.name}")
-        plots.append(f"<div><h3>{title}</h3>{_plot(draw, experiment, trials)}</div>")
+        draw = partial(tradeoff.trade_off, quality=quality, price=price, winner=name)
+        plot = _plot(draw, experiment, trials)
+        front = tradeoff.front_of(experiment, trials, quality=quality, price=price)
+        words = captions.trade_off(front, quality=quality, price=price)
+        title = f"<h3>{escape(f'{quality.name} against {price.name}')}</h3>"
+        plots.append(f"<div>{title}{_caption(words) * _is_drawn(plot)}{plot}</div>")
     return f'<div class="pairs">{"".join(plots)}</div>'
+
+
+def _hypervolume(experiment: Experiment, trials: Sequence[Trial]) -> str:
+    """Return the growth of the front of several objectives; empty where there is one."""
+    if len(experiment.objective) == 1:
+        return ""
+    shares = growth(experiment, trials)
+    if isinstance(shares, str):
+        return _absent(shares)
+    return _caption(captions.hypervolume(shares)) + _plot(growth_line, experiment, shares)
+
+
+def _parallel(experiment: Experiment, trials: Sequence[Trial]) -> str:
+    plot = _plot(figures.parallel_coordinates, experiment, trials)
+    return _caption(captions.parallel(experiment)) * _is_drawn(plot) + plot
 
 
 def _importances(experiment: Experiment, found: Findings) -> str:
     shares = {name: part for name, part in found.importances.items() if not isinstance(part, str)}
     reasons = [part for part in found.importances.values() if isinstance(part, str)]
-    content = "".join(map(_absent, dict.fromkeys(reasons)))
-    if shares:
-        content = _plot(figures.importance_bars, shares) + content
-    first = shares.get(experiment.objective[0].name)
-    if first:
-        words = findings.what_mattered(experiment, found.trials, first)
-        content = f"<p>{escape(words)}</p>{content}"
-    return content
+    words = [
+        findings.what_mattered(experiment, found.trials, objective, shares[objective.name])
+        for objective in experiment.objective
+        if objective.name in shares
+    ]
+    return (
+        "".join(f"<p>{escape(text)}</p>" for text in words)
+        + (_plot(figures.importance_bars, shares) if shares else "")
+        + "".join(map(_absent, dict.fromkeys(reasons)))
+    )
 
 
-def _slices(experiment: Experiment, trials: Sequence[Trial], objective: Objective) -> str:
+def _slices(experiment: Experiment, trials: Sequence[Trial]) -> str:
     if not any(is_usable(experiment, trial) for trial in trials):
         return _absent(figures.NOTHING_YET)
-    rows = figures.rows(list(experiment.space))
-    return "".join(
-        _plot(partial(figures.slices, names=names), experiment, trials, objective) for names in rows
-    )
+
+    def plots(objective: Objective) -> str:
+        drawn = (
+            _plot(partial(figures.slice_plot, name=name), experiment, trials, objective)
+            for name in experiment.space
+        )
+        return f'<div class="slices">{"".join(f"<div>{plot}</div>" for plot in drawn)}</div>'
+
+    return _caption(captions.slices(experiment, trials)) + _each(experiment, plots)
 
 
 def _experiment_file(experiment: Experiment) -> str:
@@ -196,6 +250,14 @@ def _plot(draw: Callable[..., figures.Drawing], *data: object) -> str:
         f'<div class="plot" style="height:{height}px"></div>'
         f'<script type="application/json">{text}</script>'
     )
+
+
+def _is_drawn(plot: str) -> bool:
+    return plot.startswith('<div class="plot"')
+
+
+def _caption(sentence: str) -> str:
+    return f"<p>{escape(sentence)}</p>" if sentence else ""
 
 
 def _tried(draw: Callable[..., Drawn], *data: object) -> Drawn | str:

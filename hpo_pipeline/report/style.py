@@ -11,7 +11,7 @@ CONTENT_POLICY = (
 CSS = """
 :root { color-scheme: light dark;
   --text: #1d2330; --soft: #5b6473; --line: #dfe3ea; --card: #f6f7f9; --page: #ffffff;
-  --good: #1f8a54; --stop: #b96a08; --bad: #c23a31; --accent: #2f68c4; --win: #e9f6ee; }
+  --good: #19784a; --stop: #a05a00; --bad: #b8322a; --accent: #2f68c4; --win: #e9f6ee; }
 @media (prefers-color-scheme: dark) { :root {
   --text: #e4e7ec; --soft: #9aa3b2; --line: #343b47; --card: #1e232c; --page: #15191f;
   --good: #4cc38a; --stop: #e9a04b; --bad: #f0736a; --accent: #7aa7f0; --win: #1a2f25; } }
@@ -37,9 +37,11 @@ header .chip { vertical-align: 5px; margin-left: 10px; }
 .tile { background: var(--card); border-radius: 8px; padding: 12px 14px; }
 .tile b { display: block; font-size: 23px; line-height: 1.3; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: 13px; display: block; }
-.pairs { display: grid; grid-template-columns: repeat(auto-fit, minmax(360px, 1fr)); gap: 8px 28px;
-  align-items: start; }
-.pairs > div { min-width: 0; }
+.pairs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(360px, 100%), 1fr));
+  gap: 8px 28px; align-items: start; }
+.slices { display: grid; grid-template-columns: repeat(auto-fit, minmax(240px, 1fr));
+  gap: 4px 16px; }
+.pairs > div, .slices > div { min-width: 0; }
 .box { overflow: auto; max-height: 760px; border: 1px solid var(--line); border-radius: 8px;
   margin: 10px 0; }
 table { border-collapse: separate; border-spacing: 0; font-size: 13.5px; width: 100%;
@@ -49,7 +51,9 @@ th, td { padding: 6px 11px; text-align: left; vertical-align: top; white-space: 
 tr:last-child > td, tr:last-child > th[scope=row] { border-bottom: 0; }
 thead th { position: sticky; top: 0; background: var(--card); z-index: 1; font-weight: 600; }
 .number { text-align: right; }
-.wrap { white-space: normal; overflow-wrap: anywhere; }
+.wrap { white-space: normal; overflow-wrap: break-word; }
+.wrap:last-child { overflow-wrap: anywhere; }
+summary { cursor: pointer; color: var(--soft); }
 .sortable thead th { padding: 0; }
 .sortable button { all: unset; cursor: pointer; display: block; padding: 6px 11px;
   width: 100%; box-sizing: border-box; }
@@ -74,19 +78,18 @@ function themed(layout) {
   const out = {...layout, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
     font: {color: colour('--text'), family: 'system-ui, sans-serif', size: 12},
     hoverlabel: {...layout.hoverlabel, bgcolor: colour('--card'), bordercolor: colour('--line'),
-      font: {color: colour('--text')}},
-    modebar: {bgcolor: 'rgba(0,0,0,0)', color: colour('--soft'),
-      activecolor: colour('--accent')}};
+      font: {color: colour('--text')}}};
   for (const key of Object.keys(out).filter(key => /^[xy]axis/.test(key)))
     out[key] = {gridcolor: colour('--line'), zeroline: false, linecolor: colour('--line'),
       ...out[key]};
+  out.annotations = layout.annotations?.map(text =>
+    text.bgcolor ? {...text, bgcolor: colour('--page') + 'cc'} : text);
   return out;
 }
 function draw() {
   for (const place of document.querySelectorAll('.plot')) {
     const figure = JSON.parse(place.nextElementSibling.textContent);
-    const options = {responsive: true, displaylogo: false,
-      modeBarButtonsToRemove: ['lasso2d', 'select2d', 'autoScale2d']};
+    const options = {responsive: true, displayModeBar: false};  // its buttons cover the legend
     Plotly.react(place, figure.data, themed(figure.layout), options).catch(error => {
       place.textContent = 'This plot cannot be drawn here: ' + error.message;
     });

@@ -5,7 +5,7 @@ Everything from outside is escaped here: names, reasons, formulas, versions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from html import escape
 
 from hpo_pipeline import wording
@@ -32,9 +32,12 @@ def headline(experiment: Experiment, result: SearchResult, best: Trial | None) -
 
 
 def constraints(experiment: Experiment, trials: Sequence[Trial], best: Trial | None) -> str:
-    """Return a table of the constraints: how many trials meet each, and the winner's values."""
+    """Return a table of the constraints: how many trials meet each, and the winner's values.
+
+    Empty where the experiment has none.
+    """
     if not experiment.constraints:
-        return '<p class="absent">The experiment has no constraints.</p>'
+        return ""
     usable = [trial for trial in trials if is_usable(experiment, trial)]
     rows = []
     for text in experiment.constraints:
@@ -52,18 +55,66 @@ def environment(trials: Sequence[Trial], run_info: Mapping[str, str]) -> str:
     for trial in trials:
         for name, text in trial.environment.items():
             found.setdefault(name, {})[text] = None
-    rows = [(name, text) for name, text in run_info.items()]
+    rows = [(name, text) for name, text in run_info.items() if text]
     rows += [(n, ", ".join(texts)) for n, texts in found.items() if [*texts] != [run_info.get(n)]]
     if not rows:
         return '<p class="absent">The run did not record its environment.</p>'
     return table(("what", "value"), rows)
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a plain table; every cell is escaped."""
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+def confirmed(experiment: Experiment, result: SearchResult) -> str:
+    """Return a table of the configurations that were trained again with other seeds.
+
+    Empty where there is none. The trial's own value stands beside the mean: how much of it was
+    luck is what the table is about.
+    """
+    if not result.confirmed:
+        return ""
+    searched = {trial.name: trial for trial in result.trials}
+    heads = ["configuration", "seeds"]
+    for objective in experiment.objective:
+        heads += [f"{objective.name}, mean ± std", "in the search"]
+    rows = []
+    for found in result.confirmed:
+        row = [found.trial, ", ".join(map(str, found.seeds)) or wording.UNKNOWN]
+        for objective in experiment.objective:
+            own = searched[found.trial].metrics if found.trial in searched else {}
+            row += [
+                wording.spread(found, objective.name),
+                wording.number(objective.value(own)),
+            ]
+        reasons = [f"seed {seed}: {reason}" for seed, reason in found.failed.items()]
+        rows.append((*row, wording.assignments(found.assignments), "; ".join(reasons)))
+    heads += ["assignments", "failed"]
+    if not any(row[-1] for row in rows):
+        heads, rows = heads[:-1], [row[:-1] for row in rows]
+    numbers = range(2, 2 + 2 * len(experiment.objective))
+    return (
+        "<p>The best configurations, each trained again with other seeds; best mean first. Their "
+        "own results in the search, which luck had a part in, do not count.</p>"
+        + table(heads, rows, numbers=numbers)
+    )
+
+
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Container[int] = ()
+) -> str:
+    """Return a plain table; every cell is escaped.
+
+    Args:
+        numbers: the columns that stand to the right.
+    """
+    kinds = ["number" if column in numbers else "wrap" for column in range(len(heads))]
+    head = "".join(
+        f'<th scope="col" class="{kind}">{escape(text)}</th>'
+        for kind, text in zip(kinds, heads, strict=True)
+    )
     body = "".join(
-        "<tr>" + "".join(f'<td class="wrap">{escape(text)}</td>' for text in row) + "</tr>"
+        "<tr>"
+        + "".join(
+            f'<td class="{kind}">{escape(text)}</td>' for kind, text in zip(kinds, row, strict=True)
+        )
+        + "</tr>"
         for row in rows
     )
     return (
@@ -84,6 +135,11 @@ def _winner_words(experiment: Experiment, result: SearchResult, best: Trial | No
     settings = ", ".join(f"{n} = {wording.value(v)}" for n, v in best.assignments.items())
     words = f"<p>{role} <strong>{escape(best.name)}</strong> with {escape(settings)}.</p>"
     won = result.winner
+    if won and won.run:
+        words += (
+            f"<p>Model and metrics are those of {escape(won.run)}, the middle one of its runs with "
+            "other seeds.</p>"
+        )
     if won and won.registered:
         words += f"<p>Registered as {escape(won.registered)}.</p>"
     if won and won.note:
@@ -96,7 +152,8 @@ def _tiles(experiment: Experiment, result: SearchResult, best: Trial | None) -> 
     test = result.winner.test if result.winner else {}
     for objective in experiment.objective:
         if best is not None:
-            shown = wording.number(objective.value(best.metrics))
+            measured = result.winner.metrics if result.winner else best.metrics
+            shown = wording.number(objective.value(measured))
             tiles.append((shown, f"{objective.name} on validation rows"))
         if test and objective.reads <= set(test):
             shown = wording.number(objective.value(test))
@@ -120,13 +177,14 @@ def _tiles(experiment: Experiment, result: SearchResult, best: Trial | None) -> 
 
 
 def _winner_table(experiment: Experiment, result: SearchResult, best: Trial | None) -> str:
+    """Return the winner's metrics; means over classes that nobody asked for are folded away."""
     if best is None:
         return ""
-    validation = with_score(best.metrics, experiment.objective)
-    test = with_score(result.winner.test, experiment.objective) if result.winner else {}
+    won = result.winner
+    validation = with_score(won.metrics if won else best.metrics, experiment.objective)
+    test = with_score(won.test, experiment.objective) if won else {}
     meanings = experiment.task.metric_names
-    names = [*(o.name for o in experiment.objective), *meanings]
-    names += [*validation, *test]
+    names = [*(o.name for o in experiment.objective), *meanings, *validation, *test]
     rows = [
         (
             name,
@@ -137,8 +195,26 @@ def _winner_table(experiment: Experiment, result: SearchResult, best: Trial | No
         for name in dict.fromkeys(names)
         if name in validation or name in test
     ]
-    return "<h3>The best trial's metrics</h3>" + table(
-        ("metric", "validation", "test (held out)", "meaning"), rows
+    folded = [
+        row
+        for row in rows
+        if row[0].endswith(("_macro", "_weighted")) and row[0] not in experiment.reads
+    ]
+    heads = ("metric", "validation", "test (held out)", "meaning")
+    shown = table(heads, [row for row in rows if row not in folded], numbers=(1, 2))
+    more = table(heads, folded, numbers=(1, 2))
+    return (
+        f"<h3>The best trial's metrics</h3>{_timing_note(experiment, test)}{shown}"
+        + f"<details><summary>{len(folded)} more</summary>{more}</details>" * bool(folded)
+    )
+
+
+def _timing_note(experiment: Experiment, test: Mapping[str, float]) -> str:
+    if not test or experiment.budget.parallel == 1:
+        return ""
+    return (
+        '<p class="soft">Validation times were measured while other trials ran, test times with '
+        "nothing beside.</p>"
     )
 
 

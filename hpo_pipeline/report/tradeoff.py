@@ -51,16 +51,15 @@ def trade_off(
     winner: str | None,
 ) -> Drawing:
     """Draw quality against a price, with the front of the trials that no other beats."""
-    shown = [
-        trial
-        for trial in trials
-        if is_usable(experiment, trial) and math.isfinite(price.value(trial.metrics))
-    ]
+    shown = _priced(experiment, trials, price)
     if not shown:
         return f"No trial with a result has a value for {price.name}."
+    prices = {price.value(trial.metrics) for trial in shown}
+    if len(prices) == 1 and len(shown) > 1:
+        same = wording.number(prices.pop())
+        return f"All trials have the same {price.name}, {same}: there is nothing to weigh."
     allowed = [trial for trial in shown if not violation(experiment, trial.metrics)]
-    front = pareto_front([quality, price], allowed)
-    front.sort(key=lambda trial: price.value(trial.metrics))
+    front = front_of(experiment, trials, quality=quality, price=price)
     figure = go.Figure()
     figure.add_scatter(
         **_places(front, quality, price),
@@ -84,9 +83,24 @@ def trade_off(
     return styled(figure, height=380)
 
 
+def front_of(
+    experiment: Experiment, trials: Sequence[Trial], *, quality: Objective, price: Objective
+) -> list[Trial]:
+    """Return the Pareto front of two objectives within the constraints, by price."""
+    shown = _priced(experiment, trials, price)
+    allowed = [trial for trial in shown if not violation(experiment, trial.metrics)]
+    front = pareto_front([quality, price], allowed)
+    return sorted(front, key=lambda trial: price.value(trial.metrics))
+
+
 def metric_objective(name: str) -> Objective:
     """Return a metric as an objective in the direction in which it is better."""
     return Objective(metric=name, goal="minimize" if name in LOWER_IS_BETTER else "maximize")
+
+
+def _priced(experiment: Experiment, trials: Sequence[Trial], price: Objective) -> list[Trial]:
+    usable = [trial for trial in trials if is_usable(experiment, trial)]
+    return [trial for trial in usable if math.isfinite(price.value(trial.metrics))]
 
 
 def _groups(

@@ -7,6 +7,7 @@ nothing had happened, on any engine.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -52,8 +53,9 @@ class _Grid(BaseSampler):
 
     def __init__(self, space: Space, seed: int) -> None:
         self._distributions = distributions(space)
+        self._space = space
         self._values = {name: space[name].grid() for name in space}
-        size = space.size() or 0
+        size = math.prod(len(values) for values in self._values.values())
         self._order = np.random.RandomState(seed).permutation(size)
 
     def infer_relative_search_space(
@@ -65,10 +67,14 @@ class _Grid(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Return the first point that no trial has; after the last, the first again."""
-        taken = {_key(t.params) for t in study.get_trials(deepcopy=False) if t.params}
+        """Return the first point that no trial has; after the last, the first again.
+
+        Of points that differ only where conditions do not hold, one is enough.
+        """
+        active = self._space.active
+        taken = {_key(active(t.params)) for t in study.get_trials(deepcopy=False) if t.params}
         points = map(self._point, map(int, self._order))
-        free = (point for point in points if _key(point) not in taken)
+        free = (point for point in points if _key(active(point)) not in taken)
         return next(free, None) or self._point(int(self._order[0]))
 
     def sample_independent(

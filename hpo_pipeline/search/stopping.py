@@ -61,7 +61,7 @@ class PercentilePruner(BasePruner):
         ]
         if len(averages) < self._min_trials:
             return False
-        return max(sign * v for v in own) < np.percentile(averages, 100 - self._percentile)
+        return max(sign * v for v in own) < float(np.percentile(averages, 100 - self._percentile))
 
 
 class AshaPruner(BasePruner):

@@ -33,6 +33,7 @@ from hpo_pipeline.selection import is_usable
 from hpo_pipeline.space import Value
 
 IDENTITY = "identity"
+EARLIER = "earlier"
 _LARGE = 1e12
 _STATES = {
     TrialState.SUCCEEDED: OptunaState.COMPLETE,
@@ -56,9 +57,19 @@ class Suggestion:
 
 
 class Study:
-    """A search that goes on from whatever its storage holds."""
+    """A search that goes on from whatever its storage holds.
 
-    def __init__(self, experiment: Experiment, storage: BaseStorage | None = None) -> None:
+    `earlier` are trials of other searches to learn from, used when the storage is empty. They
+    stand before the trials of this one, and are not counted; stopping does not look at them.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        storage: BaseStorage | None = None,
+        *,
+        earlier: Sequence[Trial] = (),
+    ) -> None:
         self._experiment = experiment
         self._distributions = distributions(experiment.space)
         self._pruner = stopping.build(experiment)
@@ -69,7 +80,10 @@ class Study:
             directions=[StudyDirection[f"{o.goal.upper()}"] for o in experiment.objective],
             load_if_exists=True,
         )
-        self._study.set_user_attr(IDENTITY, experiment.identity())
+        if IDENTITY not in self._study.user_attrs:
+            self._learn(earlier)
+            self._study.set_user_attr(IDENTITY, experiment.identity())
+        self._offset = sum(EARLIER in trial.user_attrs for trial in self._trials())
         for assignments in experiment.search.start:
             self._study.enqueue_trial(dict(assignments), skip_if_exists=True)
 
@@ -84,11 +98,15 @@ class Study:
     def unfinished(self) -> list[Suggestion]:
         """Return the trials that were asked for and never told about, as after a crash."""
         running = self._trials(OptunaState.RUNNING)
-        return [_suggestion(self._completed(trial)) for trial in running]
+        return [self._suggestion(self._completed(trial)) for trial in running]
 
     def count(self) -> int:
         """Return how many trials were asked for."""
-        return len(self._trials()) - len(self._trials(OptunaState.WAITING))
+        return len(self._trials()) - len(self._trials(OptunaState.WAITING)) - self._offset
+
+    def learned(self) -> int:
+        """Return how many trials of other searches this one learns from."""
+        return self._offset
 
     def is_exhausted(self) -> bool:
         """Tell whether there is nothing left to ask for: a grid that is through."""
@@ -102,7 +120,7 @@ class Study:
         self._study.sampler = samplers.build(self._experiment, self.count())
         with _constraints_elsewhere():
             trial = self._study.ask(self._distributions)
-        return _suggestion(self._frozen(trial.number))
+        return self._suggestion(self._frozen(trial.number - self._offset))
 
     def report(self, number: int, point: Point) -> None:
         """Store one point of a running trial's curve; several objectives have no curve here."""
@@ -150,15 +168,46 @@ class Study:
         values = [o.value(trial.metrics) for o in self._experiment.objective]
         is_complete = state == OptunaState.COMPLETE
         with _constraints_elsewhere():
-            self._study.tell(trial.number, values if is_complete else None, state=state)
+            self._study.tell(
+                trial.number + self._offset, values if is_complete else None, state=state
+            )
+
+    def _learn(self, earlier: Sequence[Trial]) -> None:
+        """Add the trials of other searches that fit this one."""
+        fitting = [trial for trial in earlier if self._fits(trial)]
+        for trial in fitting[len(self._trials()) :]:  # a crash may have kept some of them back
+            misses = {
+                text: min(Constraint(text).violation(trial.metrics), _LARGE)
+                for text in self._experiment.constraints
+            }
+            frozen = optuna.trial.create_trial(
+                params=trial.assignments,
+                distributions=self._distributions,
+                values=[o.value(trial.metrics) for o in self._experiment.objective],
+                user_attrs={EARLIER: True, "name": trial.name},
+                constraints=misses or None,
+            )
+            self._study.add_trial(frozen)
+
+    def _fits(self, trial: Trial) -> bool:
+        space, values = self._experiment.space, trial.assignments
+        is_inside = values.keys() == set(space) and all(
+            space[name].contains(value) for name, value in values.items()
+        )
+        return is_inside and is_usable(self._experiment, trial)
+
+    def _suggestion(self, trial: FrozenTrial) -> Suggestion:
+        number = trial.number - self._offset
+        assignments = self._experiment.space.active(trial.params)
+        return Suggestion(number, assignments, parent_of(trial))
 
     def _completed(self, trial: FrozenTrial) -> FrozenTrial:
         """Give a trial the parameters that a crash in the middle of `ask` kept from it."""
-        self._study.sampler = samplers.build(self._experiment, trial.number)
+        self._study.sampler = samplers.build(self._experiment, trial.number - self._offset)
         live = optuna.trial.Trial(self._study, trial._trial_id)
         for name, distribution in self._distributions.items():
             live._suggest(name, distribution)  # one that is there stays as it is
-        return self._frozen(trial.number)
+        return self._frozen(trial.number - self._offset)
 
     def _describe(self, frozen: FrozenTrial, trial: Trial) -> None:
         live = optuna.trial.Trial(self._study, frozen._trial_id)
@@ -190,7 +239,9 @@ class Study:
 
     def _frozen(self, number: int) -> FrozenTrial:
         storage = self._study._storage
-        trial_id = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        trial_id = storage.get_trial_id_from_study_id_trial_number(
+            self._study._study_id, number + self._offset
+        )
         return storage.get_trial(trial_id)
 
 
@@ -231,7 +282,3 @@ def _is_json(line: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _suggestion(trial: FrozenTrial) -> Suggestion:
-    return Suggestion(trial.number, dict(trial.params), parent_of(trial))

@@ -77,7 +77,13 @@ def _result(
 
     folder = command.output / command.name
     spec = TrialSpec(
-        command.name, command.number, assignments, command.dataset, folder, command.resume
+        name=command.name,
+        number=command.number,
+        assignments=assignments,
+        dataset=command.dataset,
+        folder=folder,
+        resume=command.resume,
+        seed=experiment.search.seed if command.seed is None else command.seed,
     )
     try:
         return run_trial(experiment, spec, reporter=_reporter(command), stop_asked=stop.is_asked)

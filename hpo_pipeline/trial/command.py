@@ -18,7 +18,8 @@ from hpo_pipeline.errors import ExperimentError
 class TrialCommand:
     """What a trial is told: `assignments` are texts, for only the space knows their types.
 
-    `resume` is the folder of the trial from whose checkpoint it goes on.
+    `resume` is the folder of the trial from whose checkpoint it goes on; `seed` replaces that of
+    the search.
     """
 
     experiment: Path
@@ -29,6 +30,7 @@ class TrialCommand:
     assignments: Mapping[str, str]
     channel: int | None = None
     resume: Path | None = None
+    seed: int | None = None
 
     def argv(self) -> list[str]:
         """Return the arguments after `python -m hpo_pipeline.trial`."""
@@ -44,6 +46,8 @@ class TrialCommand:
             arguments += ["--channel", str(self.channel)]
         if self.resume is not None:
             arguments += ["--resume", str(self.resume)]
+        if self.seed is not None:
+            arguments += ["--seed", str(self.seed)]
         return arguments + [p for n, v in self.assignments.items() for p in ("--set", f"{n}={v}")]
 
 
@@ -61,6 +65,7 @@ def parse(argv: Sequence[str]) -> TrialCommand:
     parser.add_argument("--number", type=int, default=0, help="number of the trial")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="pairs")
     parser.add_argument("--resume", type=Path, metavar="FOLDER", help="trial to go on from")
+    parser.add_argument("--seed", type=int, help="instead of that of the search")
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     pairs = [pair.partition("=") for pair in options.pairs]
@@ -76,6 +81,7 @@ def parse(argv: Sequence[str]) -> TrialCommand:
         assignments={name: value for name, _, value in pairs},
         channel=options.channel,
         resume=options.resume,
+        seed=options.seed,
     )
 
 

@@ -62,7 +62,8 @@ class Clock:
 class TrialSpec:
     """What one trial runs on: `folder` gets its model, `dataset` is a prepared one.
 
-    `resume` is the folder of the trial from whose checkpoint it goes on.
+    `resume` is the folder of the trial from whose checkpoint it goes on; `seed` decides the new
+    weights, the order of the rows and the dropout.
     """
 
     name: str
@@ -70,6 +71,7 @@ class TrialSpec:
     assignments: dict[str, Value]
     dataset: Path
     folder: Path
+    seed: int
     resume: Path | None = None
 
 
@@ -207,7 +209,7 @@ def training_arguments(experiment: Experiment, spec: TrialSpec) -> TrainingArgum
         "report_to": "none",
         "disable_tqdm": True,
         "remove_unused_columns": False,
-        "seed": experiment.search.seed,
+        "seed": spec.seed,
         "log_level": "error",
     }
     chosen = {**DEFAULTS, **experiment.task.training, **section(spec.assignments, "")}

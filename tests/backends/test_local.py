@@ -182,3 +182,21 @@ def wait_for_end(pid):
             return
         time.sleep(0.05)
     raise AssertionError(f"process {pid} still runs")
+
+
+def test_an_equal_proposal_takes_over_the_result_of_the_first(make_engine, write_experiment):
+    file = write_experiment(
+        space="{model.num_hidden_layers: {type: int, low: 1, high: 2}}",
+        budget="{trials: 6, parallel: 2}",
+    )
+    trials, _ = run(make_engine(file))
+    first = {t.assignments["model.num_hidden_layers"]: t for t in reversed(trials)}
+    ran = [t for t in trials if t.reused_from is None]
+    assert len(trials) == 6
+    assert len(ran) == len(first)
+    for trial in trials:
+        original = first[trial.assignments["model.num_hidden_layers"]]
+        assert trial.metrics == original.metrics
+        if trial is not original:
+            assert trial.reused_from == original.name
+            assert trial.training_steps == 0
