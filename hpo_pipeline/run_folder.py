@@ -85,6 +85,13 @@ class RunFolder:
             return True
         return False
 
+    def disk_full(self) -> RunFolderError:
+        """Return the error that says what to do when the disk is full."""
+        return RunFolderError(
+            f"{self.path}: no space is left on the disk; finished trials are kept. "
+            f"Free some space and run the same command again"
+        )
+
     def adopt(self, experiment: Experiment) -> None:
         """Make this the folder of an experiment, or go on with its run here.
 

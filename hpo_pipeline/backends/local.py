@@ -25,7 +25,6 @@ from hpo_pipeline.backends.processes import Exit, ProcessServer, cause_of_death
 from hpo_pipeline.backends.reruns import Reruns
 from hpo_pipeline.backends.retention import remove_unneeded
 from hpo_pipeline.backends.twins import Twins, take_over
-from hpo_pipeline.errors import BackendError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.progress import Progress
 from hpo_pipeline.results import (
@@ -128,7 +127,7 @@ class LocalEngine:
                 self._show()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise self._disk_full() from error
+                raise self._folder.disk_full() from error
             raise
         finally:
             self._folder_state()
@@ -273,7 +272,7 @@ class LocalEngine:
         number = running.suggestion.number
         folder = self._folder.trials / running.name
         if ended.code == DISK_FULL_EXIT:
-            raise self._disk_full()
+            raise self._folder.disk_full()
         trial = read_trial(folder)
         if trial is None and ended.code == -signal.SIGKILL:
             self._kills[number] = self._kills.get(number, 0) + 1
@@ -344,12 +343,6 @@ class LocalEngine:
     def _show(self) -> None:
         trials = [*self._finished.values(), *(r.trial() for r in self._running.values())]
         self._progress.update(sorted(trials, key=lambda t: t.number), seconds=self.seconds())
-
-    def _disk_full(self) -> BackendError:
-        return BackendError(
-            f"{self._folder.path}: no space is left on the disk; finished trials are kept. "
-            f"Free some space and run the same command again"
-        )
 
 
 def _registered(selector: selectors.BaseSelector) -> set[Any]:
