@@ -52,7 +52,8 @@ class PlainLines:
         earlier = [trial for trial in trials if trial.state.is_final]
         if earlier:
             best = standing.best(self._experiment, earlier)
-            self.say(f"{len(earlier)} trials of before: {standing.counts(earlier)}; {best}")
+            trials_word = "trial" if len(earlier) == 1 else "trials"
+            self.say(f"{len(earlier)} {trials_word} of before: {standing.counts(earlier)}; {best}")
         return {trial.name: trial.state for trial in earlier}
 
     def _end(self, trial: Trial, trials: Sequence[Trial], seconds: float) -> str:
