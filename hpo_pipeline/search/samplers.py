@@ -25,6 +25,7 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
+from optuna.samplers.nsgaii import BLXAlphaCrossover
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -202,10 +203,13 @@ def _cmaes(experiment: Experiment, number: int) -> BaseSampler:
 
 
 def _genetic(experiment: Experiment, number: int) -> BaseSampler:
+    # Optuna's default crossover only swaps values, so that a number would never come between
+    # those of its parents; BLX-alpha (Eshelman and Schaffer, FOGA 1993) draws from around them.
     settings = _settings(experiment, GeneticSettings)
     return NSGAIISampler(
         seed=_seed(experiment, number),
         population_size=settings.population,
+        crossover=BLXAlphaCrossover(),
         crossover_prob=settings.crossover,
         swapping_prob=settings.swap,
         mutation_prob=settings.mutation,
