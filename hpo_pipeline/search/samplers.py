@@ -7,6 +7,7 @@ nothing had happened, on any engine.
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ from optuna.samplers import (
     TPESampler,
 )
 from optuna.samplers.nsgaii import BLXAlphaCrossover
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_pipeline.experiment import Experiment
@@ -97,11 +98,13 @@ class _Grid(BaseSampler):
 
 
 class _BoundedGP(GPSampler):
-    """Optuna's Gaussian process, fitted on a bounded number of trials.
+    """Optuna's Gaussian process, fitted on a bounded number of trials, stopped ones included.
 
     The fit is cubic in the trials. Beyond the bound it gets the better half of the bound from
     the best trials, where the optimum is looked for, and the other half from the latest, which
-    keep it from going back to where it has just been.
+    keep it from going back to where it has just been. Optuna's passes stopped trials over, and
+    so proposes again and again what a stopping rule has just found to be bad: here each counts
+    with the best value that it came to.
     """
 
     def __init__(self, *, max_fitted: int, **arguments: Any) -> None:
@@ -115,23 +118,38 @@ class _BoundedGP(GPSampler):
         return super().sample_relative(self._bounded(study), trial, search_space)
 
     def _bounded(self, study: Study) -> Study:
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if len(complete) <= self._max_fitted:
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        known = [k for t in ended if (k := _with_value(t, study.directions)) is not None]
+        is_as_it_is = all(trial.state == TrialState.COMPLETE for trial in ended)
+        if len(known) <= self._max_fitted and is_as_it_is:
             return study
         front = {t.number for t in study.best_trials} if len(study.directions) > 1 else set()
-        sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
+        sign = -1 if study.directions[0] == StudyDirection.MAXIMIZE else 1
 
         def badness(trial: FrozenTrial) -> tuple[bool, bool, float]:
             misses = any(v > 0 for v in trial.constraints.values())
-            return (misses, trial.number not in front, sign * (trial.values or [0.0])[0])
+            return (misses, trial.number not in front, sign * trial.values[0])
 
-        best = sorted(complete, key=badness)[: self._max_fitted // 2]
+        best = sorted(known, key=badness)[: self._max_fitted // 2]
         taken = {t.number for t in best}
-        latest = [t for t in complete if t.number not in taken][-(self._max_fitted // 2) :]
+        latest = [t for t in known if t.number not in taken][-(self._max_fitted // 2) :]
         small = optuna.create_study(directions=study.directions)
         small.add_trials([*best, *latest])
         small.add_trials(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
         return small
+
+
+def _with_value(trial: FrozenTrial, directions: list[StudyDirection]) -> FrozenTrial | None:
+    """Return a trial that has a value: a stopped one gets the best of its curve, if any."""
+    if trial.state == TrialState.COMPLETE:
+        return trial
+    values = [v for v in trial.intermediate_values.values() if math.isfinite(v)]
+    if not values:
+        return None
+    known = copy.copy(trial)
+    known.state = TrialState.COMPLETE
+    known.values = [max(values) if directions[0] == StudyDirection.MAXIMIZE else min(values)]
+    return known
 
 
 def _key(params: Mapping[str, Value]) -> frozenset[tuple[str, Value]]:
