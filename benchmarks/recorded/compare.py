@@ -45,6 +45,7 @@ class Strategy:
     name: str
     search: str
     stopping: dict[str, Any] = field(default_factory=lambda: {"algorithm": "none"})
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 ASHA = {"algorithm": "asha", "grace_period": 1, "reduction_factor": 3}
@@ -65,6 +66,7 @@ STRATEGIES = [
     Strategy("tpe + asha", "tpe", ASHA),
     Strategy("tpe + hyperband (BOHB)", "tpe", HYPERBAND),
     Strategy("gp", "gp"),
+    Strategy("gp fitted on 30", "gp", settings={"max_fitted": 30}),
     Strategy("gp + median", "gp", MEDIAN),
     Strategy("genetic", "genetic"),
     Strategy("genetic + median", "genetic", MEDIAN),
@@ -78,7 +80,7 @@ def play(recorded: table.Recorded, trials: int, job: tuple[Strategy, int]) -> ta
     strategy, seed = job
     return table.play(
         recorded,
-        {"algorithm": strategy.search},
+        {"algorithm": strategy.search, "settings": strategy.settings},
         strategy.stopping,
         seed=seed,
         trials=trials,
@@ -128,7 +130,8 @@ def draw(found: dict[str, list[table.Outcome]], best: float) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
-    shown = [n for n in found if n not in ("qmc", "random + patience", "random + percentile 25")]
+    hidden = {"qmc", "random + patience", "random + percentile 25", "gp fitted on 30"}
+    shown = [name for name in found if name not in hidden]
     colours = {"random": "#555", "tpe": "#1f6fd0", "gp": "#1a9a5a", "genetic": "#c2571a"}
     dashes = {"": "-", "median": "--", "asha": ":", "hyperband": "-.", "hyperband (BOHB)": "-."}
     for name in shown:

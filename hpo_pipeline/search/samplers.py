@@ -115,14 +115,20 @@ class _BoundedGP(GPSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return the point of the greatest expected gain."""
-        return super().sample_relative(self._bounded(study), trial, search_space)
+        small = self._bounded(study, trial)
+        if small is None:
+            return super().sample_relative(study, trial, search_space)
+        # Optuna's leaves a note at the trial that it asks for: give it that of the small study.
+        itself = small.get_trials(deepcopy=False)[-1]
+        return super().sample_relative(small, itself, search_space)
 
-    def _bounded(self, study: Study) -> Study:
+    def _bounded(self, study: Study, trial: FrozenTrial) -> Study | None:
+        """Return a study of the trials to fit, `trial` the last, or None: the study as it is."""
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         known = [k for t in ended if (k := _with_value(t, study.directions)) is not None]
-        is_as_it_is = all(trial.state == TrialState.COMPLETE for trial in ended)
-        if len(known) <= self._max_fitted and is_as_it_is:
-            return study
+        are_complete = all(t.state == TrialState.COMPLETE for t in ended)
+        if len(known) <= self._max_fitted and are_complete:
+            return None
         front = {t.number for t in study.best_trials} if len(study.directions) > 1 else set()
         sign = -1 if study.directions[0] == StudyDirection.MAXIMIZE else 1
 
@@ -135,7 +141,8 @@ class _BoundedGP(GPSampler):
         latest = [t for t in known if t.number not in taken][-(self._max_fitted // 2) :]
         small = optuna.create_study(directions=study.directions)
         small.add_trials([*best, *latest])
-        small.add_trials(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        small.add_trials([*(t for t in running if t.number != trial.number), trial])
         return small
 
 
