@@ -161,14 +161,14 @@ class RunFolder:
             if folder.name not in done and is_running:
                 number = int(folder.name.rpartition("-")[2])
                 trials.append(Trial(folder.name, number, TrialState.RUNNING, {}))
-        name = state.get("state", "interrupted")
+        name = state.get("state", "running")
         if name == "running" and not is_running:
             name = "interrupted"
         winner = state.get("winner")
         confirmation = self.confirmation
         return SearchResult(
             experiment=experiment.name,
-            state="running" if is_running else name,
+            state=name,
             seconds=sum(float(s.get("seconds", 0.0)) for s in (state, confirmation.state())),
             trials=tuple(trials),
             winner=Winner(**winner) if winner else None,

@@ -113,6 +113,7 @@ def test_a_rollback_without_a_past_is_refused(finished):
 
 def test_the_report_is_one_file(finished):
     page = (finished / "runs/toy/report.html").read_text("utf-8")
+    assert "<title>toy: succeeded</title>" in page
     assert "toy-000" in page
     assert len(page) > 1_000_000
 

@@ -100,11 +100,11 @@ class _Grid(BaseSampler):
 class _BoundedGP(GPSampler):
     """Optuna's Gaussian process, fitted on a bounded number of trials, stopped ones included.
 
-    The fit is cubic in the trials. Beyond the bound it gets the better half of the bound from
-    the best trials, where the optimum is looked for, and the other half from the latest, which
-    keep it from going back to where it has just been. Optuna's passes stopped trials over, and
-    so proposes again and again what a stopping rule has just found to be bad: here each counts
-    with the best value that it came to.
+    The fit is cubic in the trials. Beyond the bound half of it are the best trials, around which
+    the optimum is looked for, and half are taken evenly from first to last of the others, which
+    tell where it is not. Optuna's passes stopped trials over, and so proposes again and again
+    what a stopping rule has just found to be bad: here each counts with the best value that it
+    came to.
     """
 
     def __init__(self, *, max_fitted: int, **arguments: Any) -> None:
@@ -138,9 +138,11 @@ class _BoundedGP(GPSampler):
 
         best = sorted(known, key=badness)[: self._max_fitted // 2]
         taken = {t.number for t in best}
-        latest = [t for t in known if t.number not in taken][-(self._max_fitted // 2) :]
+        others = [t for t in known if t.number not in taken]
+        even = np.linspace(0, len(others) - 1, min(len(others), self._max_fitted // 2))
+        others = [others[round(place)] for place in even]
         small = optuna.create_study(directions=study.directions)
-        small.add_trials([*best, *latest])
+        small.add_trials([*best, *others])
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         small.add_trials([*(t for t in running if t.number != trial.number), trial])
         return small
