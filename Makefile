@@ -24,12 +24,16 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+wire: $(READY)  ## compile the messages after a change of katib/wire/*.proto
+	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. \
+		--grpc_python_out=. hpo_pipeline/katib/wire/*.proto
+
 setup: $(READY)
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[trial,report,gp,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[trial,report,gp,cluster,dev]'
 	touch $(READY)
 
 clean:

@@ -5,7 +5,8 @@ HpoError
 ├── DataError         data, a model folder or an asset cannot be used
 ├── TrialError        one trial failed; the search goes on
 ├── BackendError      the search itself cannot go on
-│   └── RunFolderError   the run folder is in use, of another experiment, or not writable
+│   ├── RunFolderError   the run folder is in use, of another experiment, or not writable
+│   └── ClusterError     the cluster refused or could not be reached
 └── RegistryError     a model cannot be registered, found or promoted
 
 A message says where, what was found and what is allowed; the command line prints it without a
@@ -55,6 +56,17 @@ class RunFolderError(BackendError):
     """A run folder that this experiment cannot use: another's, in use, or not writable."""
 
     exit_code = 2
+
+
+class ClusterError(BackendError):
+    """A request that the cluster refused, or that did not reach it.
+
+    `status` is the HTTP status, 0 where there was no answer.
+    """
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class RegistryError(HpoError):

@@ -1,6 +1,6 @@
 """The experiment: the schema of the file that every engine reads.
 
-One of the three places (with space.py and strategies.py) where a field of the file is defined;
+One of the four places (with space.py, strategies.py and cluster.py) where a field of the file is defined;
 everything else is derived from these frozen models. It knows what a file may say, not how
 anything is done, nor how it is read (experiment_file.py) or whether its sections fit together
 (consistency.py).
@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from hpo_pipeline.cluster import Cluster
 from hpo_pipeline.objective import (
     PRACTICAL_METRICS,
     QUALITY_METRICS,
@@ -196,6 +197,7 @@ class Experiment(Frozen):
     select: SelectSection | None = None
     confirm: Confirm | None = None
     local: Local = Local()
+    cluster: Cluster = Cluster()
     register_: Register | None = Field(default=None, alias="register")
 
     @property
@@ -221,7 +223,7 @@ class Experiment(Frozen):
         Budget, selection, confirmation, engine and registration are left out: a run may go on
         with more trials, and its winner may be chosen anew.
         """
-        later = {"budget", "select", "confirm", "local", "register_"}
+        later = {"budget", "select", "confirm", "local", "cluster", "register_"}
         content = self.model_dump(mode="json", exclude=later)
         if self.search.algorithm == "pbt":
             content["trials"] = self.budget.trials  # they decide how far each trial trains

@@ -146,6 +146,19 @@ class PbtSearch(AnySearch):
     settings: PbtSettings = PbtSettings()
 
 
+KatibName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,20}[a-z0-9])?$")]
+STOCK = "katib"
+"""In a file `katib:random` stands for `{algorithm: katib, name: random}`: Katib's own random."""
+
+
+class StockSearch(AnySearch):
+    """An algorithm of the Katib at hand, by its Katib name; only the Katib engine has it."""
+
+    algorithm: Literal["katib"]
+    name: KatibName
+    settings: dict[str, PlainValue] = {}
+
+
 class NoStopping(Frozen):
     """Every trial runs to its end."""
 
@@ -211,10 +224,23 @@ class ThresholdStopping(Frozen):
     start_step: Count = 1
 
 
+class StockStopping(Frozen):
+    """A stopping rule of the Katib at hand, by its Katib name; only the Katib engine has it."""
+
+    algorithm: Literal["katib"]
+    name: KatibName
+    settings: dict[str, PlainValue] = {}
+
+
 def _named(default: str) -> BeforeValidator:
     def name(value: Any) -> Any:
-        is_unnamed = isinstance(value, dict) and "algorithm" not in value
-        return {"algorithm": default, **value} if is_unnamed else value
+        if not isinstance(value, dict):
+            return value
+        if "algorithm" not in value:
+            return {"algorithm": default, **value}
+        kind, colon, stock = str(value["algorithm"]).partition(":")
+        is_stock = kind == STOCK and bool(colon)
+        return {**value, "algorithm": STOCK, "name": stock} if is_stock else value
 
     return BeforeValidator(name, json_schema_input_type=Any)
 
@@ -229,6 +255,7 @@ Search = (
     | GeneticSearch
     | Nsga2Search
     | PbtSearch
+    | StockSearch
 )
 Stopping = (
     NoStopping
@@ -238,6 +265,7 @@ Stopping = (
     | HyperbandStopping
     | PatienceStopping
     | ThresholdStopping
+    | StockStopping
 )
 SearchSection = Annotated[Annotated[Search, Field(discriminator="algorithm")], _named("tpe")]
 StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], _named("none")]

@@ -270,3 +270,5 @@ SAMPLERS: dict[str, Callable[[Experiment, int], BaseSampler]] = {
     "nsga2": _genetic,
     "pbt": _pbt,
 }
+REMEMBERING = frozenset({"cmaes", "genetic", "nsga2", "qmc"})
+"""Algorithms that keep notes in the study, beside the parameters and values of the trials."""

@@ -11,7 +11,7 @@ import copy
 import json
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from hpo_pipeline.objective import Constraint
 from hpo_pipeline.results import Point, Trial, TrialState
 from hpo_pipeline.search import samplers, stopping
 from hpo_pipeline.search.distributions import distributions
-from hpo_pipeline.search.pbt import LAST, parent_of
+from hpo_pipeline.search.pbt import LAST, PARENT, parent_of
 from hpo_pipeline.selection import is_usable
 from hpo_pipeline.space import Value
 
@@ -56,6 +56,19 @@ class Suggestion:
     seed: int | None = None
 
 
+@dataclass(frozen=True)
+class Known:
+    """A trial that was asked for elsewhere.
+
+    `parameters` are all that were proposed, those included whose conditions do not hold;
+    `ended_before` the numbers of the trials that had ended when it was asked for.
+    """
+
+    trial: Trial
+    parameters: Mapping[str, Value]
+    ended_before: frozenset[int] = frozenset()
+
+
 class Study:
     """A search that goes on from whatever its storage holds.
 
@@ -69,7 +82,9 @@ class Study:
         storage: BaseStorage | None = None,
         *,
         earlier: Sequence[Trial] = (),
+        asked: int = 0,
     ) -> None:
+        """Open a search, of whose `start` configurations the first `asked` were asked for."""
         self._experiment = experiment
         self._distributions = distributions(experiment.space)
         self._pruner = stopping.build(experiment)
@@ -84,8 +99,46 @@ class Study:
             self._learn(earlier)
             self._study.set_user_attr(IDENTITY, experiment.identity())
         self._offset = sum(EARLIER in trial.user_attrs for trial in self._trials())
-        for assignments in experiment.search.start:
+        for assignments in experiment.search.start[asked:]:
             self._study.enqueue_trial(dict(assignments), skip_if_exists=True)
+
+    @classmethod
+    def rebuilt(
+        cls,
+        experiment: Experiment,
+        known: Mapping[int, Known],
+        *,
+        asked: int,
+        earlier: Sequence[Trial] = (),
+    ) -> Study:
+        """Return a search of which `asked` trials were asked for elsewhere.
+
+        Trials that nothing is known of count as failed. Algorithms that keep notes at their
+        trials (`REMEMBERING`) are asked for each trial once more, with the trials ended that had
+        ended then, so that they note the same; what they propose is not used.
+        """
+        study = cls(experiment, earlier=earlier, asked=len(experiment.search.start))
+        replays = experiment.search.algorithm in samplers.REMEMBERING
+        told: set[int] = set()
+        for number in range(asked):
+            here = known.get(number)
+            if here is None or not study._can_have(here):
+                study._ask_unknown(number)
+                continue
+            if replays:
+                for other in sorted(here.ended_before - told):
+                    study.tell(known[other].trial)
+                    told.add(other)
+                study._study.enqueue_trial(dict(here.parameters))
+                study.ask()
+            else:
+                study._add(here)
+        for number, here in sorted(known.items()):
+            if number < asked and here.trial.state.is_final:
+                study.tell(here.trial)
+        for assignments in experiment.search.start[asked:]:
+            study._study.enqueue_trial(dict(assignments))
+        return study
 
     def name(self, number: int) -> str:
         """Return the name of a trial."""
@@ -121,6 +174,15 @@ class Study:
         with _constraints_elsewhere():
             trial = self._study.ask(self._distributions)
         return self._suggestion(self._frozen(trial.number - self._offset))
+
+    def parameters(self, number: int) -> dict[str, Value]:
+        """Return all parameters of a trial, those included whose conditions do not hold."""
+        return dict(self._frozen(number).params)
+
+    def admit(self, number: int) -> None:
+        """Make room for a trial that another process asked for, if there is none yet."""
+        while self.count() <= number:
+            self._study.add_trial(optuna.trial.create_trial(state=OptunaState.RUNNING))
 
     def report(self, number: int, point: Point) -> None:
         """Store one point of a running trial's curve; several objectives have no curve here."""
@@ -171,6 +233,30 @@ class Study:
             self._study.tell(
                 trial.number + self._offset, values if is_complete else None, state=state
             )
+
+    def _can_have(self, known: Known) -> bool:
+        space = self._experiment.space
+        return known.parameters.keys() == set(space) and all(
+            space[name].contains(value) for name, value in known.parameters.items()
+        )
+
+    def _ask_unknown(self, number: int) -> None:
+        """Ask for a trial of which nothing is known, which grid and random give as before."""
+        start = self._experiment.search.start
+        if number < len(start):
+            self._study.enqueue_trial(dict(start[number]))
+        self.ask()
+        self._study.tell(number + self._offset, state=OptunaState.FAIL)
+
+    def _add(self, known: Known) -> None:
+        attributes = {} if known.trial.parent is None else {PARENT: known.trial.parent}
+        frozen = optuna.trial.create_trial(
+            state=OptunaState.RUNNING,
+            params=dict(known.parameters),
+            distributions=self._distributions,
+            user_attrs=attributes,
+        )
+        self._study.add_trial(frozen)
 
     def _learn(self, earlier: Sequence[Trial]) -> None:
         """Add the trials of other searches that fit this one."""

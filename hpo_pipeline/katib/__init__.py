@@ -1,0 +1,1 @@
+"""Everything that knows Katib: manifests, status, the cluster's API, the services behind it."""

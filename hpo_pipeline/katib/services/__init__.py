@@ -1,0 +1,1 @@
+"""The two gRPC services behind our algorithm names: suggestion and stopping, over search/."""

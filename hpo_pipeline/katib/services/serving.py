@@ -1,0 +1,74 @@
+"""Serving over gRPC: the server, health for Katib's probe, faults as status codes.
+
+Faults are mapped once, here: what a person can mend is INVALID_ARGUMENT, on which Katib ends
+the experiment with the reason; everything else is INTERNAL, after which Katib tries again.
+UNKNOWN, which gRPC gives by itself, would end the experiment too.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+logger = logging.getLogger(__name__)
+
+HEALTH_SERVICE = "manager.v1beta1.Suggestion"
+"""What Katib's probe asks for, though its service is api.v1.beta1.Suggestion."""
+GRACE = 5.0
+
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+
+class NotNow(Exception):
+    """There is nothing to answer at present; the caller should ask again later."""
+
+
+def guarded(method: MethodT) -> MethodT:
+    """Make a method of a servicer answer with a status code where it raises."""
+
+    @functools.wraps(method)
+    def answer(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return method(self, request, context)
+        except ValueError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except NotNow as error:
+            context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        # The boundary: whatever else went wrong must not be UNKNOWN, see above.
+        except Exception as error:
+            logger.exception("%s failed", method.__name__)
+            context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+    return answer  # type: ignore[return-value]
+
+
+def start(address: str, add: Callable[[grpc.Server], None], *, workers: int) -> tuple[Any, int]:
+    """Start a server with the services that `add` adds; return it and its port."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=workers))
+    add(server)
+    servicer = health.HealthServicer()
+    servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    servicer.set(HEALTH_SERVICE, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    port = server.add_insecure_port(address)
+    server.start()
+    return server, port
+
+
+def serve(address: str, add: Callable[[grpc.Server], None], *, workers: int) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests that run get a few seconds to end."""
+    server, port = start(address, add, workers=workers)
+    logger.info("serving on port %d", port)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    ended.wait()
+    server.stop(GRACE).wait()
