@@ -1,7 +1,7 @@
 """The experiment: the schema of the file that every engine reads.
 
-One of the four places (with space.py, strategies.py and cluster.py) where a field of the file is defined;
-everything else is derived from these frozen models. It knows what a file may say, not how
+One of the four places (with space.py, strategies.py and cluster.py) where a field of the file is
+defined; everything else is derived from these frozen models. It knows what a file may say, not how
 anything is done, nor how it is read (experiment_file.py) or whether its sections fit together
 (consistency.py).
 """

@@ -50,9 +50,7 @@ NODES = Kind("", "v1", "nodes", namespaced=False)
 JOBS = Kind("batch", "v1", "jobs")
 DEPLOYMENTS = Kind("apps", "v1", "deployments")
 CRDS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
-REVIEWS = Kind(
-    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", namespaced=False
-)
+REVIEWS = Kind("authorization.k8s.io", "v1", "selfsubjectaccessreviews", namespaced=False)
 
 
 class Api(Protocol):
@@ -130,9 +128,7 @@ class Cluster:
         return self._json("PATCH", path, body=change, content=f"application/{form}+json")
 
     def delete(self, kind: Kind, namespace: str, name: str) -> None:
-        self._json(
-            "DELETE", kind.path(namespace, name), body={"propagationPolicy": "Background"}
-        )
+        self._json("DELETE", kind.path(namespace, name), body={"propagationPolicy": "Background"})
 
     def watch(
         self, kind: Kind, namespace: str, *, labels: str = "", since: str

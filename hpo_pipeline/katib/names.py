@@ -21,6 +21,9 @@ IDENTITY_ANNOTATION = "hpo-pipeline/identity"
 STOP_ANNOTATION = "hpo-pipeline/stop"
 """Put on a running experiment: its trials end early, and it ends when they have."""
 
+MINUTES_ANNOTATION = "hpo-pipeline/minutes"
+"""The time budget, for the stopping service."""
+
 SERVICES_ACCOUNT = "hpo-services"
 TRIAL_CONTAINER = "trial"
 PARENT = "parent"

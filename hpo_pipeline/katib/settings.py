@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.results import Trial, TrialState
 from hpo_pipeline.space import render
-from hpo_pipeline.strategies import Stopping, StockStopping, StoppingSection
+from hpo_pipeline.strategies import StockStopping, Stopping, StoppingSection
 
 OBJECTIVES, CONSTRAINTS, CONDITIONS = "objectives", "constraints", "conditions"
 START, EARLIER, SEED = "start", "earlier", "seed"

@@ -175,6 +175,10 @@ class Study:
             trial = self._study.ask(self._distributions)
         return self._suggestion(self._frozen(trial.number - self._offset))
 
+    def asked(self, number: int) -> Suggestion:
+        """Return what was proposed under a number."""
+        return self._suggestion(self._frozen(number))
+
     def parameters(self, number: int) -> dict[str, Value]:
         """Return all parameters of a trial, those included whose conditions do not hold."""
         return dict(self._frozen(number).params)

@@ -11,7 +11,7 @@ import logging
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from hpo_pipeline.results import (
     write_json,
 )
 from hpo_pipeline.space import Value
+from hpo_pipeline.storage import Storage
 from hpo_pipeline.trial.command import TrialCommand, parse
 from hpo_pipeline.trial.reporting import Channel, MetricLines, Reporter, Several
 
@@ -48,20 +49,24 @@ def main(argv: Sequence[str]) -> int:
     except (ExperimentError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    trial = _result(experiment, command, assignments, stop)
+    reporter = _reporter(command, experiment, stop)
+    trial = _result(experiment, command, assignments, reporter, stop)
     if trial is None:
         return DISK_FULL_EXIT
     try:
         write_json(folder / RESULT_FILE, trial.to_json())
+        if command.storage is not None:
+            Storage(command.storage).put_trial(folder)
     except OSError as error:
-        print(f"{folder}: the result cannot be written: {error.strerror}", file=sys.stderr)
+        print(f"{folder}: the result cannot be written: {error}", file=sys.stderr)
         return DISK_FULL_EXIT
+    reporter.finished(trial)
     return 1 if trial.state == TrialState.FAILED else 0
 
 
 def _assignments(experiment: Experiment, command: TrialCommand) -> dict[str, Value]:
     try:
-        return experiment.space.parse(command.assignments)
+        return experiment.space.active(experiment.space.parse(command.assignments))
     except ValueError as error:
         raise ExperimentError("--set", [str(error)]) from error
 
@@ -70,23 +75,24 @@ def _result(
     experiment: Experiment,
     command: TrialCommand,
     assignments: dict[str, Value],
+    reporter: Reporter,
     stop: _StopRequest,
 ) -> Trial | None:
     """Return the finished or failed trial, or None where the disk is full."""
     from hpo_pipeline.trial.train import TrialSpec, run_trial
 
     folder = command.output / command.name
-    spec = TrialSpec(
-        name=command.name,
-        number=command.number,
-        assignments=assignments,
-        dataset=command.dataset,
-        folder=folder,
-        resume=command.resume,
-        seed=experiment.search.seed if command.seed is None else command.seed,
-    )
     try:
-        return run_trial(experiment, spec, reporter=_reporter(command), stop_asked=stop.is_asked)
+        spec = TrialSpec(
+            name=command.name,
+            number=command.number,
+            assignments=assignments,
+            dataset=command.dataset or _prepared(experiment, command),
+            folder=folder,
+            resume=_parent(command),
+            seed=experiment.search.seed if command.seed is None else command.seed,
+        )
+        return run_trial(experiment, spec, reporter=reporter, stop_asked=stop.is_asked)
     except (TrialError, DataError) as error:
         reason = str(error)
     except OSError as error:
@@ -110,11 +116,37 @@ def _result(
     return replace(failed, parent=parent.number) if parent else failed
 
 
-def _reporter(command: TrialCommand) -> Reporter:
-    lines = MetricLines(sys.stdout)
-    if command.channel is None:
-        return lines
-    return Several((lines, Channel(command.channel)))
+def _prepared(experiment: Experiment, command: TrialCommand) -> Path:
+    """Return the dataset of the experiment, prepared by the first trial that comes."""
+    from hpo_pipeline.trial.preparation import prepared_once
+
+    assert command.datasets is not None
+    if command.storage is None:
+        return prepared_once(experiment, command.datasets)
+    return Storage(command.storage).dataset(experiment, command.datasets, prepared_once)
+
+
+def _parent(command: TrialCommand) -> Path | None:
+    if command.resume is not None and command.storage is not None:
+        Storage(command.storage).fetch_trial(command.resume)
+    return command.resume
+
+
+def _reporter(command: TrialCommand, experiment: Experiment, stop: _StopRequest) -> Reporter:
+    reporters: list[Reporter] = [MetricLines(sys.stdout)]
+    if command.channel is not None:
+        reporters.append(Channel(command.channel))
+    if command.database is not None or command.stopping is not None:
+        # Imported here: trials of this machine need no gRPC.
+        from hpo_pipeline.trial.katib_reporting import DatabaseReporter, StoppingReporter
+
+        if command.database is not None:
+            reporters.append(DatabaseReporter(command.database, command.name))
+        if command.stopping is not None:
+            service = StoppingReporter(command.stopping, experiment, command.name)
+            stop.also(service.is_over)
+            reporters.append(service)
+    return Several(tuple(reporters))
 
 
 def _forget_model(folder: Path) -> None:
@@ -127,13 +159,18 @@ class _StopRequest:
 
     def __init__(self) -> None:
         self._asked = False
+        self._others: list[Callable[[], bool]] = []
         signal.signal(signal.SIGTERM, self._on_signal)
+
+    def also(self, is_asked: Callable[[], bool]) -> None:
+        """Take another's word for it too."""
+        self._others.append(is_asked)
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._asked = True
 
     def is_asked(self) -> bool:
-        return self._asked
+        return self._asked or any(other() for other in self._others)
 
 
 if __name__ == "__main__":

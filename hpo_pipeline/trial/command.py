@@ -12,18 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo_pipeline.errors import ExperimentError
+from hpo_pipeline.katib.names import NO_PARENT, trial_number
 
 
 @dataclass(frozen=True)
 class TrialCommand:
     """What a trial is told: `assignments` are texts, for only the space knows their types.
 
-    `resume` is the folder of the trial from whose checkpoint it goes on; `seed` replaces that of
-    the search.
+    `resume` is the folder of the trial from whose checkpoint it goes on, below `output` where it
+    is only a name; `seed` replaces that of the search. Where `dataset` is a folder of datasets
+    (`datasets`), the first trial prepares that of the experiment. `stopping` and `database` are
+    the addresses of the stopping service and of Katib's database; `storage` is where fsspec finds
+    the datasets and takes the results, in place of folders that all trials see.
     """
 
     experiment: Path
-    dataset: Path
+    dataset: Path | None
     output: Path
     name: str
     number: int
@@ -31,23 +35,28 @@ class TrialCommand:
     channel: int | None = None
     resume: Path | None = None
     seed: int | None = None
+    datasets: Path | None = None
+    stopping: str | None = None
+    database: str | None = None
+    storage: str | None = None
 
     def argv(self) -> list[str]:
         """Return the arguments after `python -m hpo_pipeline.trial`."""
-        fixed = {
-            "--experiment": str(self.experiment),
-            "--dataset": str(self.dataset),
-            "--output": str(self.output),
+        options = {
+            "--experiment": self.experiment,
+            "--dataset": self.dataset,
+            "--datasets": self.datasets,
+            "--output": self.output,
             "--name": self.name,
-            "--number": str(self.number),
+            "--number": None if self.number < 0 else self.number,
+            "--channel": self.channel,
+            "--resume": self.resume,
+            "--seed": self.seed,
+            "--stopping": self.stopping,
+            "--database": self.database,
+            "--storage": self.storage,
         }
-        arguments = [part for pair in fixed.items() for part in pair]
-        if self.channel is not None:
-            arguments += ["--channel", str(self.channel)]
-        if self.resume is not None:
-            arguments += ["--resume", str(self.resume)]
-        if self.seed is not None:
-            arguments += ["--seed", str(self.seed)]
+        arguments = [p for n, v in options.items() if v is not None for p in (n, str(v))]
         return arguments + [p for n, v in self.assignments.items() for p in ("--set", f"{n}={v}")]
 
 
@@ -59,13 +68,20 @@ def parse(argv: Sequence[str]) -> TrialCommand:
     """
     parser = argparse.ArgumentParser(prog="python -m hpo_pipeline.trial", allow_abbrev=False)
     parser.add_argument("--experiment", type=Path, required=True, help="experiment file")
-    parser.add_argument("--dataset", type=Path, required=True, help="prepared dataset")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--dataset", type=Path, help="prepared dataset")
+    data.add_argument("--datasets", type=Path, help="folder of datasets; prepared if need be")
     parser.add_argument("--output", type=Path, required=True, help="folder of all trials")
     parser.add_argument("--name", required=True, help="name of the trial, and of its folder")
-    parser.add_argument("--number", type=int, default=0, help="number of the trial")
+    parser.add_argument("--number", type=int, help="number of the trial (from its name)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="pairs")
-    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="trial to go on from")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FOLDER", help="trial to go on from, or none"
+    )
     parser.add_argument("--seed", type=int, help="instead of that of the search")
+    parser.add_argument("--stopping", metavar="HOST:PORT", help="stopping service")
+    parser.add_argument("--database", metavar="HOST:PORT", help="Katib's database")
+    parser.add_argument("--storage", metavar="URI", help="place of datasets and results")
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     pairs = [pair.partition("=") for pair in options.pairs]
@@ -77,12 +93,30 @@ def parse(argv: Sequence[str]) -> TrialCommand:
         dataset=options.dataset,
         output=options.output,
         name=options.name,
-        number=options.number,
+        number=_number(options),
         assignments={name: value for name, _, value in pairs},
         channel=options.channel,
-        resume=options.resume,
+        resume=_resume(options),
         seed=options.seed,
+        datasets=options.datasets,
+        stopping=options.stopping,
+        database=options.database,
+        storage=options.storage,
     )
+
+
+def _number(options: argparse.Namespace) -> int:
+    if options.number is not None:
+        return int(options.number)
+    return trial_number(options.name) or 0
+
+
+def _resume(options: argparse.Namespace) -> Path | None:
+    if options.resume is None or str(options.resume) == NO_PARENT:
+        return None
+    resume: Path = options.resume
+    is_name = len(resume.parts) == 1
+    return options.output / resume if is_name else resume
 
 
 def full_argv(command: TrialCommand) -> list[str]:

@@ -11,13 +11,14 @@ import json
 import math
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, Protocol
 
 from hpo_pipeline.errors import TrialError
-from hpo_pipeline.results import Point
+from hpo_pipeline.katib.names import EPOCH, TRAINING_STEP
+from hpo_pipeline.results import Point, Trial, TrialState
 
 METRIC_NAME = re.compile(r"[A-Za-z_][\w-]*")
 _LINE = re.compile(r"(?P<time>\S+Z) (?P<name>[\w-]+)=(?P<value>\S+)")
@@ -32,6 +33,9 @@ class Reporter(Protocol):
     def evaluated(self, point: Point) -> bool:
         """Report an evaluation; return whether the trial should go on."""
 
+    def finished(self, trial: Trial) -> None:
+        """Report the end of the trial, whose result is written by now."""
+
 
 class MetricLines:
     """Reports evaluations as metric lines; nobody answers, so the trial goes on."""
@@ -44,11 +48,20 @@ class MetricLines:
         """Say nothing: there is no metric yet."""
 
     def evaluated(self, point: Point) -> bool:
-        """Write one line for each metric."""
-        time = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-        self._stream.writelines(f"{time} {line}\n" for line in metric_lines(point.metrics))
-        self._stream.flush()
+        """Write one line for each metric, and how far the training is."""
+        progress = {EPOCH: point.epoch, TRAINING_STEP: float(point.training_step)}
+        self._write({**point.metrics, **progress})
         return True
+
+    def finished(self, trial: Trial) -> None:
+        """Write the metrics of the result, if there is one."""
+        if trial.state is not TrialState.FAILED:
+            self._write(trial.metrics)
+
+    def _write(self, metrics: Mapping[str, float]) -> None:
+        time = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        self._stream.writelines(f"{time} {line}\n" for line in metric_lines(metrics))
+        self._stream.flush()
 
 
 class Channel:
@@ -73,6 +86,9 @@ class Channel:
         if not answer:
             raise TrialError("the engine that started this trial is gone")
         return answer != "stop"
+
+    def finished(self, trial: Trial) -> None:
+        """Say nothing: the engine reads the result."""
 
     def close(self) -> None:
         """Give the socket back."""
@@ -101,6 +117,11 @@ class Several:
         """Report to all, and do not leave one out because another says stop."""
         return all([reporter.evaluated(point) for reporter in self.reporters])
 
+    def finished(self, trial: Trial) -> None:
+        """Report to all."""
+        for reporter in self.reporters:
+            reporter.finished(trial)
+
 
 def metric_lines(metrics: Mapping[str, float]) -> list[str]:
     """Return `name=value` for each metric, so that reading gives the same number back.
@@ -120,3 +141,21 @@ def read_metric_line(line: str) -> tuple[str, float] | None:
     """Return the name and value of a metric line, or None for any other line."""
     match = _LINE.fullmatch(line.strip())
     return (match["name"], float(match["value"])) if match else None
+
+
+def read_curve(lines: Iterable[str]) -> list[Point]:
+    """Return the evaluations that metric lines tell of; other lines are passed over.
+
+    The lines of one evaluation have one time. Those of the result have no epoch.
+    """
+    blocks: dict[str, dict[str, float]] = {}
+    for line in lines:
+        match = _LINE.fullmatch(line.strip())
+        if match:
+            blocks.setdefault(match["time"], {})[match["name"]] = float(match["value"])
+    points: list[Point] = []
+    for block in blocks.values():
+        if EPOCH in block and TRAINING_STEP in block:
+            epoch, step = block.pop(EPOCH), int(block.pop(TRAINING_STEP))
+            points.append(Point(len(points) + 1, step, epoch, block))
+    return points

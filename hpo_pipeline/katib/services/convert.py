@@ -88,9 +88,7 @@ def search_experiment(message: wire.Experiment) -> tuple[Experiment, list[Trial]
     return experiment, earlier_trials(travelling.get(EARLIER, ()), experiment)
 
 
-def known_trials(
-    experiment: Experiment, messages: Iterable[wire.Trial]
-) -> dict[int, Known]:
+def known_trials(experiment: Experiment, messages: Iterable[wire.Trial]) -> dict[int, Known]:
     """Return the trials of a request by their numbers; those that are not ours are left out.
 
     Katib lists the trials of experiments of the same name in all namespaces together

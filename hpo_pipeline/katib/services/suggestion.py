@@ -21,7 +21,7 @@ from hpo_pipeline.katib.services.serving import NotNow, guarded, serve
 from hpo_pipeline.katib.wire import katib_pb2 as wire
 from hpo_pipeline.katib.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 from hpo_pipeline.results import Trial, TrialState
-from hpo_pipeline.search.study import Known, Study, Suggestion
+from hpo_pipeline.search.study import Known, Study
 from hpo_pipeline.space import render
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,6 @@ class Search:
         self._experiment = experiment
         self._earlier = earlier
         self._study: Study | None = None
-        self._asked: dict[int, Suggestion] = {}
         self._missing: set[int] = set()
 
     def suggest(
@@ -48,15 +47,13 @@ class Search:
         """Return names and parameters of the trials from number `first` on, `count` of them."""
         study = self._study
         if study is None or study.count() < first:
-            study = Study.rebuilt(
-                self._experiment, known, asked=first, earlier=self._earlier
-            )
-            self._study, self._asked = study, {}
+            study = Study.rebuilt(self._experiment, known, asked=first, earlier=self._earlier)
+            self._study = study
         else:
             self._observe(study, known, first)
         for number in range(first, first + count):
             if number >= study.count():
-                self._asked[number] = study.ask()
+                study.ask()
         return [self._reply(study, number) for number in range(first, first + count)]
 
     def _observe(self, study: Study, known: dict[int, Known], first: int) -> None:
@@ -76,8 +73,7 @@ class Search:
     def _reply(self, study: Study, number: int) -> tuple[str, dict[str, str]]:
         texts = {name: render(value) for name, value in study.parameters(number).items()}
         if self._experiment.search.algorithm == "pbt":
-            asked = self._asked.get(number)
-            parent = asked.parent if asked else None
+            parent = study.asked(number).parent
             texts[PARENT] = NO_PARENT if parent is None else study.name(parent)
         return study.name(number), texts
 

@@ -1,0 +1,106 @@
+"""Why a trial failed or does not start, from its pod, the pod's events and its log; pure.
+
+Katib itself keeps only that the job failed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from hpo_pipeline.katib.api import Object
+from hpo_pipeline.katib.names import TRIAL_CONTAINER
+
+LAST_LINES = 3
+_WAITING_FAULTS = {
+    "ErrImagePull": "the image cannot be pulled",
+    "ImagePullBackOff": "the image cannot be pulled",
+    "InvalidImageName": "the name of the image is wrong",
+    "ErrImageNeverPull": "the image is not on the node",
+    "CreateContainerConfigError": "the container cannot be made",
+    "CreateContainerError": "the container cannot be made",
+    "RunContainerError": "the container cannot be started",
+}
+_OWN = "the trial failed: "
+
+
+def pending_cause(pod: Object) -> str | None:
+    """Return why a pod does not start, or None where it does or nothing is known."""
+    status = pod.get("status") or {}
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"it cannot be scheduled: {condition.get('message', condition.get('reason'))}"
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        fault = _WAITING_FAULTS.get(waiting.get("reason", ""))
+        if fault:
+            image = container.get("image", "")
+            return f"{fault} ({image}): {waiting.get('message', waiting['reason'])}"
+    return None
+
+
+def failure_cause(pod: Object | None, said: str, log: Sequence[str] = ()) -> str:
+    """Return why a trial failed.
+
+    Args:
+        pod: the last pod of the trial; None where it is gone.
+        said: what Katib says, which is what remains where nothing else is known.
+        log: the last lines of its log.
+    """
+    if pod is None:
+        return said
+    status = pod.get("status") or {}
+    if status.get("reason") == "Evicted":
+        return f"it was evicted from its node: {status.get('message', '')}".rstrip(": ")
+    if status.get("reason") in ("Preempting", "Preempted"):
+        return "it was preempted by a pod of a higher priority"
+    terminated = _terminated(status)
+    if terminated is None:
+        return pending_cause(pod) or said
+    if terminated.get("reason") == "OOMKilled":
+        return f"it was killed for lack of memory; the limit is {_memory_limit(pod)}"
+    message = str(terminated.get("message") or "")
+    lines = [line for line in (message.splitlines() or log) if line.strip()]
+    own = [line.partition(_OWN)[2] for line in lines if _OWN in line]
+    if own:
+        return own[-1]
+    code = terminated.get("exitCode")
+    if code == 137:
+        return "it was killed (SIGKILL), not by its memory limit; its pod or node may have gone"
+    if code == 143:
+        return "it was ended (SIGTERM) before it had a result; its pod may have been deleted"
+    tail = " | ".join(line.strip() for line in lines[-LAST_LINES:])
+    return f"it ended with exit code {code}" + (f": {tail}" if tail else "")
+
+
+def is_waiting_in_vain(pod: Object) -> bool:
+    """Tell whether a pod waits for what will not come by itself, such as a missing image."""
+    status = pod.get("status") or {}
+    waits = [
+        ((c.get("state") or {}).get("waiting") or {}).get("reason")
+        for c in status.get("containerStatuses") or ()
+    ]
+    return any(reason in _WAITING_FAULTS for reason in waits)
+
+
+def without_addresses(text: str) -> str:
+    """Return a message without what changes each time it is said, to tell repetitions."""
+    return re.sub(r"0x[0-9a-f]+|\d{4}-\d\d-\d\dT\S+", "…", text)
+
+
+def _terminated(status: Object) -> dict[str, Any] | None:
+    for container in status.get("containerStatuses") or ():
+        if container["name"] == TRIAL_CONTAINER:
+            state = container.get("state") or {}
+            found: dict[str, Any] | None = state.get("terminated")
+            return found
+    return None
+
+
+def _memory_limit(pod: Object) -> str:
+    for container in pod["spec"]["containers"]:
+        if container["name"] == TRIAL_CONTAINER:
+            limits = (container.get("resources") or {}).get("limits") or {}
+            return str(limits.get("memory", "the node's memory"))
+    return "unknown"

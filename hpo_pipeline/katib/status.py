@@ -1,0 +1,148 @@
+"""Katib's custom resources as our trials and results; pure functions of plain objects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.katib.api import Object
+from hpo_pipeline.katib.names import NO_PARENT, PARENT, trial_number
+from hpo_pipeline.results import Point, Trial, TrialState
+
+EARLY_STOPPED = "EarlyStopped"
+METRICS_UNAVAILABLE = "MetricsUnavailable"
+# From the strongest: a trial that was stopped keeps Running, and may get Succeeded as well.
+_STATES = {
+    EARLY_STOPPED: TrialState.STOPPED,
+    "Failed": TrialState.FAILED,
+    "Killed": TrialState.FAILED,
+    METRICS_UNAVAILABLE: TrialState.FAILED,
+    "Succeeded": TrialState.SUCCEEDED,
+}
+
+
+def conditions(item: Object) -> list[dict[str, Any]]:
+    """Return the conditions of an object; a new one has none."""
+    found: list[dict[str, Any]] = (item.get("status") or {}).get("conditions") or []
+    return found
+
+
+def has_condition(item: Object, kind: str) -> bool:
+    """Tell whether a condition holds."""
+    return any(c["type"] == kind and c["status"] == "True" for c in conditions(item))
+
+
+def condition_message(item: Object, kind: str) -> str:
+    """Return what a condition that holds says, or nothing."""
+    held = (c for c in conditions(item) if c["type"] == kind and c["status"] == "True")
+    return next((c.get("message", "") for c in held), "")
+
+
+def is_complete(item: Object) -> bool:
+    """Tell whether an experiment or a trial has ended, in whatever way."""
+    return any(has_condition(item, kind) for kind in _STATES)
+
+
+def state_of(experiment: Experiment, item: Object, *, number: int = 0) -> Trial:
+    """Return a trial as Katib shows it.
+
+    A trial that ended without a usable value of every objective has failed, whatever Katib
+    says: for Katib one that is not a number can even be the best.
+
+    Args:
+        number: for a trial whose name has none.
+    """
+    name = item["metadata"]["name"]
+    pairs = {a["name"]: a["value"] for a in item["spec"].get("parameterAssignments") or ()}
+    parent = trial_number(pairs.pop(PARENT, NO_PARENT))
+    metrics = _metrics(item)
+    state = next(
+        (s for kind, s in _STATES.items() if has_condition(item, kind)),
+        TrialState.RUNNING if has_condition(item, "Running") else TrialState.WAITING,
+    )
+    trial = Trial(
+        name=name,
+        number=found if (found := trial_number(name)) is not None else number,
+        state=state,
+        assignments=experiment.space.active(experiment.space.parse(pairs)),
+        metrics=metrics if state.is_final else {},
+        parent=parent,
+    )
+    if state is TrialState.FAILED:
+        return replace(trial, metrics={}, reason=_failure(item))
+    missing = [o.name for o in experiment.objective if not math.isfinite(o.value(metrics))]
+    if state is TrialState.SUCCEEDED and missing:
+        reason = f"it reported no finite {', '.join(missing)}"
+        return replace(trial, state=TrialState.FAILED, reason=reason)
+    if state is TrialState.STOPPED and missing:
+        return replace(trial, reason="stopped before it had a result")
+    return trial
+
+
+def states_of(experiment: Experiment, items: Iterable[Object]) -> list[Trial]:
+    """Return all trials by number; those whose names have none in the order of creation."""
+    by_age = sorted(
+        items, key=lambda i: (i["metadata"]["creationTimestamp"], i["metadata"]["name"])
+    )
+    found = [state_of(experiment, item, number=i) for i, item in enumerate(by_age)]
+    return sorted(found, key=lambda trial: trial.number)
+
+
+def ended(item: Object) -> tuple[str, str] | None:
+    """Return succeeded or failed, and what Katib says about it; None while it runs."""
+    for kind in ("Succeeded", "Failed"):
+        if has_condition(item, kind):
+            return kind.lower(), condition_message(item, kind)
+    return None
+
+
+def ended_status(experiment: Object, reason: str, now: datetime) -> Object:
+    """Return what to merge into the status of an experiment so that Katib takes it as over."""
+    time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    kept: list[dict[str, Any]] = [
+        {**c, "status": "False"} if c["type"] == "Running" else c for c in conditions(experiment)
+    ]
+    last = {
+        "type": "Succeeded",
+        "status": "True",
+        "reason": "ExperimentEndedEarly",
+        "message": f"Experiment has succeeded because {reason}",
+        "lastUpdateTime": time,
+        "lastTransitionTime": time,
+    }
+    return {"conditions": [*kept, last], "completionTime": time}
+
+
+def with_curve(trial: Trial, curve: Sequence[Point]) -> Trial:
+    """Return a trial with the curve that its log tells."""
+    return replace(trial, curve=tuple(curve)) if curve else trial
+
+
+def _age(item: Object) -> tuple[str, str]:
+    return item["metadata"]["creationTimestamp"], item["metadata"]["name"]
+
+
+def _metrics(item: Object) -> dict[str, float]:
+    observation = (item.get("status") or {}).get("observation") or {}
+    found = {}
+    for metric in observation.get("metrics") or ():
+        try:
+            value = float(metric["latest"])
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(value):
+            found[metric["name"]] = value
+    return found
+
+
+def _failure(item: Object) -> str:
+    for kind in ("Failed", "Killed", METRICS_UNAVAILABLE):
+        if has_condition(item, kind):
+            if kind == METRICS_UNAVAILABLE:
+                return "it ended without reporting the metrics of the objective"
+            return condition_message(item, kind) or kind.lower()
+    return "unknown"
