@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hpo_pipeline import cluster_commands
 from hpo_pipeline.errors import ExperimentError, HpoError
 
 RUNS = Path("runs")
@@ -45,9 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("file", type=Path, help="experiment file")
     run.add_argument("--run", type=Path, metavar="FOLDER", help="run folder (runs/NAME)")
     run.add_argument("--registry", metavar="URI", help="where models are registered (models)")
-    run.add_argument("--trials", type=int, help="instead of budget.trials")
-    run.add_argument("--parallel", type=int, help="instead of budget.parallel")
     run.add_argument("--plain", action="store_true", help="lines instead of the live table")
+    run.add_argument("--engine", choices=("local", "katib"), default="local", help="(local)")
+    run.add_argument("--context", help="context of the kubeconfig, for Katib")
+    cluster_commands.add_changes(run)
 
     check = commands.add_parser("check", help="find all faults of an experiment file")
     check.set_defaults(command=_check)
@@ -60,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(command=_status)
     _add_run(status)
     status.add_argument("--json", action="store_true", help="for machines")
+    status.add_argument("--engine", choices=("local", "katib"), default="local", help="(local)")
+    status.add_argument("--namespace", "-n", default="hpo", help="of the cluster, for Katib")
+    status.add_argument("--context", help="context of the kubeconfig, for Katib")
 
     show = commands.add_parser("show", help="show one trial")
     show.set_defaults(command=_show)
@@ -71,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(report)
     report.add_argument("--out", type=Path, help="file (report.html in the run folder)")
 
+    prepare = commands.add_parser("prepare", help="prepare the data of an experiment")
+    prepare.set_defaults(command=_prepare)
+    prepare.add_argument("file", type=Path, help="experiment file")
+    prepare.add_argument("--datasets", type=Path, help="folder of all datasets (in the cache)")
+
+    cluster_commands.add_commands(commands)
     _add_assets(commands)
     _add_models(commands)
     return parser
@@ -108,14 +119,19 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _run(options: argparse.Namespace) -> int:
-    from hpo_pipeline.experiment_file import load
+    if options.engine == "katib":
+        result = cluster_commands.run_on_cluster(options)
+        return 0 if result.state == "succeeded" else 1
+    from hpo_pipeline.consistency import local_faults
     from hpo_pipeline.local_run import LocalRun
     from hpo_pipeline.progress import open_progress
     from hpo_pipeline.run_folder import RunFolder
     from hpo_pipeline.status import print_result
 
-    changes = {"trials": options.trials, "parallel": options.parallel}
-    experiment = load(options.file, budget={k: v for k, v in changes.items() if v is not None})
+    experiment = cluster_commands.load_changed(options)
+    faults = local_faults(experiment)
+    if faults:
+        raise ExperimentError(str(options.file), faults)
     folder = RunFolder(options.run or RUNS / experiment.name)
     is_live = sys.stdout.isatty() and not options.plain
     progress = open_progress(experiment, sys.stdout, live=is_live)
@@ -151,7 +167,20 @@ def _schema(options: argparse.Namespace) -> int:
     return 0
 
 
+def _prepare(options: argparse.Namespace) -> int:
+    from hpo_pipeline.assets import cache_folder
+    from hpo_pipeline.experiment_file import load
+    from hpo_pipeline.trial.preparation import prepared_once
+
+    print(prepared_once(load(options.file), options.datasets or cache_folder() / "datasets"))
+    return 0
+
+
 def _status(options: argparse.Namespace) -> int:
+    if options.engine == "katib":
+        if options.run is None:
+            raise ExperimentError("hpo status", ["--engine katib needs the name of an experiment"])
+        return cluster_commands.print_status(options)
     from hpo_pipeline.run_folder import RunFolder, latest
     from hpo_pipeline.status import print_result
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from hpo_pipeline.experiment import (
     SEARCHABLE_TASK_FIELDS,
     Budget,
+    Experiment,
     SelectLexicographic,
     SelectWeights,
     Task,
@@ -21,7 +22,14 @@ from hpo_pipeline.experiment import (
 )
 from hpo_pipeline.objective import PRACTICAL_METRICS, QUALITY_METRICS, SCORE, Formula
 from hpo_pipeline.space import Space, Value
-from hpo_pipeline.strategies import AshaStopping, HyperbandStopping, PbtSearch, ThresholdStopping
+from hpo_pipeline.strategies import (
+    AshaStopping,
+    HyperbandStopping,
+    PbtSearch,
+    StockSearch,
+    StockStopping,
+    ThresholdStopping,
+)
 
 MAX_GRID = 100_000
 IN_FLIGHT = (
@@ -322,4 +330,13 @@ def _confirmation_faults(sections: dict[str, Any]) -> list[str]:
     return [
         "confirm: the winner of pbt changed its configuration while it trained, so there is none "
         "to train again; leave confirm out"
+    ]
+
+
+def local_faults(experiment: Experiment) -> list[str]:
+    """Return what keeps an experiment from running on this machine."""
+    return [
+        f"{section}.algorithm: katib:{chosen.name} is Katib's own; run it with --engine katib"
+        for section in ("search", "stopping")
+        if isinstance(chosen := getattr(experiment, section), StockSearch | StockStopping)
     ]

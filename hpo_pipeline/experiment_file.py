@@ -44,20 +44,23 @@ _WORDS = {
 }
 
 
-def load(path: Path, *, budget: Mapping[str, int] | None = None) -> Experiment:
-    """Read an experiment file; entries of `budget` replace those of the file.
+Changes = Mapping[str, Any] | None
+
+
+def load(path: Path, *, budget: Changes = None, cluster: Changes = None) -> Experiment:
+    """Read an experiment file; entries of `budget` and `cluster` replace those of the file.
 
     Raises:
         ExperimentError: with all faults that can be seen without transformers.
     """
-    experiment, faults, _ = read(path, budget=budget)
+    experiment, faults, _ = read(path, budget=budget, cluster=cluster)
     if faults or experiment is None:
         raise ExperimentError(str(path), faults)
     return experiment
 
 
 def read(
-    path: Path, *, budget: Mapping[str, int] | None = None
+    path: Path, *, budget: Changes = None, cluster: Changes = None
 ) -> tuple[Experiment | None, list[str], dict[str, Any]]:
     """Read an experiment file without raising for faults inside it.
 
@@ -69,8 +72,9 @@ def read(
         ExperimentError: the file is not a readable YAML mapping.
     """
     raw = read_document(path)
-    if budget and isinstance(raw.get("budget"), dict):
-        raw["budget"] = {**raw["budget"], **budget}
+    for section, changes in (("budget", budget), ("cluster", cluster)):
+        if changes and isinstance(raw.get(section, {}), dict):
+            raw[section] = {**raw.get(section, {}), **changes}
     faults: list[str] = []
     experiment = None
     try:

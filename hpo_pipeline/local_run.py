@@ -91,7 +91,7 @@ class LocalRun:
         ranked = rank(self._experiment, trials)
         others = [trial for trial in trials if trial not in ranked]
         write_leaderboard(self._folder.path / "leaderboard.csv", [*ranked, *others])
-        chosen: Chosen | str = _no_winner(trials, ranked, ended)
+        chosen: Chosen | str = wording.no_winner(trials, ranked, ended)
         best = winner(self._experiment, trials)
         if best is not None:
             chosen = Chosen(best, best, self._folder.trials, self._experiment.search.seed)
@@ -263,13 +263,3 @@ class LocalRun:
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or ["no reason given"]
             self._progress.say(f"the report could not be written: {lines[-1]}")
-
-
-def _no_winner(trials: Sequence[Trial], ranked: Sequence[Trial], ended: str | None) -> str:
-    """Say why there is no winner."""
-    start = f"{ended}; " if ended else ""
-    if ranked:
-        return f"{start}no trial satisfies the constraints"
-    reasons = dict.fromkeys(t.reason for t in trials if t.reason)
-    listed = "; ".join(list(map(str, reasons))[:3])
-    return f"{start}no trial has a result{': ' + listed if listed else ''}"

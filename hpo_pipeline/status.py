@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -44,8 +45,10 @@ def print_result(experiment: Experiment, folder: RunFolder, result: SearchResult
         console.print(f"winner  {result.winner.name}: {escape(chosen)}")
         if result.winner.run:
             console.print(f"trained as {result.winner.run}")
-        console.print(f"test    {_metrics(result.winner.test)}")
-        console.print(f"model   {_short(Path(result.winner.model or ''))}")
+        if result.winner.test:
+            console.print(f"test    {_metrics(result.winner.test)}")
+        model = result.winner.model or ""
+        console.print(f"model   {model if ':' in model else _short(Path(model))}")
     if result.winner is not None and result.winner.registered:
         note = escape(result.winner.note or "")
         console.print(f"registered as {result.winner.registered}: {note}")
@@ -53,6 +56,21 @@ def print_result(experiment: Experiment, folder: RunFolder, result: SearchResult
         console.print(f"report  {_short(folder.report)}")
     elif result.state == "interrupted":
         console.print("the same `hpo run` goes on with it")
+
+
+def print_trials(experiment: Experiment, result: SearchResult, *, as_json: bool) -> None:
+    """Print a search that has no run folder: an experiment in a cluster."""
+    if as_json:
+        print(json.dumps(result.summary(), indent=2))
+        return
+    console = _console()
+    ranked = rank(experiment, result.trials)
+    others = [trial for trial in result.trials if trial not in ranked]
+    shown = [*ranked, *others][:LEADERBOARD_ROWS]
+    console.print(leaderboard(experiment, shown))
+    counts = ", ".join(f"{count} {state}" for state, count in result.counts().items())
+    reason = f": {escape(result.reason)}" if result.reason else ""
+    console.print(f"{result.experiment} {result.state}{reason}; {counts}; {result.seconds:.0f} s")
 
 
 def print_trial(experiment: Experiment, folder: RunFolder, wanted: str) -> None:

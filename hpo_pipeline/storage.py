@@ -35,7 +35,7 @@ class Storage:
         pointer = f"{root}/datasets/{experiment.name}-{experiment.identity()[:16]}.json"
         try:
             if system.exists(pointer):
-                name = json.loads(system.cat_file(pointer))["dataset"]
+                name: str = json.loads(system.cat_file(pointer))["dataset"]
                 system.get(f"{root}/datasets/{name}/", f"{folder / name}/", recursive=True)
                 return folder / name
             found = prepare(experiment, folder)

@@ -7,11 +7,11 @@ same everywhere. What machines read back is written by space.render and results.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.objective import Metrics
-from hpo_pipeline.results import Confirmed
+from hpo_pipeline.results import Confirmed, Trial
 from hpo_pipeline.space import Assignments, Value, render
 
 UNKNOWN = "—"
@@ -88,3 +88,13 @@ def _unique_names(values: Mapping[str, Value]) -> dict[str, str]:
     short = {name: short_name(name) for name in values}
     taken = list(short.values())
     return {name: text if taken.count(text) == 1 else name for name, text in short.items()}
+
+
+def no_winner(trials: Sequence[Trial], ranked: Sequence[Trial], ended: str | None) -> str:
+    """Return why a search has no winner."""
+    start = f"{ended}; " if ended else ""
+    if ranked:
+        return f"{start}no trial satisfies the constraints"
+    reasons = dict.fromkeys(t.reason for t in trials if t.reason)
+    listed = "; ".join(list(map(str, reasons))[:3])
+    return f"{start}no trial has a result{': ' + listed if listed else ''}"

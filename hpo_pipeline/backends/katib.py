@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import yaml
+
 from hpo_pipeline.backends.interruption import Interrupted, Interruption
 from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment import Experiment
@@ -412,8 +414,8 @@ def load_experiment(api: Api, namespace: str, name: str) -> Experiment:
         config = next(v["configMap"]["name"] for v in volumes if v["name"] == "experiment")
     except (KeyError, StopIteration) as error:
         raise BackendError(f"{name}: is an experiment that `hpo render` did not write") from error
-    text = api.get(CONFIG_MAPS, namespace, config)["data"]["experiment.json"]
-    return Experiment.model_validate_json(text)
+    text = api.get(CONFIG_MAPS, namespace, config)["data"][manifest.EXPERIMENT_FILE]
+    return Experiment.model_validate(yaml.safe_load(text))
 
 
 def _mark_ended(api: Api, namespace: str, name: str, reason: str) -> None:

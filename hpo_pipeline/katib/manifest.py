@@ -23,6 +23,7 @@ from hpo_pipeline.space import ChoiceParameter, FloatParameter, IntParameter, re
 from hpo_pipeline.strategies import StockSearch, StockStopping
 from hpo_pipeline.trial.command import TrialCommand
 
+EXPERIMENT_FILE = "experiment.yaml"
 EXPERIMENT_MOUNT = Path("/etc/hpo")
 STORAGE_MOUNT = Path("/storage")
 USER = 1000
@@ -32,6 +33,18 @@ DEADLINE_SLACK = 600
 """Seconds after the time budget at which Kubernetes ends a trial that heard nothing."""
 EXPERIMENT_POD_LABEL = "hpo-pipeline/experiment"
 _LABELS = {"app.kubernetes.io/name": "hpo-pipeline", "app.kubernetes.io/component": "trial"}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks, which people can read."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def manifests(experiment: Experiment, earlier: Sequence[Trial] = ()) -> list[Object]:
@@ -52,7 +65,7 @@ def manifests(experiment: Experiment, earlier: Sequence[Trial] = ()) -> list[Obj
 
 def as_yaml(objects: Sequence[Object]) -> str:
     """Return objects as the YAML that `kubectl apply` takes."""
-    return yaml.safe_dump_all(objects, sort_keys=False, width=100)
+    return yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=100)
 
 
 def cluster_faults(experiment: Experiment) -> list[str]:
@@ -112,7 +125,8 @@ def max_trials(experiment: Experiment) -> int:
 
 
 def _config_map(experiment: Experiment) -> Object:
-    text = experiment.to_json()
+    content = experiment.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    text = yaml.safe_dump(content, sort_keys=False, width=100)
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return {
         "apiVersion": "v1",
@@ -123,7 +137,7 @@ def _config_map(experiment: Experiment) -> Object:
             "labels": {"app.kubernetes.io/name": "hpo-pipeline"},
         },
         "immutable": True,
-        "data": {"experiment.json": text},
+        "data": {EXPERIMENT_FILE: text},
     }
 
 
@@ -338,7 +352,7 @@ def _command(experiment: Experiment, variables: dict[str, str]) -> TrialCommand:
     service = f"{experiment.name}-{algorithm_name(experiment)}.{cluster.namespace}"
     is_ours = not is_stock(experiment)
     return TrialCommand(
-        experiment=EXPERIMENT_MOUNT / "experiment.json",
+        experiment=EXPERIMENT_MOUNT / EXPERIMENT_FILE,
         dataset=None,
         datasets=STORAGE_MOUNT / "datasets",
         output=trials_folder(experiment),
