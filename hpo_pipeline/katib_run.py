@@ -97,7 +97,7 @@ class KatibRun:
         others = [trial for trial in ended if trial not in ranked]
         write_leaderboard(self._folder.path / "leaderboard.csv", [*ranked, *others])
         best = winner(self._experiment, ended)
-        reason: str | None = _reason(self._experiment, ended, said)
+        reason: str | None = early_end(self._experiment, ended, said)
         if best is None:
             self._folder.write_state(
                 state="failed", reason=no_winner(ended, ranked, reason), seconds=seconds
@@ -108,8 +108,8 @@ class KatibRun:
         self._folder.write_state(state=state, reason=reason, seconds=seconds, winner=asdict(found))
 
 
-def _reason(experiment: Experiment, trials: list[Trial], said: str) -> str | None:
-    """Return why a search ended before its last trial, in the words of the engine of here."""
+def early_end(experiment: Experiment, trials: list[Trial], said: str) -> str | None:
+    """Return why a search ended before its last trial, in the words of the local engine."""
     failed = sum(trial.state is TrialState.FAILED for trial in trials)
     if failed > experiment.budget.max_failed:
         allowed = experiment.budget.max_failed

@@ -1,0 +1,181 @@
+"""The Katib engine on a fake cluster, whose trials, services and messages are real."""
+
+import threading
+import time
+
+import pytest
+
+from hpo_pipeline.backends.interruption import Interrupted, Interruption
+from hpo_pipeline.backends.katib import KatibEngine, delete, load_experiment
+from hpo_pipeline.errors import BackendError, ClusterError
+from hpo_pipeline.experiment_file import load
+from hpo_pipeline.katib.api import EXPERIMENTS
+from hpo_pipeline.katib_run import early_end
+from hpo_pipeline.results import TrialState
+from tests.backends.contract import EngineContract
+from tests.backends.test_local import LONG, Lines, start_server
+from tests.katib.fake_cluster import FakeCluster
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = start_server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def cluster(server, tmp_path, tiny_bert, sentences):
+    cluster = FakeCluster(server, tmp_path / "cluster")
+    (cluster.storage / "tiny-bert").symlink_to(tiny_bert)
+    (cluster.storage / "sentences.csv").symlink_to(sentences)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def write_for_cluster(write_experiment, tiny_bert, sentences):
+    """As write_experiment, with model and data where the pods see them."""
+
+    def write(*arguments, **sections):
+        file = write_experiment(*arguments, **sections)
+        text = file.read_text("utf-8").replace(str(tiny_bert), "/storage/tiny-bert")
+        file.write_text(text.replace(str(sentences), "/storage/sentences.csv"), "utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def make_engine(cluster, write_for_cluster):
+    """Return a function that gives an experiment to the cluster and returns its engine."""
+
+    def make(*arguments, progress=None, **sections):
+        experiment = load(write_for_cluster(*arguments, **sections))
+        engine = KatibEngine(experiment, cluster, progress=progress or Lines())
+        engine.apply()
+        return engine
+
+    return make
+
+
+def follow(engine):
+    with Interruption().installed() as interruption:
+        return engine.follow(interruption)
+
+
+class TestContract(EngineContract):
+    @pytest.fixture
+    def write_experiment(self, write_for_cluster):
+        return write_for_cluster
+
+    @pytest.fixture
+    def run_engine(self, cluster):
+        def run(file):
+            experiment = load(file)
+            engine = KatibEngine(experiment, cluster, progress=Lines())
+            engine.apply()
+            trials, _, said = follow(engine)
+            return trials, early_end(experiment, trials, said)
+
+        return run
+
+
+def states(trials):
+    return [trial.state for trial in trials]
+
+
+def test_the_same_command_again_comes_back_to_the_same_experiment(make_engine, cluster):
+    first = follow(make_engine(budget="{trials: 2, parallel: 2}"))[0]
+    engine = make_engine(budget="{trials: 2, parallel: 2}")
+    again = follow(engine)[0]
+    assert again == first
+    assert len(cluster.controllers) == 1
+
+
+def test_another_experiment_of_the_same_name_is_refused(make_engine):
+    make_engine(training=LONG)
+    with pytest.raises(BackendError, match="has another experiment of this name"):
+        make_engine(search="{algorithm: random, seed: 2}")
+
+
+def test_a_cut_watch_and_a_lost_version_lose_nothing(make_engine, cluster):
+    progress = Lines()
+    breaks = [ClusterError("the connection broke"), ClusterError("too old", status=410)]
+    progress.on_update = lambda running: cluster.fail_next(*breaks[:1]) or breaks.clear()
+    trials, state, _ = follow(make_engine(budget="{trials: 4, parallel: 2}", progress=progress))
+    assert states(trials) == [TrialState.SUCCEEDED] * 4
+    assert state == "succeeded"
+
+
+def test_the_services_may_start_anew_in_the_middle(make_engine, cluster):
+    progress = Lines()
+    restarts = []
+
+    def restart(running):
+        if len(running) and not restarts:
+            restarts.append(1)
+            cluster.controllers["toy"].restart_services()
+
+    progress.on_update = restart
+    engine = make_engine(
+        search="{algorithm: tpe, seed: 1}", budget="{trials: 6, parallel: 2}", progress=progress
+    )
+    trials, _, _ = follow(engine)
+    assert restarts
+    assert [t.number for t in trials] == list(range(6))
+    assert states(trials) == [TrialState.SUCCEEDED] * 6
+
+
+def test_an_interruption_leaves_the_experiment_running(make_engine, cluster):
+    engine = make_engine(training=LONG, budget="{trials: 2, parallel: 2}")
+    with Interruption().installed() as interruption:
+        timer = threading.Timer(1.0, lambda: interruption._on_signal(2, None))
+        timer.start()
+        with pytest.raises(Interrupted, match="hpo attach toy") as caught:
+            engine.follow(interruption)
+    assert caught.value.exit_code == 130
+    assert cluster.get(EXPERIMENTS, "hpo", "toy")
+
+
+def test_stop_ends_running_trials_with_their_results(make_engine):
+    engine = make_engine(training=LONG, budget="{trials: 9, parallel: 2}")
+    threading.Timer(2.0, lambda: engine.stop("enough")).start()
+    trials, state, said = follow(engine)
+    assert states(trials) == [TrialState.STOPPED] * 2
+    assert all("accuracy" in trial.metrics for trial in trials)
+    assert (state, said) == ("succeeded", "Experiment has succeeded because stopped: enough")
+
+
+def test_a_trial_that_is_killed_is_lost_and_explained(make_engine, server):
+    engine = make_engine(training=LONG, budget="{trials: 1, max_failed: 0}")
+    while "toy-0000" not in server.pids:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    server.kill("toy-0000", 9)
+    (trial,), state, _ = follow(engine)
+    assert state == "failed"
+    assert "it was killed (SIGKILL)" in trial.reason
+
+
+def test_a_deleted_experiment_ends_the_run(make_engine, cluster):
+    engine = make_engine(training=LONG, budget="{trials: 2, parallel: 2}")
+    threading.Timer(1.0, lambda: delete(cluster, "hpo", "toy")).start()
+    with pytest.raises(BackendError, match="the experiment was deleted"):
+        follow(engine)
+
+
+def test_the_experiment_can_be_read_back_from_the_cluster(make_engine, cluster):
+    engine = make_engine(training=LONG, budget="{trials: 2, parallel: 2}")
+    assert load_experiment(cluster, "hpo", "toy") == engine._experiment
+
+
+def test_what_the_algorithm_cannot_serve_fails_with_the_reason(make_engine, cluster):
+    engine = make_engine(training=LONG)
+    bad = cluster.get(EXPERIMENTS, "hpo", "toy")
+    delete(cluster, "hpo", "toy")
+    bad["spec"]["algorithm"]["algorithmSettings"] = [{"name": "sigma", "value": "2"}]
+    cluster.create(EXPERIMENTS, "hpo", bad)
+    trials, state, said = follow(engine)
+    assert (trials, state) == ([], "failed")
+    assert "search.random.settings.sigma" in said
