@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-slow test-gpu lint setup clean
+.PHONY: run test test-slow test-gpu e2e manifests images kind lint wire setup clean
 
 run: $(READY)  ## the main job on real data, on this machine
 	$(BIN)/hpo run experiments/tweets.yaml
@@ -17,6 +17,32 @@ test-slow: $(READY)  ## minutes: twenty random kill -9, a full disk
 
 test-gpu: $(READY)  ## on a machine with a GPU
 	$(BIN)/python -m pytest -m gpu
+
+e2e: $(READY)  ## on the cluster that KUBECONFIG names, with Katib and our images
+	$(BIN)/python -m pytest -m e2e tests/e2e
+
+manifests: $(READY)  ## render the examples again
+	for file in experiments/*.yaml; do \
+		$(BIN)/hpo render $$file > manifests/experiments/$$(basename $$file); done
+
+IMAGES := hpo-trial hpo-suggestion hpo-suggestion-gp hpo-stopping
+TAG ?= dev
+
+images:  ## build the images with Docker
+	docker build -f trial_image/Dockerfile -t hpo-trial:$(TAG) .
+	for target in suggestion suggestion-gp stopping; do \
+		docker build -f images/katib/Dockerfile --target $$target -t hpo-$$target:$(TAG) . ; done
+
+KATIB := github.com/kubeflow/katib/manifests/v1beta1/installs/katib-standalone?ref=v0.19.0
+
+kind: $(READY) images  ## kind, Katib 0.19 and ours; needs Docker, kind and kubectl
+	kind get clusters | grep -qx hpo || kind create cluster --config kind-config.yaml
+	for image in $(IMAGES); do kind load docker-image --name hpo $$image:$(TAG); done
+	kubectl --context kind-hpo apply --server-side -k "$(KATIB)"
+	kubectl --context kind-hpo -n kubeflow wait --for=condition=Available --timeout=10m \
+		deployment --all
+	kubectl --context kind-hpo apply -k manifests/overlays/kind
+	$(BIN)/hpo katib install --context kind-hpo
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -33,7 +33,7 @@ from hpo_pipeline.katib.api import (
     Kind,
     Object,
 )
-from hpo_pipeline.katib.causes import failure_cause, pending_cause
+from hpo_pipeline.katib.causes import failure_cause, is_waiting_in_vain, pending_cause
 from hpo_pipeline.katib.feed import Feed
 from hpo_pipeline.katib.names import (
     EXPERIMENT_LABEL,
@@ -53,6 +53,7 @@ SHOW_SECONDS = 1.0
 MAX_LOGS = 32
 """Logs that are followed at a time; beyond, curves are read when a trial has ended."""
 SETTLE_SECONDS = 20.0
+WAIT_SECONDS = 20.0
 LOG_LINES = 4000
 COLLECTOR = "metrics-logger-and-collector"
 CONFLICT, NOT_FOUND = 409, 404
@@ -91,7 +92,7 @@ class KatibEngine:
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
         self._seen = Seen()
         self._told: set[str] = set()
-        self._said: set[tuple[str, str]] = set()
+        self._said: set[str] = set()
         self._following: set[str] = set()
         self._failure: ClusterError | None = None
         self._is_gone = False
@@ -246,6 +247,7 @@ class KatibEngine:
             if time.monotonic() - shown > SHOW_SECONDS:
                 shown = time.monotonic()
                 self._show()
+                self._say_what_waits()
             ended = status.ended(self._seen.experiment) if self._seen.experiment else None
             if ended is not None:
                 return ended
@@ -262,7 +264,7 @@ class KatibEngine:
             self._seen.trials.pop(name, None)
             return
         self._seen.trials[name] = item
-        if status.is_complete(item):
+        if self._has_settled(item):
             self._tell(name)
 
     def _on_pod(self, event: str, item: Object) -> None:
@@ -270,14 +272,21 @@ class KatibEngine:
         if not trial or event == "DELETED":
             return
         self._seen.pods[trial] = item
-        cause = pending_cause(item)
-        if cause is not None and (trial, cause) not in self._said:
-            self._said.add((trial, cause))
-            self._progress.say(f"{trial} does not start: {cause}")
         is_running = (item.get("status") or {}).get("phase") == "Running"
         if is_running and trial not in self._following and len(self._following) < MAX_LOGS:
             self._following.add(trial)
             threading.Thread(target=self._follow_log, args=(trial, item), daemon=True).start()
+
+    def _say_what_waits(self) -> None:
+        """Say once why a pod does not start; a node may just be clearing up after another."""
+        for trial, pod in self._seen.pods.items():
+            cause = pending_cause(pod)
+            begun = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+            waited = (datetime.now(UTC) - begun).total_seconds()
+            is_due = is_waiting_in_vain(pod) or waited > WAIT_SECONDS
+            if cause is not None and is_due and trial not in self._said:
+                self._said.add(trial)
+                self._progress.say(f"{trial} does not start: {cause}")
 
     def _follow_log(self, trial: str, pod: Object) -> None:
         lines: list[str] = []

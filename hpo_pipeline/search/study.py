@@ -129,8 +129,7 @@ class Study:
                 for other in sorted(here.ended_before - told):
                     study.tell(known[other].trial)
                     told.add(other)
-                study._study.enqueue_trial(dict(here.parameters))
-                study.ask()
+                study._replay(here)
             else:
                 study._add(here)
         for number, here in sorted(known.items()):
@@ -251,6 +250,16 @@ class Study:
             self._study.enqueue_trial(dict(start[number]))
         self.ask()
         self._study.tell(number + self._offset, state=OptunaState.FAIL)
+
+    def _replay(self, known: Known) -> None:
+        """Ask for a trial once more, have the algorithm take its notes, and keep what was."""
+        self._study.enqueue_trial(dict(known.parameters))
+        self._study.sampler = samplers.build(self._experiment, self.count())
+        with _constraints_elsewhere():
+            trial = self._study.ask()
+            _ = trial.relative_params  # Optuna computes it only where a parameter is not fixed
+        for name, distribution in self._distributions.items():
+            trial._suggest(name, distribution)
 
     def _add(self, known: Known) -> None:
         attributes = {} if known.trial.parent is None else {PARENT: known.trial.parent}

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str]) -> int:
     """Run the trial that the arguments describe and return the exit code."""
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("hpo_pipeline").setLevel(logging.INFO)
     stop = _StopRequest()
     try:
         command = parse(argv)

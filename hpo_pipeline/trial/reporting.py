@@ -8,6 +8,7 @@ which answers every evaluation with go or stop. Writer and reader of both stand 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import socket
@@ -19,6 +20,8 @@ from typing import IO, Any, Protocol
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.katib.names import EPOCH, TRAINING_STEP
 from hpo_pipeline.results import Point, Trial, TrialState
+
+logger = logging.getLogger(__name__)
 
 METRIC_NAME = re.compile(r"[A-Za-z_][\w-]*")
 _LINE = re.compile(r"(?P<time>\S+Z) (?P<name>[\w-]+)=(?P<value>\S+)")
@@ -45,7 +48,8 @@ class MetricLines:
         self._clock = clock or (lambda: datetime.now(UTC))
 
     def training(self) -> None:
-        """Say nothing: there is no metric yet."""
+        """Say in the log that training begins; there is no metric yet."""
+        logger.info("training begins")
 
     def evaluated(self, point: Point) -> bool:
         """Write one line for each metric, and how far the training is."""

@@ -9,7 +9,8 @@ from hpo_pipeline.backends.interruption import Interrupted, Interruption
 from hpo_pipeline.backends.katib import KatibEngine, delete, load_experiment
 from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment_file import load
-from hpo_pipeline.katib.api import EXPERIMENTS
+from hpo_pipeline.katib.api import CONFIG_MAPS, EXPERIMENTS
+from hpo_pipeline.katib.manifest import manifests
 from hpo_pipeline.katib_run import early_end
 from hpo_pipeline.results import TrialState
 from tests.backends.contract import EngineContract
@@ -170,12 +171,12 @@ def test_the_experiment_can_be_read_back_from_the_cluster(make_engine, cluster):
     assert load_experiment(cluster, "hpo", "toy") == engine._experiment
 
 
-def test_what_the_algorithm_cannot_serve_fails_with_the_reason(make_engine, cluster):
-    engine = make_engine(training=LONG)
-    bad = cluster.get(EXPERIMENTS, "hpo", "toy")
-    delete(cluster, "hpo", "toy")
-    bad["spec"]["algorithm"]["algorithmSettings"] = [{"name": "sigma", "value": "2"}]
-    cluster.create(EXPERIMENTS, "hpo", bad)
-    trials, state, said = follow(engine)
+def test_what_the_algorithm_cannot_serve_fails_with_the_reason(cluster, write_for_cluster):
+    experiment = load(write_for_cluster())
+    config, custom = manifests(experiment)
+    custom["spec"]["algorithm"]["algorithmSettings"] = [{"name": "sigma", "value": "2"}]
+    cluster.create(CONFIG_MAPS, "hpo", config)
+    cluster.create(EXPERIMENTS, "hpo", custom)
+    trials, state, said = follow(KatibEngine(experiment, cluster, progress=Lines()))
     assert (trials, state) == ([], "failed")
     assert "search.random.settings.sigma" in said

@@ -29,7 +29,6 @@ from hpo_pipeline.katib.services.suggestion import StoppingBeside, SuggestionSer
 from hpo_pipeline.katib.status import has_condition, is_complete
 from hpo_pipeline.katib.wire import katib_pb2 as wire
 from hpo_pipeline.katib.wire import katib_pb2_grpc, live_pb2_grpc
-from hpo_pipeline.trial.reporting import read_metric_line
 
 TERMINAL = ("Succeeded", "Failed", "MetricsUnavailable", "EarlyStopped")
 
@@ -74,13 +73,15 @@ class FakeCluster:
         self.controllers: dict[str, FakeKatib] = {}
         self.is_closed = False
         self.failures: list[ClusterError] = []
-        threading.Thread(target=self._reap, daemon=True).start()
+        self.reaper = threading.Thread(target=self._reap, daemon=True)
+        self.reaper.start()
 
     def close(self):
         self.is_closed = True
         for controller in self.controllers.values():
             controller.close()
         self.pool.stop(None)
+        self.reaper.join()  # the server is the next test's
 
     # The API, as katib/api.py has it.
 
@@ -474,11 +475,6 @@ def trial_message(item) -> wire.Trial | None:
     for metric in (observation or {}).get("metrics", ()):
         found.status.observation.metrics.add(name=metric["name"], value=metric["latest"])
     return found
-
-
-def metric_values(lines):
-    """Return what Katib's StdOut collector would read from a log."""
-    return [pair for line in lines if (pair := read_metric_line(line))]
 
 
 def _serve(add, port=0):

@@ -1,0 +1,272 @@
+"""Experiments on a real cluster with a real Katib: `make e2e` with KUBECONFIG set.
+
+The cluster needs Katib 0.19, `hpo katib install`, manifests/base (or an overlay of it) and our
+images. `HPO_E2E_REPEATS` says how often each disturbance is tried.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hpo_pipeline.errors import ClusterError
+from hpo_pipeline.katib.api import (
+    EXPERIMENTS,
+    PODS,
+    TRIALS,
+    Cluster,
+)
+from hpo_pipeline.katib.names import JOB_LABEL
+
+pytestmark = pytest.mark.e2e
+REPEATS = range(int(os.environ.get("HPO_E2E_REPEATS", "1")))
+NAMESPACE = os.environ.get("HPO_E2E_NAMESPACE", "hpo")
+
+EXPERIMENT = """
+name: {name}
+task:
+  kind: image-classification
+  model: vit
+  from_scratch: true
+  data: digits
+  rows: {{train: 400, validation: 200, test: 200}}
+  config: {{patch_size: 2, hidden_size: 16, num_attention_heads: 2, intermediate_size: 32}}
+  training: {{num_train_epochs: {epochs}, per_device_train_batch_size: 32}}
+objective: {{metric: accuracy, goal: maximize}}
+space:
+  learning_rate: {{type: float, low: 1.0e-5, high: 1.0e-1, log: true}}
+  model.num_hidden_layers: {{type: int, low: 1, high: 2}}
+search: {search}
+stopping: {stopping}
+budget: {budget}
+cluster: {cluster}
+"""
+SMALL = "{cpu: 400m, memory: 1Gi}"
+
+
+@pytest.fixture(scope="module")
+def api():
+    if "KUBECONFIG" not in os.environ:
+        pytest.skip("KUBECONFIG names no cluster")
+    return Cluster()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes an experiment file."""
+
+    def write(name="e2e", **sections) -> Path:
+        content = {
+            "search": "{algorithm: tpe, seed: 0}",
+            "stopping": "{algorithm: median, min_trials: 3, start_step: 1}",
+            "budget": "{trials: 6, parallel: 2, minutes: 20}",
+            "cluster": SMALL,
+            "epochs": 3,
+        }
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(EXPERIMENT.format(name=name, **{**content, **sections}), "utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def clean(api):
+    """Remove the experiments of a test before and after it."""
+    names = ("e2e", "e2e-many", "e2e-bad")
+    _remove(api, names)
+    yield
+    _remove(api, names)
+
+
+def _remove(api, names):
+    for name in names:
+        try:
+            api.delete(EXPERIMENTS, NAMESPACE, name)
+        except ClusterError:
+            continue
+        while any(p["metadata"]["name"].startswith(f"{name}-") for p in pods(api)):
+            time.sleep(0.5)
+
+
+def pods(api, labels=""):
+    return api.list(PODS, NAMESPACE, labels=labels)["items"]
+
+
+def hpo(*arguments, timeout=900):
+    command = [sys.executable, "-m", "hpo_pipeline", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def run(file, folder, **options):
+    return hpo("run", file, "--engine", "katib", "--run", folder, **options)
+
+
+def summary(folder):
+    return json.loads(hpo("status", folder, "--json").stdout)
+
+
+def trials(api, name):
+    found = api.list(TRIALS, NAMESPACE, labels=f"katib.kubeflow.org/experiment={name}")["items"]
+    return sorted(item["metadata"]["name"] for item in found)
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come in time"
+        time.sleep(0.3)
+
+
+def disturb(api, file, folder, disturbance):
+    """Run an experiment and disturb it once its second trial runs."""
+    failures = []
+
+    def act():
+        try:
+            wait_for(lambda: len(running_trial_pods(api)) > 0 and len(trials(api, "e2e")) > 2)
+            disturbance()
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    done = run(file, folder)
+    thread.join()
+    assert not failures, failures
+    return done
+
+
+def running_trial_pods(api):
+    return [p for p in pods(api, JOB_LABEL) if p["status"].get("phase") == "Running"]
+
+
+def assert_whole(api, count=6, failed=0):
+    assert trials(api, "e2e") == [f"e2e-{i:04d}" for i in range(count)]
+
+
+def test_an_experiment_runs_to_its_end(api, clean, write, tmp_path):
+    done = run(write(), tmp_path / "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = summary(tmp_path / "run")
+    assert found["state"] == "succeeded"
+    assert sum(found["trials"].values()) == 6
+    assert_whole(api)
+
+
+@pytest.mark.parametrize("repeat", REPEATS)
+def test_the_pod_of_the_services_is_deleted(api, clean, write, tmp_path, repeat):
+    def disturbance():
+        for pod in pods(api, "katib.kubeflow.org/deployment"):
+            api.delete(PODS, NAMESPACE, pod["metadata"]["name"])
+
+    done = disturb(api, write(), tmp_path / "run", disturbance)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_whole(api)
+
+
+@pytest.mark.parametrize("repeat", REPEATS)
+def test_katibs_controller_is_restarted(api, clean, write, tmp_path, repeat):
+    def disturbance():
+        labels = "katib.kubeflow.org/component=controller"
+        for pod in api.list(PODS, "kubeflow", labels=labels)["items"]:
+            api.delete(PODS, "kubeflow", pod["metadata"]["name"])
+
+    done = disturb(api, write(), tmp_path / "run", disturbance)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_whole(api)
+
+
+@pytest.mark.parametrize("repeat", REPEATS)
+def test_the_pod_of_a_trial_is_deleted(api, clean, write, tmp_path, repeat):
+    killed = []
+
+    def disturbance():
+        pod = running_trial_pods(api)[-1]
+        killed.append(pod["metadata"]["labels"][JOB_LABEL])
+        api.delete(PODS, NAMESPACE, pod["metadata"]["name"])
+
+    done = disturb(api, write(), tmp_path / "run", disturbance)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = summary(tmp_path / "run")
+    assert found["trials"].get("failed", 0) <= 1
+    assert_whole(api)
+
+
+@pytest.mark.parametrize("repeat", REPEATS)
+def test_hpo_run_is_killed_and_comes_back(api, clean, write, tmp_path, repeat):
+    file, folder = write(), tmp_path / "run"
+    command = [sys.executable, "-m", "hpo_pipeline", "run", file, "--engine", "katib"]
+    with subprocess.Popen([*command, "--run", folder], stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: len(trials(api, "e2e")) > 2)
+        process.kill()
+    done = run(file, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sum(summary(folder)["trials"].values()) == 6
+    assert_whole(api)
+
+
+def test_stop_keeps_what_there_is(api, clean, write, tmp_path):
+    file = write(budget="{trials: 50, parallel: 2}", epochs=2000)
+
+    def stop():
+        wait_for(lambda: running_trial_pods(api))
+        time.sleep(10)
+        hpo("stop", "e2e", "-n", NAMESPACE)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    done = run(file, tmp_path / "run")
+    thread.join()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stopped: by hpo stop" in done.stdout
+    assert summary(tmp_path / "run")["trials"] == {"stopped": 2}
+
+
+def test_a_target_stops_what_still_runs(api, clean, write, tmp_path):
+    file = write(budget="{trials: 50, parallel: 2, target: 0.1}", epochs=30)
+    done = run(file, tmp_path / "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the target 0.1 is reached" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("cluster", "said"),
+    [
+        ("{cpu: 400m, memory: 100Mi}", "it was killed for lack of memory; the limit is 100Mi"),
+        ("{cpu: 400m, memory: 1Gi, env: {HPO_CACHE: /nowhere}, image: 'no-such-image:1'}", "image"),
+        ("{cpu: 400m, memory: 1Gi, gpus: 9}", "no node has more than"),
+        ("{memory: 1Gi, storage: {claim: missing}}", "has no claim missing"),
+        ("{memory: 1Gi, namespace: elsewhere}", "there is no namespace elsewhere"),
+    ],
+)
+def test_what_cannot_run_says_why(api, clean, write, tmp_path, cluster, said):
+    file = write("e2e-bad", cluster=cluster, budget="{trials: 1, max_failed: 0, minutes: 1}")
+    done = run(file, tmp_path / "run")
+    assert done.returncode == 1
+    assert said in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_two_hundred_trials_are_all_accounted_for(api, clean, write, tmp_path):
+    file = write(
+        "e2e-many",
+        stopping="{algorithm: none}",
+        search="{algorithm: random}",
+        budget="{trials: 200, parallel: 3}",
+        epochs=1,
+        cluster="{cpu: 300m, memory: 700Mi}",
+    )
+    done = run(file, tmp_path / "run", timeout=7200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert trials(api, "e2e-many") == [f"e2e-many-{i:04d}" for i in range(200)]
+    assert summary(tmp_path / "run")["trials"] == {"succeeded": 200}
+    size = len(json.dumps(api.get(EXPERIMENTS, NAMESPACE, "e2e-many")))
+    assert size < 1_000_000
