@@ -95,7 +95,8 @@ def run_on_cluster(options: argparse.Namespace) -> SearchResult:
 
 def print_status(options: argparse.Namespace) -> int:
     """Print an experiment of a cluster as it stands."""
-    from hpo_pipeline.backends.katib import KatibEngine, load_experiment
+    from hpo_pipeline.backends.katib import KatibEngine
+    from hpo_pipeline.katib.stored import load_experiment
     from hpo_pipeline.progress import PlainLines
     from hpo_pipeline.results import SearchResult
     from hpo_pipeline.status import print_trials
@@ -130,7 +131,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _attach(options: argparse.Namespace) -> int:
-    from hpo_pipeline.backends.katib import load_experiment
+    from hpo_pipeline.katib.stored import load_experiment
 
     api = _cluster(options)
     experiment = load_experiment(api, options.namespace, options.name)
@@ -139,7 +140,8 @@ def _attach(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    from hpo_pipeline.backends.katib import KatibEngine, load_experiment
+    from hpo_pipeline.backends.katib import KatibEngine
+    from hpo_pipeline.katib.stored import load_experiment
     from hpo_pipeline.progress import PlainLines
 
     api = _cluster(options)
@@ -151,7 +153,7 @@ def _stop(options: argparse.Namespace) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    from hpo_pipeline.backends.katib import delete
+    from hpo_pipeline.katib.stored import delete
 
     if not delete(_cluster(options), options.namespace, options.name):
         raise BackendError(f"{options.name}: no such experiment in namespace {options.namespace}")

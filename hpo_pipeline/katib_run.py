@@ -16,6 +16,7 @@ from hpo_pipeline.errors import BackendError, HpoError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.katib import manifest, preflight
 from hpo_pipeline.katib.api import Api
+from hpo_pipeline.katib.trial_job import trials_folder
 from hpo_pipeline.progress import Progress
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.results import (
@@ -103,7 +104,7 @@ class KatibRun:
                 state="failed", reason=no_winner(ended, ranked, reason), seconds=seconds
             )
             return
-        model = manifest.trials_folder(self._experiment) / best.name / MODEL_FOLDER
+        model = trials_folder(self._experiment) / best.name / MODEL_FOLDER
         found = Winner(best.name, best.assignments, best.metrics, model=f"storage:{model}")
         self._folder.write_state(state=state, reason=reason, seconds=seconds, winner=asdict(found))
 

@@ -94,7 +94,7 @@ def test_a_small_file_is_enough(write) -> None:
             "metrics.a: .*module:function, got 'b'",
         ),
         ({"budget": "{trials: 0}"}, "budget.trials", "greater than or equal to 1, got 0"),
-        ({"search": "{algorithm: luck}"}, "search.algorithm", "'pbt', got 'luck'"),
+        ({"search": "{algorithm: luck}"}, "search.algorithm", "'katib', got 'luck'"),
         (
             {"search": "{settings: {x: 1}}"},
             "search.settings.x",

@@ -87,6 +87,6 @@ def test_files_are_short():
     long = {
         p.name: n
         for p in (ROOT / "hpo_pipeline").rglob("*.py")
-        if (n := len(p.read_text("utf-8").splitlines())) > 350
+        if (n := len(p.read_text("utf-8").splitlines())) > 350 and "_pb2" not in p.name
     }
     assert long == {}

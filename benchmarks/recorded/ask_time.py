@@ -32,7 +32,8 @@ from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.results import Point, Trial
 from hpo_pipeline.results import TrialState as State
 from hpo_pipeline.search.distributions import distributions
-from hpo_pipeline.search.study import Study, Suggestion, open_journal
+from hpo_pipeline.search.journal import open_journal
+from hpo_pipeline.search.study import Study, Suggestion
 
 SPACE: dict[str, dict[str, Any]] = {
     "learning_rate": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True},

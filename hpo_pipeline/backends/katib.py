@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-
-import yaml
+from functools import partial
 
 from hpo_pipeline.backends.interruption import Interrupted, Interruption
+from hpo_pipeline.backends.katib_view import KatibView
 from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.katib import manifest, status
@@ -33,18 +31,17 @@ from hpo_pipeline.katib.api import (
     Kind,
     Object,
 )
-from hpo_pipeline.katib.causes import failure_cause, is_waiting_in_vain, pending_cause
+from hpo_pipeline.katib.causes import is_waiting_in_vain, pending_cause
 from hpo_pipeline.katib.feed import Feed
 from hpo_pipeline.katib.names import (
     EXPERIMENT_LABEL,
     IDENTITY_ANNOTATION,
     JOB_LABEL,
     STOP_ANNOTATION,
-    TRIAL_CONTAINER,
 )
+from hpo_pipeline.katib.trial_job import EXPERIMENT_POD_LABEL, is_stock
 from hpo_pipeline.progress import Progress
 from hpo_pipeline.results import Trial, TrialState
-from hpo_pipeline.trial.reporting import read_curve
 
 logger = logging.getLogger(__name__)
 
@@ -54,20 +51,7 @@ MAX_LOGS = 32
 """Logs that are followed at a time; beyond, curves are read when a trial has ended."""
 SETTLE_SECONDS = 20.0
 WAIT_SECONDS = 20.0
-LOG_LINES = 4000
-COLLECTOR = "metrics-logger-and-collector"
 CONFLICT, NOT_FOUND = 409, 404
-
-
-@dataclass
-class Seen:
-    """What the feeds told so far."""
-
-    experiment: Object | None = None
-    trials: dict[str, Object] = field(default_factory=dict)
-    pods: dict[str, Object] = field(default_factory=dict)
-    lines: dict[str, list[str]] = field(default_factory=dict)
-    causes: dict[str, str] = field(default_factory=dict)
 
 
 class KatibEngine:
@@ -90,7 +74,7 @@ class KatibEngine:
         self._finished = finished
         self._namespace = experiment.cluster.namespace
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
-        self._seen = Seen()
+        self._view = KatibView(experiment, api)
         self._told: set[str] = set()
         self._said: set[str] = set()
         self._following: set[str] = set()
@@ -126,7 +110,7 @@ class KatibEngine:
         feeds = [
             self._feed(EXPERIMENTS, "", self._on_experiment),
             self._feed(TRIALS, f"{EXPERIMENT_LABEL}={name}", self._on_trial),
-            self._feed(PODS, f"{manifest.EXPERIMENT_POD_LABEL}={name}", self._on_pod),
+            self._feed(PODS, f"{EXPERIMENT_POD_LABEL}={name}", self._on_pod),
         ]
         budget = self._experiment.budget
         self._progress.started(manifest.max_trials(self._experiment), budget.parallel)
@@ -142,12 +126,7 @@ class KatibEngine:
         self._settle()
         self._stop_rest()
         self._show()
-        return self.trials(), state, said
-
-    def trials(self) -> list[Trial]:
-        """Return the trials as they stand, with the curves that their logs told."""
-        found = status.states_of(self._experiment, self._seen.trials.values())
-        return [self._explained(trial) for trial in found]
+        return self._view.trials(), state, said
 
     def read(self) -> tuple[list[Trial], str, str]:
         """Read the experiment as it stands, once.
@@ -156,13 +135,17 @@ class KatibEngine:
             the trials, the state (running, succeeded or failed), and what Katib says.
         """
         name = self._experiment.name
-        self._seen.experiment = self._api.get(EXPERIMENTS, self._namespace, name)
-        self._read_trials()
-        for trial in status.states_of(self._experiment, self._seen.trials.values()):
+        self._view.item = self._api.get(EXPERIMENTS, self._namespace, name)
+        self._view.read_trials()
+        for trial in status.states_of(self._experiment, self._view.items.values()):
             if trial.state is not TrialState.WAITING:
-                self._read_end(trial)
-        state, said = status.ended(self._seen.experiment) or ("running", "")
-        return self.trials(), state, said
+                self._view.read_end(trial)
+        state, said = status.ended(self._view.item) or ("running", "")
+        return self._view.trials(), state, said
+
+    def seconds(self) -> float:
+        """Return how long the experiment has run, or ran."""
+        return self._view.seconds()
 
     def stop(self, reason: str) -> None:
         """Ask the experiment to end early, keeping the results that running trials have.
@@ -172,20 +155,10 @@ class KatibEngine:
         name = self._experiment.name
         note = {"metadata": {"annotations": {STOP_ANNOTATION: reason}}}
         self._api.patch(EXPERIMENTS, self._namespace, name, note)
-        if manifest.is_stock(self._experiment):
+        if is_stock(self._experiment):
             _mark_ended(self._api, self._namespace, name, reason)
-            self._read_trials()
+            self._view.read_trials()
             self._stop_rest()
-
-    def seconds(self) -> float:
-        """Return how long the experiment has run, or ran."""
-        found = self._seen.experiment
-        if found is None:
-            return 0.0
-        begun = datetime.fromisoformat(found["metadata"]["creationTimestamp"])
-        end = (found.get("status") or {}).get("completionTime")
-        until = datetime.fromisoformat(end) if end else datetime.now(UTC)
-        return max(0.0, (until - begun).total_seconds())
 
     def _create(self, kind: Kind, body: Object) -> bool:
         try:
@@ -248,30 +221,30 @@ class KatibEngine:
                 shown = time.monotonic()
                 self._show()
                 self._say_what_waits()
-            ended = status.ended(self._seen.experiment) if self._seen.experiment else None
+            ended = status.ended(self._view.item) if self._view.item else None
             if ended is not None:
                 return ended
 
     def _on_experiment(self, event: str, item: Object) -> None:
         if item["metadata"]["name"] != self._experiment.name:
             return
-        self._seen.experiment = item
+        self._view.item = item
         self._is_gone = event == "DELETED"
 
     def _on_trial(self, event: str, item: Object) -> None:
         name = item["metadata"]["name"]
         if event == "DELETED":
-            self._seen.trials.pop(name, None)
+            self._view.items.pop(name, None)
             return
-        self._seen.trials[name] = item
-        if self._has_settled(item):
+        self._view.items[name] = item
+        if self._view.has_settled(item):
             self._tell(name)
 
     def _on_pod(self, event: str, item: Object) -> None:
         trial = item["metadata"].get("labels", {}).get(JOB_LABEL, "")
         if not trial or event == "DELETED":
             return
-        self._seen.pods[trial] = item
+        self._view.pods[trial] = item
         is_running = (item.get("status") or {}).get("phase") == "Running"
         if is_running and trial not in self._following and len(self._following) < MAX_LOGS:
             self._following.add(trial)
@@ -279,7 +252,7 @@ class KatibEngine:
 
     def _say_what_waits(self) -> None:
         """Say once why a pod does not start; a node may just be clearing up after another."""
-        for trial, pod in self._seen.pods.items():
+        for trial, pod in self._view.pods.items():
             cause = pending_cause(pod)
             begun = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
             waited = (datetime.now(UTC) - begun).total_seconds()
@@ -289,161 +262,57 @@ class KatibEngine:
                 self._progress.say(f"{trial} does not start: {cause}")
 
     def _follow_log(self, trial: str, pod: Object) -> None:
-        lines: list[str] = []
         try:
-            found = self._api.log(
-                self._namespace,
-                pod["metadata"]["name"],
-                container=_log_container(pod),
-                follow=True,
-            )
-            for line in found:
-                lines.append(line)
-                self._queue.put(lambda text=line: self._on_line(trial, text))  # type: ignore[misc]
+            for line in self._view.log(pod, follow=True):
+                self._queue.put(partial(self._on_line, trial, line))
         except ClusterError as error:
             logger.debug("%s: %s", trial, error)
         self._queue.put(lambda: self._following.discard(trial))
 
     def _on_line(self, trial: str, line: str) -> None:
-        self._seen.lines.setdefault(trial, []).append(line)
+        self._view.lines.setdefault(trial, []).append(line)
 
     def _tell(self, name: str) -> None:
         """Tell the end of a trial once, with what its log says."""
         if name in self._told:
             return
         self._told.add(name)
-        found = status.states_of(self._experiment, [self._seen.trials[name]])
-        self._read_end(found[0])
-        listed = {trial.name: trial for trial in self.trials()}
+        found = status.states_of(self._experiment, [self._view.items[name]])
+        self._view.read_end(found[0])
+        listed = {trial.name: trial for trial in self._view.trials()}
         self._finished(listed[name])
-
-    def _read_end(self, trial: Trial) -> None:
-        """Read the log of a trial again, whole, and why it failed."""
-        pod = self._pod(trial.name)
-        lines: list[str] = []
-        if pod is not None:
-            with contextlib.suppress(ClusterError):
-                lines = list(
-                    self._api.log(
-                        self._namespace,
-                        pod["metadata"]["name"],
-                        container=_log_container(pod),
-                        tail=LOG_LINES,
-                    )
-                )
-        if lines:
-            self._seen.lines[trial.name] = lines
-        if trial.state is TrialState.FAILED:
-            said = trial.reason or "unknown"
-            is_silent = said.startswith(("it ended without reporting", "it reported no finite"))
-            cause = said if is_silent else failure_cause(pod, said, lines)
-            self._seen.causes[trial.name] = cause
-
-    def _pod(self, trial: str) -> Object | None:
-        try:
-            found = self._api.list(PODS, self._namespace, labels=f"{JOB_LABEL}={trial}")["items"]
-        except ClusterError:
-            return self._seen.pods.get(trial)
-        by_age = sorted(found, key=lambda pod: pod["metadata"]["creationTimestamp"])
-        return by_age[-1] if by_age else self._seen.pods.get(trial)
-
-    def _explained(self, trial: Trial) -> Trial:
-        lines = self._seen.lines.get(trial.name, ())
-        curve = read_curve(line.rpartition("] ")[2] for line in lines)
-        found = status.with_curve(trial, curve)
-        if trial.state.is_final and curve and trial.metrics:
-            found = replace(found, best_step=_best_step(self._experiment, found))
-        cause = self._seen.causes.get(trial.name)
-        return replace(found, reason=cause) if cause else found
-
-    def _read_trials(self) -> None:
-        labels = f"{EXPERIMENT_LABEL}={self._experiment.name}"
-        items = self._api.list(TRIALS, self._namespace, labels=labels)["items"]
-        self._seen.trials = {item["metadata"]["name"]: item for item in items}
 
     def _settle(self) -> None:
         """Wait a little for the last trials: Katib may end the experiment before their status."""
         end = time.monotonic() + SETTLE_SECONDS
         while True:
-            self._read_trials()
-            is_ours = not manifest.is_stock(self._experiment)
-            if all(map(self._has_settled, self._seen.trials.values())):
+            self._view.read_trials()
+            is_ours = not is_stock(self._experiment)
+            if all(map(self._view.has_settled, self._view.items.values())):
                 break
             if time.monotonic() > end or not is_ours:
                 break
             time.sleep(TICK)
-        for name, item in self._seen.trials.items():
+        for name, item in self._view.items.items():
             if status.is_complete(item):
                 self._tell(name)
 
-    def _has_settled(self, item: Object) -> bool:
-        """Tell whether a trial has ended and Katib has fetched its values."""
-        trial = status.state_of(self._experiment, item)
-        has_values = trial.state is not TrialState.STOPPED or bool(trial.metrics)
-        return status.is_complete(item) and has_values
-
     def _stop_rest(self) -> None:
         """Delete the jobs of trials that still run: Katib lets them, to nobody's use."""
-        for name, item in self._seen.trials.items():
+        for name, item in self._view.items.items():
             if not status.is_complete(item):
                 self._progress.say(f"{name} still runs and is ended")
                 with contextlib.suppress(ClusterError):
                     self._api.delete(JOBS, self._namespace, name)
 
     def _show(self) -> None:
-        self._progress.update(self.trials(), seconds=self.seconds())
-
-
-def delete(api: Api, namespace: str, name: str) -> bool:
-    """Delete an experiment with its trials; return whether there was one."""
-    try:
-        api.delete(EXPERIMENTS, namespace, name)
-    except ClusterError as error:
-        if error.status == NOT_FOUND:
-            return False
-        raise
-    return True
-
-
-def load_experiment(api: Api, namespace: str, name: str) -> Experiment:
-    """Return the experiment that was rendered for an experiment on the cluster.
-
-    Raises:
-        BackendError: there is none, or it is not one of ours.
-    """
-    try:
-        found = api.get(EXPERIMENTS, namespace, name)
-    except ClusterError as error:
-        if error.status == NOT_FOUND:
-            raise BackendError(f"{name}: no such experiment in namespace {namespace}") from error
-        raise
-    template = found["spec"]["trialTemplate"].get("trialSpec") or {}
-    try:
-        volumes = template["spec"]["template"]["spec"]["volumes"]
-        config = next(v["configMap"]["name"] for v in volumes if v["name"] == "experiment")
-    except (KeyError, StopIteration) as error:
-        raise BackendError(f"{name}: is an experiment that `hpo render` did not write") from error
-    text = api.get(CONFIG_MAPS, namespace, config)["data"][manifest.EXPERIMENT_FILE]
-    return Experiment.model_validate(yaml.safe_load(text))
+        self._progress.update(self._view.trials(), seconds=self._view.seconds())
 
 
 def _mark_ended(api: Api, namespace: str, name: str, reason: str) -> None:
     found = api.get(EXPERIMENTS, namespace, name)
     change = {"status": status.ended_status(found, reason, datetime.now(UTC))}
     api.patch(EXPERIMENTS, namespace, name, change, subresource="status")
-
-
-def _log_container(pod: Object) -> str:
-    """Return the container whose log has the metric lines: Katib's collector, where it is."""
-    listed: Iterable[str] = (c["name"] for c in pod["spec"]["containers"])
-    return COLLECTOR if COLLECTOR in listed else TRIAL_CONTAINER
-
-
-def _best_step(experiment: Experiment, trial: Trial) -> int | None:
-    first = experiment.objective[0]
-    values = [(first.sign() * first.value(p.metrics), -p.step) for p in trial.curve]
-    finite = [pair for pair in values if math.isfinite(pair[0])]
-    return -max(finite)[1] if finite else None
 
 
 def _left_running(error: Interrupted, name: str, namespace: str) -> Interrupted:

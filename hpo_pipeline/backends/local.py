@@ -37,7 +37,8 @@ from hpo_pipeline.results import (
     write_json,
 )
 from hpo_pipeline.run_folder import RunFolder
-from hpo_pipeline.search.study import Study, Suggestion, open_journal
+from hpo_pipeline.search.journal import open_journal
+from hpo_pipeline.search.study import Study, Suggestion
 from hpo_pipeline.selection import rank, violation
 from hpo_pipeline.space import render
 from hpo_pipeline.trial.command import TrialCommand

@@ -29,6 +29,7 @@ from hpo_pipeline.katib.api import (
 )
 from hpo_pipeline.katib.causes import is_waiting_in_vain, pending_cause
 from hpo_pipeline.katib.names import INJECTION_LABEL, SERVICES_ACCOUNT
+from hpo_pipeline.katib.trial_job import is_stock
 
 NEEDED = (
     ("kubeflow.org", "experiments", "", ("get", "list", "watch", "create", "patch")),
@@ -192,9 +193,9 @@ def _algorithms(experiment: Experiment, api: Api) -> Iterator[Finding]:
         wanted.append((spec["earlyStopping"]["algorithmName"], rules))
     missing = [name for name, known in wanted if name not in known]
     if missing:
-        is_stock = manifest.is_stock(experiment)
+        is_of_katib = is_stock(experiment)
         listed = ", ".join(sorted(searches | rules))
-        remedy = f"there are {listed}" if is_stock else "hpo katib install"
+        remedy = f"there are {listed}" if is_of_katib else "hpo katib install"
         yield Finding(f"Katib does not know {', '.join(missing)}", False, remedy)
     else:
         yield Finding(f"Katib knows {', '.join(name for name, _ in wanted)}")
@@ -203,7 +204,7 @@ def _algorithms(experiment: Experiment, api: Api) -> Iterator[Finding]:
 def _accounts(experiment: Experiment, api: Api) -> Iterator[Finding]:
     namespace = experiment.cluster.namespace
     wanted = [experiment.cluster.service_account]
-    wanted += [] if manifest.is_stock(experiment) else [SERVICES_ACCOUNT]
+    wanted += [] if is_stock(experiment) else [SERVICES_ACCOUNT]
     for name in wanted:
         try:
             api.get(SERVICE_ACCOUNTS, namespace, name)

@@ -1,24 +1,21 @@
 """One search as a study of Optuna: ask, report, should_stop, tell.
 
 Both engines drive their search through this class. It owns the corners of Optuna's ask-and-tell
-interface, and the journal file in which a search outlives its process. A journal has one writer:
-the engine holds the lock of the run folder while a study is open.
+interface. What a search outlives its process in is given to it: a journal file (journal.py), or
+nothing, where it is built again from trials that are known elsewhere.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
@@ -344,40 +341,9 @@ class Study:
         return storage.get_trial(trial_id)
 
 
-def open_journal(path: Path) -> BaseStorage:
-    """Open (or begin) the journal file of a study, after repairing what a crash left of it.
-
-    Optuna reads past an unfinished last line, but would append to it and never read again; and
-    the lock of a killed writer would make the next one wait for 30 s.
-    """
-    lock = JournalFileOpenLock(str(path))
-    Path(lock._lock_file).unlink(missing_ok=True)
-    if path.exists():
-        _cut_unfinished_line(path)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-
-
 @contextmanager
 def _constraints_elsewhere() -> Iterator[None]:
     """Silence samplers that pass constraints over: the selection keeps to them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Constraints have been set")
         yield
-
-
-def _cut_unfinished_line(path: Path) -> None:
-    with path.open("r+b") as stream:
-        good = 0
-        for line in stream:
-            if not line.endswith(b"\n") or not _is_json(line):
-                break
-            good += len(line)
-        stream.truncate(good)
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True

@@ -6,11 +6,12 @@ import time
 import pytest
 
 from hpo_pipeline.backends.interruption import Interrupted, Interruption
-from hpo_pipeline.backends.katib import KatibEngine, delete, load_experiment
+from hpo_pipeline.backends.katib import KatibEngine
 from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment_file import load
 from hpo_pipeline.katib.api import CONFIG_MAPS, EXPERIMENTS
 from hpo_pipeline.katib.manifest import manifests
+from hpo_pipeline.katib.stored import delete, load_experiment
 from hpo_pipeline.katib_run import early_end
 from hpo_pipeline.results import TrialState
 from tests.backends.contract import EngineContract

@@ -12,9 +12,10 @@ import pytest
 
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.results import Point, Trial, TrialState
+from hpo_pipeline.search.journal import open_journal
 from hpo_pipeline.search.samplers import SAMPLERS
 from hpo_pipeline.search.stopping import STOPPING_RULES
-from hpo_pipeline.search.study import Study, Suggestion, open_journal
+from hpo_pipeline.search.study import Study, Suggestion
 from hpo_pipeline.selection import winner
 from tests.toys import toy_experiment
 

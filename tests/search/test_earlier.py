@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.search.study import Study, open_journal
+from hpo_pipeline.search.journal import open_journal
+from hpo_pipeline.search.study import Study
 from tests.search.test_contract import experiment, search
 from tests.toys import toy_experiment
 

@@ -14,14 +14,19 @@ from hpo_pipeline.trial.reporting import (
     MetricLines,
     Several,
     metric_lines,
+    read_curve,
     read_metric_line,
 )
+from tests.toys import toy_curve, toy_trial
 
 KATIB_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 """The default filter of Katib's StdOut collector (pkg/metricscollector/v1beta1/common/const.go)."""
 
 METRICS = {"f1": 0.1 + 0.2, "loss": 1e-7, "latency_p50_ms": 12.0, "gain": -3.5e20}
 POINT = Point(1, 10, 1.0, METRICS)
+
+
+PROGRESS = {"epoch": 1.0, "training_step": 10.0}
 
 
 def written() -> list[str]:
@@ -35,12 +40,12 @@ def test_a_line_has_the_time_and_one_metric():
 
 
 def test_reading_gives_the_same_numbers_back():
-    assert dict(filter(None, map(read_metric_line, written()))) == METRICS
+    assert dict(filter(None, map(read_metric_line, written()))) == {**METRICS, **PROGRESS}
 
 
 def test_katibs_own_filter_finds_the_same_pairs():
     found = [re.findall(KATIB_FILTER, line) for line in written()]
-    assert {m[0][0]: float(m[0][1]) for m in found} == METRICS
+    assert {m[0][0]: float(m[0][1]) for m in found} == {**METRICS, **PROGRESS}
     assert all(len(matches) == 1 for matches in found)
 
 
@@ -80,3 +85,15 @@ def test_several_reporters_all_hear_of_an_evaluation():
     streams = [io.StringIO(), io.StringIO()]
     Several(tuple(map(MetricLines, streams))).evaluated(POINT)
     assert all("loss=1e-07" in stream.getvalue() for stream in streams)
+
+
+def test_the_curve_can_be_read_from_the_lines():
+    result = toy_trial(accuracy=0.7)
+    stream = io.StringIO()
+    times = iter(range(10))
+    lines = MetricLines(stream, clock=lambda: datetime(2026, 1, 2, second=next(times)))
+    for point in toy_curve(0.5, 0.7, 0.6):
+        lines.evaluated(point)
+    lines.finished(result)
+    noise = ["a warning: accuracy=0.9", ""]
+    assert read_curve([*noise, *stream.getvalue().splitlines()]) == list(toy_curve(0.5, 0.7, 0.6))

@@ -89,9 +89,8 @@ def test_the_result_and_the_model_are_those_of_the_best_evaluation(run, write_ex
 def test_every_evaluation_is_written_as_metric_lines(run, capfd):
     trial = run(LR)
     pairs = list(filter(None, map(read_metric_line, capfd.readouterr().out.splitlines())))
-    assert [v for n, v in pairs if n == "accuracy"] == [
-        point.metrics["accuracy"] for point in trial.curve
-    ]
+    values = [point.metrics["accuracy"] for point in trial.curve]
+    assert [v for n, v in pairs if n == "accuracy"] == [*values, trial.metrics["accuracy"]]
 
 
 def test_evaluation_every_n_steps(run):

@@ -1,0 +1,45 @@
+"""Experiments that are on a cluster already: read back as ours, or removed."""
+
+from __future__ import annotations
+
+import yaml
+
+from hpo_pipeline.errors import BackendError, ClusterError
+from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.katib.api import CONFIG_MAPS, EXPERIMENTS, Api
+from hpo_pipeline.katib.trial_job import EXPERIMENT_FILE
+
+NOT_FOUND = 404
+
+
+def delete(api: Api, namespace: str, name: str) -> bool:
+    """Delete an experiment with its trials; return whether there was one."""
+    try:
+        api.delete(EXPERIMENTS, namespace, name)
+    except ClusterError as error:
+        if error.status == NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+def load_experiment(api: Api, namespace: str, name: str) -> Experiment:
+    """Return the experiment that was rendered for an experiment on the cluster.
+
+    Raises:
+        BackendError: there is none, or it is not one of ours.
+    """
+    try:
+        found = api.get(EXPERIMENTS, namespace, name)
+    except ClusterError as error:
+        if error.status == NOT_FOUND:
+            raise BackendError(f"{name}: no such experiment in namespace {namespace}") from error
+        raise
+    template = found["spec"]["trialTemplate"].get("trialSpec") or {}
+    try:
+        volumes = template["spec"]["template"]["spec"]["volumes"]
+        config = next(v["configMap"]["name"] for v in volumes if v["name"] == "experiment")
+    except (KeyError, StopIteration) as error:
+        raise BackendError(f"{name}: is an experiment that `hpo render` did not write") from error
+    text = api.get(CONFIG_MAPS, namespace, config)["data"][EXPERIMENT_FILE]
+    return Experiment.model_validate(yaml.safe_load(text))

@@ -1,0 +1,43 @@
+"""The journal file in which a search of this machine outlives its process.
+
+A journal has one writer: the engine holds the lock of the run folder while a study is open.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+
+def open_journal(path: Path) -> BaseStorage:
+    """Open (or begin) the journal file of a study, after repairing what a crash left of it.
+
+    Optuna reads past an unfinished last line, but would append to it and never read again; and
+    the lock of a killed writer would make the next one wait for 30 s.
+    """
+    lock = JournalFileOpenLock(str(path))
+    Path(lock._lock_file).unlink(missing_ok=True)
+    if path.exists():
+        _cut_unfinished_line(path)
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _cut_unfinished_line(path: Path) -> None:
+    with path.open("r+b") as stream:
+        good = 0
+        for line in stream:
+            if not line.endswith(b"\n") or not _is_json(line):
+                break
+            good += len(line)
+        stream.truncate(good)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
