@@ -115,7 +115,6 @@ def early_end(experiment: Experiment, trials: list[Trial], said: str) -> str | N
     if failed > experiment.budget.max_failed:
         allowed = experiment.budget.max_failed
         return f"{failed} trials failed, and budget.max_failed allows {allowed}"
-    start = "Experiment has succeeded because "
-    because = said.removeprefix(start)
-    is_usual = "max trial count" in because or not said.startswith(start)
-    return None if is_usual else because
+    usual = ("max trial count", "max failed count")
+    because = said.partition(" because ")[2]
+    return None if not because or any(word in because for word in usual) else because

@@ -31,7 +31,7 @@ from hpo_pipeline.katib.api import (
     Kind,
     Object,
 )
-from hpo_pipeline.katib.causes import is_waiting_in_vain, pending_cause
+from hpo_pipeline.katib.causes import is_waiting_in_vain, pending_cause, waiting_since
 from hpo_pipeline.katib.feed import Feed
 from hpo_pipeline.katib.names import (
     EXPERIMENT_LABEL,
@@ -51,6 +51,7 @@ MAX_LOGS = 32
 """Logs that are followed at a time; beyond, curves are read when a trial has ended."""
 SETTLE_SECONDS = 20.0
 WAIT_SECONDS = 20.0
+VAIN_SECONDS = 60.0
 CONFLICT, NOT_FOUND = 409, 404
 
 
@@ -156,9 +157,7 @@ class KatibEngine:
         note = {"metadata": {"annotations": {STOP_ANNOTATION: reason}}}
         self._api.patch(EXPERIMENTS, self._namespace, name, note)
         if is_stock(self._experiment):
-            _mark_ended(self._api, self._namespace, name, reason)
-            self._view.read_trials()
-            self._stop_rest()
+            self._end_now(f"stopped: {reason}")
 
     def _create(self, kind: Kind, body: Object) -> bool:
         try:
@@ -221,6 +220,7 @@ class KatibEngine:
                 shown = time.monotonic()
                 self._show()
                 self._say_what_waits()
+                self._end_if_hopeless()
             ended = status.ended(self._view.item) if self._view.item else None
             if ended is not None:
                 return ended
@@ -298,21 +298,47 @@ class KatibEngine:
                 self._tell(name)
 
     def _stop_rest(self) -> None:
-        """Delete the jobs of trials that still run: Katib lets them, to nobody's use."""
+        """End trials that still run when the experiment has ended: Katib lets them, in vain.
+
+        They are marked first, for Katib makes a new job for a trial that has not ended.
+        """
         for name, item in self._view.items.items():
-            if not status.is_complete(item):
-                self._progress.say(f"{name} still runs and is ended")
-                with contextlib.suppress(ClusterError):
-                    self._api.delete(JOBS, self._namespace, name)
+            if status.is_complete(item):
+                continue
+            self._progress.say(f"{name} has not ended with the experiment and is ended now")
+            change = {"status": status.killed_status(item, datetime.now(UTC))}
+            try:
+                self._api.patch(TRIALS, self._namespace, name, change, subresource="status")
+                self._api.delete(JOBS, self._namespace, name)
+            except ClusterError as error:
+                self._progress.say(f"{name}: could not be ended ({error})")
+        self._view.read_trials()
+
+    def _end_now(self, reason: str, *, failed: bool = False) -> None:
+        """End the experiment without waiting for its trials."""
+        name = self._experiment.name
+        found = self._api.get(EXPERIMENTS, self._namespace, name)
+        if status.ended(found) is None:
+            change = {
+                "status": status.ended_status(found, reason, datetime.now(UTC), failed=failed)
+            }
+            self._api.patch(EXPERIMENTS, self._namespace, name, change, subresource="status")
+        self._view.read_trials()
+        self._stop_rest()
+
+    def _end_if_hopeless(self) -> None:
+        """End the experiment where no pod starts, and none will: its image cannot be had."""
+        active = [n for n, item in self._view.items.items() if not status.is_complete(item)]
+        pods = [self._view.pods.get(name) for name in active]
+        since = [waiting_since(pod) for pod in pods if pod is not None]
+        are_all_vain = len(since) == len(active) and all(s is not None for s in since)
+        if not active or not are_all_vain:
+            return
+        if min((datetime.now(UTC) - s).total_seconds() for s in since if s) > VAIN_SECONDS:
+            self._end_now(pending_cause(pods[0] or {}) or "no pod starts", failed=True)
 
     def _show(self) -> None:
         self._progress.update(self._view.trials(), seconds=self._view.seconds())
-
-
-def _mark_ended(api: Api, namespace: str, name: str, reason: str) -> None:
-    found = api.get(EXPERIMENTS, namespace, name)
-    change = {"status": status.ended_status(found, reason, datetime.now(UTC))}
-    api.patch(EXPERIMENTS, namespace, name, change, subresource="status")
 
 
 def _left_running(error: Interrupted, name: str, namespace: str) -> Interrupted:

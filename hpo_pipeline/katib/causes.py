@@ -5,8 +5,8 @@ Katib itself keeps only that the job failed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from hpo_pipeline.katib.api import Object
@@ -84,9 +84,11 @@ def is_waiting_in_vain(pod: Object) -> bool:
     return any(reason in _WAITING_FAULTS for reason in waits)
 
 
-def without_addresses(text: str) -> str:
-    """Return a message without what changes each time it is said, to tell repetitions."""
-    return re.sub(r"0x[0-9a-f]+|\d{4}-\d\d-\d\dT\S+", "…", text)
+def waiting_since(pod: Object) -> datetime | None:
+    """Return since when a pod waits for what does not come; None where it does not."""
+    if not is_waiting_in_vain(pod):
+        return None
+    return datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
 
 
 def _terminated(status: Object) -> dict[str, Any] | None:

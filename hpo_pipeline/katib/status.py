@@ -100,17 +100,28 @@ def ended(item: Object) -> tuple[str, str] | None:
     return None
 
 
-def ended_status(experiment: Object, reason: str, now: datetime) -> Object:
+def ended_status(experiment: Object, reason: str, now: datetime, *, failed: bool = False) -> Object:
     """Return what to merge into the status of an experiment so that Katib takes it as over."""
+    kind, word = ("Failed", "failed") if failed else ("Succeeded", "succeeded")
+    message = f"Experiment has {word} because {reason}"
+    return _with_condition(experiment, kind, "ExperimentEndedEarly", message, now)
+
+
+def killed_status(trial: Object, now: datetime) -> Object:
+    """Return what to merge into the status of a trial so that Katib takes it as over."""
+    return _with_condition(trial, "Killed", "TrialKilled", "it ended with the experiment", now)
+
+
+def _with_condition(item: Object, kind: str, reason: str, message: str, now: datetime) -> Object:
     time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     kept: list[dict[str, Any]] = [
-        {**c, "status": "False"} if c["type"] == "Running" else c for c in conditions(experiment)
+        {**c, "status": "False"} if c["type"] == "Running" else c for c in conditions(item)
     ]
     last = {
-        "type": "Succeeded",
+        "type": kind,
         "status": "True",
-        "reason": "ExperimentEndedEarly",
-        "message": f"Experiment has succeeded because {reason}",
+        "reason": reason,
+        "message": message,
         "lastUpdateTime": time,
         "lastTransitionTime": time,
     }
