@@ -31,11 +31,14 @@ from hpo_pipeline.strategies import StockStopping
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, which people can read."""
+    """Writes texts of several lines as blocks, which people can read, and quotes all numbers.
+
+    PyYAML takes 1e-05 for text and leaves it bare; kubectl reads a number there.
+    """
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
+    style = "|" if "\n" in text else "'" if text[:1] in set("0123456789.+-") else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

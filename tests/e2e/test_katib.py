@@ -241,7 +241,7 @@ def test_a_target_stops_what_still_runs(api, clean, write, tmp_path):
     ("cluster", "said"),
     [
         ("{cpu: 400m, memory: 100Mi}", "it was killed for lack of memory; the limit is 100Mi"),
-        ("{memory: 1Gi, image: 'localhost/no-such-image:1'}", "the image cannot be pulled"),
+        ("{cpu: 400m, memory: 1Gi, image: 'localhost/no-such-image:1'}", "the image cannot be pulled"),
         ("{cpu: 400m, memory: 1Gi, gpus: 9}", "no node has more than"),
         ("{memory: 1Gi, storage: {claim: missing}}", "has no claim missing"),
         ("{memory: 1Gi, namespace: elsewhere}", "there is no namespace elsewhere"),

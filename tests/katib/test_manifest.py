@@ -35,6 +35,12 @@ def test_rendering_twice_gives_the_same():
     assert as_yaml(manifests(toy_experiment())) == as_yaml(manifests(toy_experiment()))
 
 
+def test_texts_that_look_like_numbers_are_quoted():
+    """kubectl reads 1e-05 as a number, which Katib refuses."""
+    text = as_yaml(manifests(toy_experiment())[1:])
+    assert "min: '1e-05'" in text
+
+
 def test_the_file_in_the_config_map_is_the_experiment():
     experiment = toy_experiment(constraints=["model_size_mb <= 70"], budget={"trials": 3})
     config = manifests(experiment)[0]
