@@ -21,6 +21,7 @@ RUNS = Path("runs")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors are printed without a traceback."""
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries are told as one error
     options = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = options.command
     try:

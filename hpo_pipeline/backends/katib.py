@@ -139,7 +139,7 @@ class KatibEngine:
         self._view.item = self._api.get(EXPERIMENTS, self._namespace, name)
         self._view.read_trials()
         for trial in status.states_of(self._experiment, self._view.items.values()):
-            if trial.state is not TrialState.WAITING:
+            if trial.state in (TrialState.RUNNING, TrialState.FAILED):
                 self._view.read_end(trial)
         state, said = status.ended(self._view.item) or ("running", "")
         return self._view.trials(), state, said

@@ -17,7 +17,7 @@ from hpo_pipeline.katib import status
 from hpo_pipeline.katib.api import PODS, TRIALS, Api, Object
 from hpo_pipeline.katib.causes import failure_cause
 from hpo_pipeline.katib.names import EXPERIMENT_LABEL, JOB_LABEL, TRIAL_CONTAINER
-from hpo_pipeline.results import Trial, TrialState
+from hpo_pipeline.results import Point, Trial, TrialState
 from hpo_pipeline.trial.reporting import read_curve
 
 LOG_LINES = 4000
@@ -39,6 +39,7 @@ class KatibView:
         self._api = api
         self._namespace = experiment.cluster.namespace
         self._causes: dict[str, str] = {}
+        self._curves: dict[str, tuple[int, list[Point]]] = {}
         self.item: Object | None = None
         self.items: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
@@ -105,9 +106,17 @@ class KatibView:
         by_age = sorted(found, key=lambda pod: pod["metadata"]["creationTimestamp"])
         return by_age[-1] if by_age else self.pods.get(trial)
 
+    def _curve(self, trial: str) -> list[Point]:
+        """Return what the log of a trial tells; it is read again only where it has grown."""
+        lines = self.lines.get(trial, [])
+        length, curve = self._curves.get(trial, (0, []))
+        if length != len(lines):
+            curve = read_curve(line.rpartition("] ")[2] for line in lines)
+            self._curves[trial] = len(lines), curve
+        return curve
+
     def _explained(self, trial: Trial) -> Trial:
-        lines = self.lines.get(trial.name, ())
-        curve = read_curve(line.rpartition("] ")[2] for line in lines)
+        curve = self._curve(trial.name)
         found = status.with_curve(trial, curve)
         if trial.state.is_final and curve and trial.metrics:
             found = replace(found, best_step=_best_step(self._experiment, found))

@@ -24,6 +24,7 @@ from hpo_pipeline.katib.api import (
     Cluster,
 )
 from hpo_pipeline.katib.names import JOB_LABEL
+from tests.e2e.cut import Wire
 
 pytestmark = pytest.mark.e2e
 REPEATS = range(int(os.environ.get("HPO_E2E_REPEATS", "1")))
@@ -100,9 +101,12 @@ def pods(api, labels=""):
     return api.list(PODS, NAMESPACE, labels=labels)["items"]
 
 
-def hpo(*arguments, timeout=900):
+def hpo(*arguments, timeout=900, kubeconfig=None):
     command = [sys.executable, "-m", "hpo_pipeline", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    environment = {**os.environ, **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, check=False, env=environment
+    )
 
 
 def run(file, folder, **options):
@@ -125,7 +129,7 @@ def wait_for(condition, seconds=120):
         time.sleep(0.3)
 
 
-def disturb(api, file, folder, disturbance):
+def disturb(api, file, folder, disturbance, **options):
     """Run an experiment and disturb it once its second trial runs."""
     failures = []
 
@@ -138,7 +142,7 @@ def disturb(api, file, folder, disturbance):
 
     thread = threading.Thread(target=act)
     thread.start()
-    done = run(file, folder)
+    done = run(file, folder, **options)
     thread.join()
     assert not failures, failures
     return done
@@ -148,7 +152,7 @@ def running_trial_pods(api):
     return [p for p in pods(api, JOB_LABEL) if p["status"].get("phase") == "Running"]
 
 
-def assert_whole(api, count=6, failed=0):
+def assert_whole(api, count=6):
     assert trials(api, "e2e") == [f"e2e-{i:04d}" for i in range(count)]
 
 
@@ -213,6 +217,26 @@ def test_hpo_run_is_killed_and_comes_back(api, clean, write, tmp_path, repeat):
     assert_whole(api)
 
 
+@pytest.mark.parametrize("repeat", REPEATS)
+def test_the_connection_is_cut(api, clean, write, tmp_path, repeat):
+    wire = Wire(Path(os.environ["KUBECONFIG"]))
+    cuts = []
+
+    def disturbance():
+        for _ in range(3):
+            cuts.append(len(wire.pairs))
+            wire.cut()
+            time.sleep(4)
+
+    config = wire.kubeconfig(tmp_path / "kubeconfig")
+    done = disturb(api, write(), tmp_path / "run", disturbance, kubeconfig=config)
+    wire.close()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert max(cuts) >= 3  # the watches of experiment, trials and pods at least
+    assert sum(summary(tmp_path / "run")["trials"].values()) == 6
+    assert_whole(api)
+
+
 def test_stop_keeps_what_there_is(api, clean, write, tmp_path):
     file = write(budget="{trials: 50, parallel: 2}", epochs=2000)
 
@@ -241,7 +265,10 @@ def test_a_target_stops_what_still_runs(api, clean, write, tmp_path):
     ("cluster", "said"),
     [
         ("{cpu: 400m, memory: 100Mi}", "it was killed for lack of memory; the limit is 100Mi"),
-        ("{cpu: 400m, memory: 1Gi, image: 'localhost/no-such-image:1'}", "the image cannot be pulled"),
+        (
+            "{cpu: 400m, memory: 1Gi, image: 'localhost/no-such-image:1'}",
+            "the image cannot be pulled",
+        ),
         ("{cpu: 400m, memory: 1Gi, gpus: 9}", "no node has more than"),
         ("{memory: 1Gi, storage: {claim: missing}}", "has no claim missing"),
         ("{memory: 1Gi, namespace: elsewhere}", "there is no namespace elsewhere"),
@@ -260,9 +287,9 @@ def test_two_hundred_trials_are_all_accounted_for(api, clean, write, tmp_path):
         "e2e-many",
         stopping="{algorithm: none}",
         search="{algorithm: random}",
-        budget="{trials: 200, parallel: 3}",
+        budget="{trials: 200, parallel: 2}",
         epochs=1,
-        cluster="{cpu: 300m, memory: 700Mi}",
+        cluster="{cpu: 800m, memory: 1Gi}",
     )
     done = run(file, tmp_path / "run", timeout=7200)
     assert done.returncode == 0, done.stdout + done.stderr
