@@ -181,3 +181,50 @@ def test_what_the_algorithm_cannot_serve_fails_with_the_reason(cluster, write_fo
     trials, state, said = follow(KatibEngine(experiment, cluster, progress=Lines()))
     assert (trials, state) == ([], "failed")
     assert "search.random.settings.sigma" in said
+
+
+def test_a_population_goes_on_from_the_checkpoints_of_its_parents(make_engine):
+    engine = make_engine(
+        search="{algorithm: pbt, settings: {population: 2}}",
+        budget="{trials: 4, parallel: 2}",
+        training="{num_train_epochs: 4, per_device_train_batch_size: 8}",
+    )
+    trials, _, _ = follow(engine)
+    assert states(trials) == [TrialState.SUCCEEDED] * 4
+    assert [t.parent for t in trials[:2]] == [None, None]
+    assert all(t.parent in (0, 1) for t in trials[2:])
+    assert [point.epoch for point in trials[3].curve] == [3.0, 4.0]
+
+
+def test_several_objectives_have_a_front(make_engine):
+    engine = make_engine(
+        objective="[{metric: loss, goal: minimize}, {metric: parameters_m, goal: minimize}]",
+        space="{learning_rate: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}, "
+        "model.num_hidden_layers: {type: int, low: 1, high: 2}}",
+        search="{algorithm: nsga2, seed: 1, settings: {population: 2}}",
+        budget="{trials: 4, parallel: 2}",
+    )
+    trials, _, _ = follow(engine)
+    assert all({"loss", "parameters_m"} <= t.metrics.keys() for t in trials)
+
+
+def test_a_formula_is_computed_by_the_trial(make_engine):
+    score = "accuracy - 0.001 * latency_p50_ms"
+    engine = make_engine(objective=f'{{score: "{score}", goal: maximize}}')
+    trials, _, _ = follow(engine)
+    for trial in trials:
+        expected = trial.metrics["accuracy"] - 0.001 * trial.metrics["latency_p50_ms"]
+        assert trial.metrics["score"] == pytest.approx(expected)
+
+
+def test_a_parameter_counts_only_under_its_condition(make_engine):
+    engine = make_engine(
+        space="{optim: {type: choice, values: [adamw_torch, sgd]}, "
+        "adam_beta1: {type: float, low: 0.8, high: 0.99, when: {optim: adamw_torch}}}",
+        search="{algorithm: random, seed: 4}",
+        budget="{trials: 4, parallel: 2}",
+    )
+    trials, _, _ = follow(engine)
+    assert {t.assignments["optim"] for t in trials} == {"adamw_torch", "sgd"}
+    for trial in trials:
+        assert ("adam_beta1" in trial.assignments) == (trial.assignments["optim"] == "adamw_torch")
