@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command(options)
     except HpoError as error:
         print(f"hpo: {error}", file=sys.stderr)
-        if error.exit_code > 128:
+        if error.exit_code > 128 and not getattr(error, "has_advice", False):
             print("the same command goes on with it", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:

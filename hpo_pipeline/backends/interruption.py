@@ -16,6 +16,14 @@ class Interrupted(HpoError):
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.exit_code = 128 + number
+        self.has_advice = False
+
+    def with_advice(self, advice: str) -> Interrupted:
+        """Return the same with what the user can do now."""
+        found = Interrupted(self.exit_code - 128)
+        found.args = (f"{self}; {advice}",)
+        found.has_advice = True
+        return found
 
 
 class Interruption:

@@ -120,7 +120,11 @@ class KatibEngine:
         try:
             state, said = self._until_ended(interruption)
         except Interrupted as error:
-            raise _left_running(error, name, self._namespace) from error
+            raise error.with_advice(
+                f"the experiment goes on in the cluster\n"
+                f"  hpo attach {name} --namespace {self._namespace}    comes back to it\n"
+                f"  hpo stop {name} --namespace {self._namespace}      ends it, keeping its results"
+            ) from error
         finally:
             for feed in feeds:
                 feed.stop()
@@ -339,14 +343,3 @@ class KatibEngine:
 
     def _show(self) -> None:
         self._progress.update(self._view.trials(), seconds=self._view.seconds())
-
-
-def _left_running(error: Interrupted, name: str, namespace: str) -> Interrupted:
-    found = Interrupted(error.exit_code - 128)
-    where = f"{name} --namespace {namespace}"
-    found.args = (
-        f"{error}; the experiment goes on in the cluster\n"
-        f"  hpo attach {where}    comes back to it\n"
-        f"  hpo stop {where}      ends it early and keeps what there is",
-    )
-    return found
