@@ -119,7 +119,7 @@ def changes_from(fragments: Mapping[str, Any]) -> dict[str, Any]:
             `volume_mounts`, as Kubeflow Pipelines hands on what is set on a step; None is nothing.
     """
     given = {name: value for name, value in fragments.items() if value}
-    found = {
+    found: dict[str, Any] = {
         name: given[name]
         for name in ("node_selector", "tolerations", "affinity", "volumes", "volume_mounts")
         if name in given

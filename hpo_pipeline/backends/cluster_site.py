@@ -32,7 +32,15 @@ from hpo_pipeline.katib.trial_job import (
     work_job,
 )
 from hpo_pipeline.progress import Progress
-from hpo_pipeline.results import RESULT_FILE, Chosen, Trial, TrialState, read_trial, write_json
+from hpo_pipeline.results import (
+    RESULT_FILE,
+    Chosen,
+    SearchResult,
+    Trial,
+    TrialState,
+    read_trial,
+    write_json,
+)
 from hpo_pipeline.run_folder import RunFolder
 from hpo_pipeline.space import render
 from hpo_pipeline.trial.command import TrialCommand
@@ -141,24 +149,31 @@ class ClusterSite:
     def register(self, chosen: Chosen, told: Told, interruption: Interruption) -> Registered:
         return Registered(**self._conclude("register", chosen, told, interruption))
 
+    def standing(self) -> SearchResult | None:
+        """Return the search as it stands on the cluster; None where there is none."""
+        engine = KatibEngine(self._experiment, self._api, progress=self._progress)
+        try:
+            trials, state, said = engine.read()
+        except ClusterError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+        name = self._experiment.name
+        return SearchResult(name, state, engine.seconds(), tuple(trials), reason=said or None)
+
     def stop(self, reason: str) -> bool:
         """End the experiment and the jobs around it, if they run; return whether some did.
 
         Raises:
             ClusterError: the cluster refuses it.
         """
-        name = self._experiment.name
         stopped = self._jobs.stop()
-        engine = KatibEngine(self._experiment, self._api, progress=self._progress)
-        try:
-            is_running = engine.read()[1] == "running"
-        except ClusterError as error:
-            if error.status == NOT_FOUND:
-                return stopped > 0
-            raise
+        found = self.standing()
+        is_running = found is not None and found.state == "running"
         if is_running:
+            engine = KatibEngine(self._experiment, self._api, progress=self._progress)
             engine.stop(reason)
-            self._progress.say(f"{name} ends: {reason}")
+            self._progress.say(f"{self._experiment.name} ends: {reason}")
         return is_running or stopped > 0
 
     def _conclude(
