@@ -19,7 +19,7 @@ import pytest
 from hpo_pipeline.katib.api import EXPERIMENTS, JOBS, Cluster
 from hpo_pipeline.katib.trial_job import WORK_LABEL
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore")]  # of kfp's own
 ROOT = Path(__file__).parents[2]
 NAMESPACE = os.environ.get("HPO_E2E_NAMESPACE", "hpo")
 IMAGE = os.environ.get("HPO_E2E_IMAGE", "hpo-trial:dev")
