@@ -79,10 +79,10 @@ def test_the_pipeline_runs_on_the_cluster_from_end_to_end(api, tmp_path, monkeyp
         raise_on_error=True,
     )
     hpo(experiment=EXPERIMENT, engine="katib", trial_image=IMAGE, namespace=NAMESPACE)
-    (run,) = (tmp_path / "steps").iterdir()
-    board = (run / "report" / "leaderboard").read_text("utf-8")
-    assert "e2e-kfp version" in board
-    found = json.loads((run / "search" / "executor_output.json").read_text("utf-8"))
+    (board,) = (tmp_path / "steps").glob("*/report*/leaderboard")
+    assert "e2e-kfp version" in board.read_text("utf-8")
+    (told,) = (tmp_path / "steps").glob("*/search/executor_output.json")
+    found = json.loads(told.read_text("utf-8"))
     metrics = found["artifacts"]["metrics"]["artifacts"][0]["metadata"]
     assert metrics["trials"] == 4
     assert metrics["failed"] == 0
