@@ -2,7 +2,7 @@
 
 studies.py rebuilds Optuna studies from the result; figures.py, curves.py and tradeoff.py draw
 with plotly; findings.py puts numbers into words; leaderboard.py and tables.py write HTML; page.py
-puts all together. It loads plotly and scikit-learn: `hpo run` starts it as a process of its own.
+puts all together. It loads plotly and pandas: `hpo run` starts it as a process of its own.
 """
 
 from hpo_pipeline.report.page import write_report

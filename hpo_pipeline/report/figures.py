@@ -104,7 +104,7 @@ def parallel_coordinates(experiment: Experiment, trials: Sequence[Trial]) -> Dra
 
 
 def importance_bars(shares: Mapping[str, Mapping[str, float]]) -> Drawing:
-    """Draw each parameter's share of the variance of each objective."""
+    """Draw each parameter's share of the importance for each objective."""
     names = list(next(iter(shares.values())))
     figure = go.Figure()
     for (objective, found), colour in zip(
@@ -123,7 +123,7 @@ def importance_bars(shares: Mapping[str, Mapping[str, float]]) -> Drawing:
         )
     largest = max(part for found in shares.values() for part in found.values())
     figure.update_xaxes(
-        title="share of the variance explained (fANOVA)",
+        title="share of the importance for being among the best (PED-ANOVA)",
         tickformat=".0%",
         range=[0, largest * 1.12],
     )

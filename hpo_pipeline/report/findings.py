@@ -1,7 +1,8 @@
 """What the trials show, as numbers and in words: importances, what mattered, steps saved.
 
-Importances are Optuna's fANOVA with a fixed seed, so that a page written twice says the same.
-It knows nothing of HTML; its sentences are plain text.
+Importances are PED-ANOVA's (Watanabe et al., IJCAI 2023): how much a parameter's values decide
+whether a trial is among the best; it takes parameters with conditions too. It knows nothing of
+HTML; its sentences are plain text.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from hpo_pipeline import wording
@@ -36,14 +37,14 @@ DEFAULT_EPOCHS = 3.0
 def importances(
     experiment: Experiment, trials: Sequence[Trial], objective: Objective
 ) -> dict[str, float] | str:
-    """Return each parameter's share of the variance, largest first, or why there is none."""
+    """Return each parameter's share of the importance, largest first, or why there is none."""
     rebuilt = study(experiment, trials, [objective])
     complete = rebuilt.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < MIN_TRIALS:
         return f"Importances need at least {MIN_TRIALS} trials with a result."
     if len({trial.value for trial in complete}) < 2:
         return f"All trials have the same {objective.name}: nothing made a difference."
-    found = get_param_importances(rebuilt, evaluator=FanovaImportanceEvaluator(seed=0))
+    found = get_param_importances(rebuilt, evaluator=PedAnovaImportanceEvaluator())
     if not found or not math.fsum(found.values()) > 0:
         return "No parameter took more than one value."
     return found
@@ -62,7 +63,7 @@ def what_mattered(
     (first, share), *others = shares
     strong = [(name, part) for name, part in others if part >= STRONG]
     sentences = [
-        f"{first} mattered most: it explains {share:.0%} of the differences in {objective.name}"
+        f"{first} mattered most: {share:.0%} of what puts a trial among the best in {objective.name}"
         + "".join(f", {name} {part:.0%}" for name, part in strong)
         + "."
     ]
