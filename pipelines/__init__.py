@@ -1,0 +1,1 @@
+"""The Kubeflow pipeline: its components and graph, its upload, and its schedule."""

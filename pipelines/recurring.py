@@ -1,0 +1,247 @@
+"""Recurring runs of KFP by name: created, replaced, paused, removed, so that one at most is active.
+
+KFP knows them by an id, lets several have one name, and cannot change one. So a new one is created
+switched off, then every other of its name is deleted, then it is switched on. One that is deleted
+cannot be switched on any more: that is what makes this safe for any number of callers at once. A
+caller that dies in between leaves none active at worst, and the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from hpo_pipeline.errors import PipelineError
+from pipelines.api import Kfp
+from pipelines.cron import Cron
+
+Json = dict[str, Any]
+_MARK = re.compile(r"\(hpo-schedule ([0-9a-f]{16}) (active|paused)\)")
+_ATTEMPTS = 12
+_DEFINITION = (
+    "display_name",
+    "pipeline_version_reference",
+    "runtime_config",
+    "service_account",
+    "max_concurrency",
+    "trigger",
+    "no_catchup",
+    "experiment_id",
+)
+
+
+class Change(Enum):
+    """What applying a schedule came to."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+    UNCHANGED = "unchanged"
+    SWITCHED_ON = "was switched off, is active again"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What runs when; `cron` is in the cluster's time zone, `meaning` is what its user wrote."""
+
+    name: str
+    pipeline_id: str
+    group: str  # the experiment of KFP that its runs are listed under
+    cron: Cron
+    meaning: str
+    parameters: Mapping[str, object]
+    service_account: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A recurring run as it stands in KFP."""
+
+    id: str
+    name: str
+    created_at: str
+    is_on: bool
+    digest: str  # empty where it is not one of ours
+    is_paused: bool  # by `pause`: it stays so when it is applied again
+    body: Json
+
+    @property
+    def meaning(self) -> str:
+        """Return when it runs, in its user's words where they are known."""
+        if self.digest:
+            return _MARK.sub("", str(self.body.get("description"))).strip()
+        return str((self.body.get("trigger") or {}).get("cron_schedule", {}).get("cron", "?"))
+
+
+def apply(kfp: Kfp, schedule: Schedule) -> Change:
+    """Make a schedule the only one of its name, active unless it is paused."""
+    body = _body(kfp, schedule)
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    before = named(kfp, schedule.name)
+    is_paused = bool(before) and all(run.is_paused for run in before)
+    settled = _settle(kfp, body, digest, is_paused=is_paused)
+    if [(run.id, run.is_on) for run in before] == [(settled.id, settled.is_on)]:
+        return Change.UNCHANGED
+    if any(run.id == settled.id for run in before):
+        return Change.SWITCHED_ON
+    return Change.REPLACED if before else Change.CREATED
+
+
+def pause(kfp: Kfp, name: str, *, paused: bool = True) -> Standing:
+    """Pause or resume the schedule of a name; a pause outlives applying it again.
+
+    A switched-off recurring run says so in its description, so it is replaced like a changed one;
+    KFP's own switch would look as if a caller had died before switching it on.
+    """
+    there = named(kfp, name)
+    if not there:
+        raise PipelineError(_missing(kfp, name))
+    latest = _pick(there)
+    if not latest.digest:
+        kfp.post(f"/recurringruns/{latest.id}:{'disable' if paused else 'enable'}")
+        return latest
+    body = {key: latest.body[key] for key in _DEFINITION if latest.body.get(key)}
+    body["description"] = latest.meaning
+    if kfp.namespace:  # KFP for one user gives back a namespace that it does not take
+        body["namespace"] = kfp.namespace
+    return _settle(kfp, body, latest.digest, is_paused=paused)
+
+
+def remove(kfp: Kfp, name: str) -> int:
+    """Delete the schedule of a name; a run of it that is going on goes on."""
+    there = named(kfp, name)
+    if not there:
+        raise PipelineError(_missing(kfp, name))
+    for run in there:
+        _delete(kfp, run)
+    return len(there)
+
+
+def named(kfp: Kfp, name: str) -> list[Standing]:
+    """Return all recurring runs of a name."""
+    wanted = {"key": "display_name", "operation": "EQUALS", "string_value": name}
+    return _listed(kfp, filter=json.dumps({"predicates": [wanted]}))
+
+
+def ours(kfp: Kfp) -> list[Standing]:
+    """Return all recurring runs that this module made."""
+    return [run for run in _listed(kfp) if run.digest]
+
+
+def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> Standing:
+    """Leave exactly one recurring run of the name: the one with this digest and state."""
+    name = str(body["display_name"])
+    state = "paused" if is_paused else "active"
+    described = {**body, "description": f"{body['description']} (hpo-schedule {digest} {state})"}
+    is_lost = False  # where it is not there any more after it was created
+    for attempt in range(_ATTEMPTS):
+        there = named(kfp, name)
+        mine = [run for run in there if (run.digest, run.is_paused) == (digest, is_paused)]
+        if not mine:
+            if is_lost and there:  # not lost to nobody: its owner goes on, and so one is left
+                break
+            kfp.post("/recurringruns", {**described, "mode": "DISABLE"})
+            is_lost = True
+            continue
+        kept = _pick(mine)
+        for run in there:
+            if run.id != kept.id:
+                _delete(kfp, run)
+        if is_paused or kept.is_on:
+            if len(there) == 1:
+                return kept
+        else:
+            _unless_gone(partial(kfp.post, f"/recurringruns/{kept.id}:enable"))
+        if attempt > 1:
+            time.sleep(random.uniform(0.05, 0.2) * attempt)  # others are at it too: let one win
+    raise PipelineError(
+        f"schedule {name}: another call set it to something else at this very moment; if yours is "
+        "to hold, give the command again"
+    )
+
+
+def _pick(runs: list[Standing]) -> Standing:
+    """Choose as every other caller would: an active one, else the first."""
+    return min(runs, key=lambda run: (not run.is_on, run.created_at, run.id))
+
+
+def _delete(kfp: Kfp, run: Standing) -> None:
+    # Without ORPHAN the cluster would delete the workflows of its running runs with it.
+    _unless_gone(
+        partial(kfp.delete, f"/recurringruns/{run.id}", propagation_policy="ORPHAN"),
+    )
+
+
+def _unless_gone(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except PipelineError as error:
+        if error.status != 404:
+            raise
+
+
+def _listed(kfp: Kfp, **query: str) -> list[Standing]:
+    entries = kfp.pages("/recurringruns", "recurringRuns", namespace=kfp.namespace, **query)
+    return [_standing(entry) for entry in entries]
+
+
+def _standing(body: Json) -> Standing:
+    mark = _MARK.search(str(body.get("description", "")))
+    return Standing(
+        id=str(body["recurring_run_id"]),
+        name=str(body.get("display_name", "")),
+        created_at=str(body.get("created_at", "")),
+        is_on=body.get("mode") == "ENABLE",
+        digest=mark[1] if mark else "",
+        is_paused=bool(mark and mark[2] == "paused"),
+        body=body,
+    )
+
+
+def _body(kfp: Kfp, schedule: Schedule) -> Json:
+    body = {
+        "display_name": schedule.name,
+        "description": schedule.meaning,
+        # without a version: each run takes the latest one
+        "pipeline_version_reference": {"pipeline_id": schedule.pipeline_id},
+        "runtime_config": {"parameters": dict(schedule.parameters)},
+        "service_account": schedule.service_account,
+        "max_concurrency": "1",
+        "trigger": {"cron_schedule": {"cron": schedule.cron.six}},
+        "no_catchup": True,  # KFP's default is to make up for every run that was missed
+        "experiment_id": group_id(kfp, schedule.group),
+        "namespace": kfp.namespace,
+    }
+    return {key: value for key, value in body.items() if value}
+
+
+def group_id(kfp: Kfp, name: str) -> str:
+    """Return the id of an experiment of KFP, created where there is none."""
+    if found := _find_group(kfp, name):
+        return found
+    body = {"display_name": name, "namespace": kfp.namespace}
+    try:
+        return str(kfp.post("/experiments", body)["experiment_id"])
+    except PipelineError as error:
+        if error.status == 409 and (found := _find_group(kfp, name)):
+            return found  # somebody else created it meanwhile
+        raise
+
+
+def _find_group(kfp: Kfp, name: str) -> str | None:
+    for group in kfp.pages("/experiments", "experiments", namespace=kfp.namespace):
+        if group.get("display_name") == name:
+            return str(group["experiment_id"])
+    return None
+
+
+def _missing(kfp: Kfp, name: str) -> str:
+    known = ", ".join(sorted({run.name for run in ours(kfp)})) or "none"
+    return f"no schedule {name} on {kfp.endpoint}; known are: {known}"
