@@ -26,6 +26,7 @@ from pipelines.cron import Cron
 Json = dict[str, Any]
 _MARK = re.compile(r"\(hpo-schedule ([0-9a-f]{16}) (active|paused)\)")
 _ATTEMPTS = 12
+OVER = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})  # states of runs
 _DEFINITION = (
     "display_name",
     "pipeline_version_reference",
@@ -80,7 +81,15 @@ class Standing:
         return str((self.body.get("trigger") or {}).get("cron_schedule", {}).get("cron", "?"))
 
 
-def apply(kfp: Kfp, schedule: Schedule) -> Change:
+@dataclass(frozen=True)
+class Applied:
+    """What applying a schedule came to, and the runs of those it replaced that still go on."""
+
+    change: Change
+    going_on: tuple[str, ...] = ()
+
+
+def apply(kfp: Kfp, schedule: Schedule) -> Applied:
     """Make a schedule the only one of its name, active unless it is paused."""
     body = _body(kfp, schedule)
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
@@ -88,10 +97,23 @@ def apply(kfp: Kfp, schedule: Schedule) -> Change:
     is_paused = bool(before) and all(run.is_paused for run in before)
     settled = _settle(kfp, body, digest, is_paused=is_paused)
     if [(run.id, run.is_on) for run in before] == [(settled.id, settled.is_on)]:
-        return Change.UNCHANGED
+        return Applied(Change.UNCHANGED)
     if any(run.id == settled.id for run in before):
-        return Change.SWITCHED_ON
-    return Change.REPLACED if before else Change.CREATED
+        return Applied(Change.SWITCHED_ON)
+    if not before:
+        return Applied(Change.CREATED)
+    return Applied(Change.REPLACED, _going_on(kfp, before))
+
+
+def _going_on(kfp: Kfp, replaced: list[Standing]) -> tuple[str, ...]:
+    ids = {run.id for run in replaced}
+    found = []
+    for group in {str(run.body.get("experiment_id", "")) for run in replaced}:
+        query = {"experiment_id": group, "namespace": kfp.namespace}
+        for run in kfp.pages("/runs", "runs", sort_by="created_at desc", **query):
+            if run.get("recurring_run_id") in ids and run.get("state") not in OVER:
+                found.append(str(run.get("display_name")))
+    return tuple(found)
 
 
 def pause(kfp: Kfp, name: str, *, paused: bool = True) -> Standing:

@@ -74,27 +74,29 @@ def _run(options: argparse.Namespace) -> int:
         parameters=_parameters(options, takes),
         service_account=options.service_account or "",
     )
-    change = recurring.apply(kfp, schedule)
-    _tell(schedule, change, meant, cluster, now)
+    applied = recurring.apply(kfp, schedule)
+    _tell(schedule, applied, meant, cluster, now)
     return 0
 
 
 def _tell(
     schedule: recurring.Schedule,
-    change: recurring.Change,
+    applied: recurring.Applied,
     meant: ZoneInfo,
     cluster: ZoneInfo,
     now: datetime,
 ) -> None:
     start = next_time(schedule.cron, cluster, now)
     assert start is not None  # parse_cron refuses what never comes
-    print(f"{schedule.name}: {change.value}")
+    print(f"{schedule.name}: {applied.change.value}")
     print(
         f"next start {start.astimezone(meant):%Y-%m-%d %H:%M} {meant.key} ({start:%H:%M} UTC), if "
         f"the time zone of this Kubeflow Pipelines is {cluster.key}"
     )
     if schedule.meaning != f"{schedule.cron.six} {cluster.key}":
         print(f"Kubeflow Pipelines has it as: {schedule.cron.six} (second first), {cluster.key}")
+    for run in applied.going_on:
+        print(f"still going on, the next start does not wait for it: {run}")
 
 
 def _list(kfp: Kfp) -> int:

@@ -17,10 +17,9 @@ from hpo_pipeline.errors import HpoError
 from hpo_pipeline.experiment_file import load
 from pipelines.api import Kfp
 from pipelines.parameters import parameter_values, split_settings
-from pipelines.recurring import group_id
+from pipelines.recurring import OVER, group_id
 from pipelines.upload import add_connection, connect, pipeline_to_run
 
-_OVER = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 START = "HPO_START"
 
 
@@ -49,7 +48,7 @@ def start(
         name = str(run.get("display_name", ""))
         if name == run_name:
             return f"{run_name}: was started already"
-        if name.startswith(prefix) and run.get("state") not in _OVER:
+        if name.startswith(prefix) and run.get("state") not in OVER:
             return f"{run_name}: not started, {name} is still going on"
     body = {
         "display_name": run_name,

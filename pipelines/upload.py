@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,14 @@ def upload(kfp: Kfp, compiled: Compiled, name: str, *, force: bool = False) -> U
         if not any(_name(other) == version for other in taken):
             raise error
         return Uploaded(pipeline_id, version, False)
+    latest, *others = versions_of(kfp, pipeline_id)
+    if _name(latest) != version and any(
+        _name(other) == version and other.get("created_at") == latest.get("created_at")
+        for other in others
+    ):
+        # KFP counts in whole seconds, and takes either of two of one second for the latest.
+        time.sleep(1.1)
+        return upload(kfp, compiled, name, force=force)
     return Uploaded(pipeline_id, version, True)
 
 

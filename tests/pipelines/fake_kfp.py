@@ -47,6 +47,7 @@ class FakeKfp:
         }
         self.calls: list[tuple[str, str]] = []
         self.most_active = 0
+        self.deletions: list[str] = []
         self.before: Callable[[str, str], None] = lambda method, path: None
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
@@ -95,6 +96,7 @@ class FakeKfp:
         if method == "DELETE":
             self._row(table, rest[0])
             del rows[rest[0]]
+            self.deletions.append(query.get("propagation_policy", ""))  # KFP's own ends the runs
             return {}
         if rest:
             run_id, _, action = rest[0].partition(":")

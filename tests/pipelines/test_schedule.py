@@ -63,6 +63,19 @@ def test_a_changed_one_is_replaced_without_two_active(uploaded, capsys, change):
     assert "replaced" in capsys.readouterr().out
 
 
+def test_a_run_of_the_replaced_one_goes_on_and_is_named(uploaded, capsys):
+    main(NIGHTLY)
+    run = {"recurring_run_id": only(uploaded)["recurring_run_id"], "state": "RUNNING"}
+    run |= {
+        "display_name": "retrain-digitsab-1-7",
+        "experiment_id": only(uploaded)["experiment_id"],
+    }
+    uploaded.tables["runs"]["r1"] = run
+    main([*NIGHTLY, "--trials", "5"])
+    assert "does not wait for it: retrain-digitsab-1-7" in capsys.readouterr().out
+    assert uploaded.deletions == ["ORPHAN"]
+
+
 @pytest.mark.parametrize("lost_at", range(1, 4))
 def test_a_crash_in_between_leaves_at_most_one_and_is_repaired(uploaded, lost_at):
     main(NIGHTLY)
@@ -110,7 +123,7 @@ def test_eight_at_once_leave_one(uploaded, kinds):
             "retrain-x", pipeline, "x", parse_cron("0 3 * * *"), "nightly", {"trials": i % kinds}
         )
         try:
-            return recurring.apply(Kfp(uploaded.endpoint), schedule).value
+            return recurring.apply(Kfp(uploaded.endpoint), schedule).change.value
         except PipelineError as error:
             return str(error)
 
