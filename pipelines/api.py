@@ -223,7 +223,7 @@ def _innermost(content: dict[str, Any]) -> str:
     details = content.get("details")
     first = details[0] if isinstance(details, list) and details else {}
     said = first.get("message") if isinstance(first, dict) else None
-    return said if isinstance(said, str) else ""
+    return said if isinstance(said, str) and said != "Internal Server Error" else ""
 
 
 def _may_not(content: object) -> str:

@@ -13,10 +13,9 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from typing import Any
 
 from hpo_pipeline.errors import PipelineError
@@ -176,17 +175,32 @@ def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> Standing:
         for run in there:
             if run.id != kept.id:
                 _delete(kfp, run)
-        if is_paused or kept.is_on:
-            if len(there) == 1:
-                return kept
-        else:
-            _unless_gone(partial(kfp.post, f"/recurringruns/{kept.id}:enable"))
+        is_right = is_paused or (_switch_on(kfp, kept) and kept.is_on)
+        if is_right and len(there) == 1:
+            return kept
         if attempt > 1:
             time.sleep(random.uniform(0.05, 0.2) * attempt)  # others are at it too: let one win
     raise PipelineError(
         f"schedule {name}: another call set it to something else at this very moment; if yours is "
         "to hold, give the command again"
     )
+
+
+def _switch_on(kfp: Kfp, run: Standing) -> bool:
+    """Switch a recurring run on, and say whether it is there.
+
+    For one that is on this changes nothing, but KFP then looks whether its ScheduledWorkflow still
+    exists; one without (deleted with kubectl, lost with a cluster) counts as active and never runs.
+    """
+    try:
+        kfp.post(f"/recurringruns/{run.id}:enable")
+    except PipelineError as error:
+        if error.status == 500 and "scheduled workflow exists" in str(error):
+            _delete(kfp, run)
+        elif error.status != 404:
+            raise
+        return False
+    return True
 
 
 def _pick(runs: list[Standing]) -> Standing:
@@ -196,14 +210,8 @@ def _pick(runs: list[Standing]) -> Standing:
 
 def _delete(kfp: Kfp, run: Standing) -> None:
     # Without ORPHAN the cluster would delete the workflows of its running runs with it.
-    _unless_gone(
-        partial(kfp.delete, f"/recurringruns/{run.id}", propagation_policy="ORPHAN"),
-    )
-
-
-def _unless_gone(call: Callable[[], object]) -> None:
     try:
-        call()
+        kfp.delete(f"/recurringruns/{run.id}", propagation_policy="ORPHAN")
     except PipelineError as error:
         if error.status != 404:
             raise

@@ -48,6 +48,7 @@ class FakeKfp:
         self.calls: list[tuple[str, str]] = []
         self.most_active = 0
         self.deletions: list[str] = []
+        self.orphans: set[str] = set()  # recurring runs whose ScheduledWorkflow is gone
         self.before: Callable[[str, str], None] = lambda method, path: None
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
@@ -100,6 +101,10 @@ class FakeKfp:
             return {}
         if rest:
             run_id, _, action = rest[0].partition(":")
+            if run_id in self.orphans:
+                raise refused(
+                    500, f"recurring run {run_id}. Check if the scheduled workflow exists"
+                )
             self._row(table, run_id)["mode"] = action.upper()
             active = [row for row in rows.values() if row["mode"] == "ENABLE"]
             self.most_active = max(self.most_active, len(active))

@@ -47,9 +47,12 @@ def test_a_schedule_keeps_no_backlog_and_runs_one_at_a_time(uploaded, capsys):
 
 def test_the_same_again_changes_nothing(uploaded, capsys):
     main(NIGHTLY)
-    before, writes = only(uploaded), len(uploaded.writes)
+    before = dict(only(uploaded))
+    uploaded.calls.clear()
     assert main(NIGHTLY) == 0
-    assert (only(uploaded), len(uploaded.writes)) == (before, writes)
+    assert only(uploaded) == before
+    # which changes nothing, and fails where the cluster has lost it
+    assert uploaded.writes == [("POST", f"/recurringruns/{before['recurring_run_id']}:enable")]
     assert "unchanged" in capsys.readouterr().out
 
 
@@ -155,6 +158,15 @@ def test_one_that_was_switched_off_in_the_ui_is_switched_on_by_applying_it(uploa
     main(NIGHTLY)
     assert only(uploaded)["mode"] == "ENABLE"
     assert "was switched off, is active again" in capsys.readouterr().out
+
+
+def test_one_that_the_cluster_has_lost_is_made_again(uploaded):
+    main(NIGHTLY)
+    lost = only(uploaded)["recurring_run_id"]
+    uploaded.orphans.add(lost)
+    assert main(NIGHTLY) == 0
+    assert only(uploaded)["recurring_run_id"] != lost
+    assert only(uploaded)["mode"] == "ENABLE"
 
 
 def test_removing_and_what_is_not_there(uploaded, capsys):
