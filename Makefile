@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-slow test-gpu e2e manifests images kind lint wire setup clean
+.PHONY: run test test-slow test-gpu e2e pipeline manifests images kind lint wire setup clean
 
 run: $(READY)  ## the main job on real data, on this machine
 	$(BIN)/hpo run experiments/tweets.yaml
@@ -21,17 +21,22 @@ test-gpu: $(READY)  ## on a machine with a GPU
 e2e: $(READY)  ## on the cluster that KUBECONFIG names, with Katib and our images
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
+pipeline: $(READY)  ## compile the pipeline; with KFP_ENDPOINT set, upload it
+	$(BIN)/python -m pipelines.hpo
+	test -z "$$KFP_ENDPOINT" || $(BIN)/python -m pipelines.upload
+
 manifests: $(READY)  ## render the examples again
 	for file in experiments/*.yaml; do \
 		$(BIN)/hpo render $$file > manifests/experiments/$$(basename $$file); done
 
-IMAGES := hpo-trial hpo-suggestion hpo-suggestion-gp hpo-stopping
+IMAGES := hpo-trial hpo-suggestion hpo-suggestion-gp hpo-stopping hpo-pipeline
 TAG ?= dev
 
 images:  ## build the images with Docker
 	docker build -f trial_image/Dockerfile -t hpo-trial:$(TAG) .
 	for target in suggestion suggestion-gp stopping; do \
 		docker build -f images/katib/Dockerfile --target $$target -t hpo-$$target:$(TAG) . ; done
+	docker build -f images/pipeline/Dockerfile -t hpo-pipeline:$(TAG) .
 
 KATIB := github.com/kubeflow/katib/manifests/v1beta1/installs/katib-standalone?ref=v0.19.0
 
@@ -59,7 +64,7 @@ setup: $(READY)
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[trial,report,gp,cluster,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[trial,report,gp,cluster,pipeline,dev]'
 	touch $(READY)
 
 clean:

@@ -124,10 +124,10 @@ def _run(options: argparse.Namespace) -> int:
         result = cluster_commands.run_on_cluster(options)
         return 0 if result.state == "succeeded" else 1
     from hpo_pipeline.consistency import local_faults
-    from hpo_pipeline.local_run import LocalRun
     from hpo_pipeline.progress import open_progress
     from hpo_pipeline.run_folder import RunFolder
     from hpo_pipeline.status import print_result
+    from hpo_pipeline.whole_run import run_here
 
     experiment = cluster_commands.load_changed(options)
     faults = local_faults(experiment)
@@ -137,8 +137,9 @@ def _run(options: argparse.Namespace) -> int:
     is_live = sys.stdout.isatty() and not options.plain
     progress = open_progress(experiment, sys.stdout, live=is_live)
     try:
-        run = LocalRun(experiment, folder, source=options.file, progress=progress)
-        result = run.run(options.registry)
+        result = run_here(
+            experiment, folder, source=options.file, progress=progress, registry=options.registry
+        )
     finally:
         progress.close()
     print_result(experiment, folder, result)

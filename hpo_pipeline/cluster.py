@@ -6,6 +6,7 @@ results. What becomes of it in a manifest is in katib/manifest.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -57,8 +58,36 @@ class Storage(Frozen):
         return self
 
 
+OWN_VOLUMES = ("experiment", "storage", "tmp", "shared-memory")
+
+
+def _volume(value: Any) -> Any:
+    """Check a volume in the words of Kubernetes, as far as a wrong one would do harm."""
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise ValueError(f"must be a volume of Kubernetes with a name, got {value!r}")
+    if value["name"] in OWN_VOLUMES:
+        raise ValueError(f"the names {', '.join(OWN_VOLUMES)} are taken, got {value['name']!r}")
+    if "hostPath" in value:
+        raise ValueError("hostPath is not allowed: it gives a pod the node's files")
+    return value
+
+
+def _mount(value: Any) -> Any:
+    if not isinstance(value, dict) or not {"name", "mountPath"} <= value.keys():
+        raise ValueError(f"must have name and mountPath, got {value!r}")
+    return value
+
+
+Volume = Annotated[dict[str, Any], BeforeValidator(_volume)]
+Mount = Annotated[dict[str, Any], BeforeValidator(_mount)]
+
+
 class Cluster(Frozen):
-    """What the pods of the trials are like, and the namespace they run in."""
+    """What the pods of the trials are like, and the namespace they run in.
+
+    `env` has texts, or where a value comes from in the words of Kubernetes (`secretKeyRef` and so
+    on); `volumes`, `volume_mounts` and `affinity` are in its words too.
+    """
 
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "hpo"
     image: Annotated[str, Field(pattern=r"^[\w.:/@-]+$")] = "hpo-trial:dev"
@@ -72,8 +101,36 @@ class Cluster(Frozen):
     queue: DnsName | None = None
     service_account: DnsName = "hpo-trial"
     pull_secrets: Names = ()
-    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str] = {}
+    affinity: dict[str, Any] = {}
+    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str | dict[str, Any]] = {}
     env_from: Names = ()
+    volumes: Annotated[tuple[Volume, ...], BeforeValidator(as_tuple)] = ()
+    volume_mounts: Annotated[tuple[Mount, ...], BeforeValidator(as_tuple)] = ()
     storage: Storage = Storage(claim="hpo-storage")
     shared_memory: Amount = "1Gi"
     katib_namespace: DnsName = "kubeflow"
+
+
+def changes_from(fragments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of the section for parts of a pod in the words of Kubernetes.
+
+    Args:
+        fragments: `resources`, `env`, `node_selector`, `tolerations`, `affinity`, `volumes` and
+            `volume_mounts`, as Kubeflow Pipelines hands on what is set on a step; None is nothing.
+    """
+    given = {name: value for name, value in fragments.items() if value}
+    found: dict[str, Any] = {
+        name: given[name]
+        for name in ("node_selector", "tolerations", "affinity", "volumes", "volume_mounts")
+        if name in given
+    }
+    resources = given.get("resources", {})
+    amounts = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
+    for name, amount in amounts.items():
+        if name in ("cpu", "memory"):
+            found[name] = amount
+        elif "/" in name:
+            found |= {"gpu_resource": name, "gpus": int(amount)}
+    if "env" in given:
+        found["env"] = {e["name"]: e.get("value", e.get("valueFrom", "")) for e in given["env"]}
+    return found

@@ -194,17 +194,23 @@ def _katib(options: argparse.Namespace) -> int:
 def _follow(
     experiment: Experiment, options: argparse.Namespace, source: Path | None
 ) -> SearchResult:
-    from hpo_pipeline.katib_run import KatibRun
     from hpo_pipeline.progress import open_progress
     from hpo_pipeline.run_folder import RunFolder
     from hpo_pipeline.status import print_result
+    from hpo_pipeline.whole_run import run_there
 
     folder = RunFolder(options.run or Path("runs") / f"{experiment.name}-katib")
     is_live = sys.stdout.isatty() and not options.plain
     progress = open_progress(experiment, sys.stdout, live=is_live)
     try:
-        run = KatibRun(experiment, folder, _cluster(options), progress=progress)
-        result = run.run(source, getattr(options, "registry", None))
+        result = run_there(
+            experiment,
+            folder,
+            _cluster(options),
+            progress=progress,
+            source=source,
+            registry=getattr(options, "registry", None),
+        )
     finally:
         progress.close()
     print_result(experiment, folder, result)

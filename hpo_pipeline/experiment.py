@@ -72,11 +72,16 @@ class Columns(Frozen):
 
 
 class Task(Frozen):
-    """What is trained, on what, and everything that does not vary between trials."""
+    """What is trained, on what, and everything that does not vary between trials.
+
+    `data_version` is any text that changes when the data behind a hub id or a URI have changed,
+    which nothing else tells: the data are then read again.
+    """
 
     kind: TaskKind
     model: Annotated[str, Field(min_length=1)]
     data: Annotated[str, Field(min_length=1)]
+    data_version: str | None = None
     columns: Columns = Columns()
     rows: Rows = Rows()
     max_length: Annotated[int, Field(ge=4, le=131_072)] = 128

@@ -47,21 +47,22 @@ _WORDS = {
 Changes = Mapping[str, Any] | None
 
 
-def load(path: Path, *, budget: Changes = None, cluster: Changes = None) -> Experiment:
-    """Read an experiment file; entries of `budget` and `cluster` replace those of the file.
+def load(path: Path, **changes: Changes) -> Experiment:
+    """Read an experiment file.
+
+    Args:
+        changes: by section (`budget`, `cluster`, …), entries that replace those of the file.
 
     Raises:
         ExperimentError: with all faults that can be seen without transformers.
     """
-    experiment, faults, _ = read(path, budget=budget, cluster=cluster)
+    experiment, faults, _ = read(path, **changes)
     if faults or experiment is None:
         raise ExperimentError(str(path), faults)
     return experiment
 
 
-def read(
-    path: Path, *, budget: Changes = None, cluster: Changes = None
-) -> tuple[Experiment | None, list[str], dict[str, Any]]:
+def read(path: Path, **changes: Changes) -> tuple[Experiment | None, list[str], dict[str, Any]]:
     """Read an experiment file without raising for faults inside it.
 
     Returns:
@@ -72,9 +73,9 @@ def read(
         ExperimentError: the file is not a readable YAML mapping.
     """
     raw = read_document(path)
-    for section, changes in (("budget", budget), ("cluster", cluster)):
-        if changes and isinstance(raw.get(section, {}), dict):
-            raw[section] = {**raw.get(section, {}), **changes}
+    for section, entries in changes.items():
+        if entries and isinstance(raw.get(section, {}), dict):
+            raw[section] = {**raw.get(section, {}), **entries}
     faults: list[str] = []
     experiment = None
     try:

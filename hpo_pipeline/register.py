@@ -1,4 +1,4 @@
-"""The register stage: the gate between a search's winner and the model that is in use.
+"""The gate and register stages: what stands between a search's winner and the model that is in use.
 
 The winner's version is created at most once however often the stage is repeated; it becomes
 champion only if it beats the present one on the same test rows. How a model is measured is the
@@ -29,7 +29,7 @@ from hpo_pipeline.results import Trial
 
 ATTEMPTS = 8
 
-Evaluate = Callable[[Path], Mapping[str, float]]
+Evaluate = Callable[[ModelRecord], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def register(
     Args:
         evidence: `data_hash` and, where known, `source_revision` and `image_digest`.
         test: the winner's metrics on the held-out rows.
-        evaluate: measures a model folder on the same rows.
+        evaluate: measures a registered model on the same rows.
 
     Raises:
         RegistryError: the registry cannot be used; trying again repairs what was half done.
@@ -69,7 +69,7 @@ def register(
         return Registration(known, is_champion, f"already registered; {known.reason}")
     for _ in range(ATTEMPTS):
         champion = registry.champion(candidate.name)
-        decision = _decide(experiment, test, champion, evaluate)
+        decision = judge(experiment, test, champion, evaluate)
         record = registry.register(replace(candidate, reason=decision.reason), model_folder)
         if not decision.promote:
             return Registration(record, False, decision.reason)
@@ -79,19 +79,20 @@ def register(
     raise RegistryError(f"{candidate.name}: the champion changed {ATTEMPTS} times; try again")
 
 
-def _decide(
+def judge(
     experiment: Experiment,
     test: Mapping[str, float],
     champion: ModelRecord | None,
     evaluate: Evaluate,
 ) -> Decision:
+    """Decide whether the winner, with its metrics on the test rows, replaces the champion."""
     objective = experiment.objective[0]
     violations = [c for c in experiment.constraints if Constraint(c).violation(test) > 0]
     value = None
     if champion is not None:
         try:
             # What training took is not measured again: it stands in the champion's record.
-            measured = {**champion.test_metrics, **evaluate(champion.local_folder())}
+            measured = {**champion.test_metrics, **evaluate(champion)}
         except DataError as error:
             return Decision(False, f"stays candidate: the champion cannot be measured: {error}")
         value = objective.value(measured)

@@ -109,6 +109,47 @@ class Confirmed:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """A finished model on the held-out test rows, measured alone.
+
+    `confusion` counts rows by their label (outer) and by what the model says (inner), in the
+    order of `labels`.
+    """
+
+    metrics: dict[str, float]
+    labels: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return what `to_json` wrote."""
+        rows = tuple(tuple(row) for row in data.get("confusion", ()))
+        return cls(dict(data["metrics"]), tuple(data.get("labels", ())), rows)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The winning configuration, and the run whose model stands for it.
+
+    `trial` is a trial of the search; `run` is the same, or a run with another seed, which lies in
+    the folder of the confirmation; `seed` is what the run was trained with.
+    """
+
+    trial: str
+    run: str
+    seed: int
+
+    @property
+    def is_rerun(self) -> bool:
+        """Whether the model is that of another run than the search's."""
+        return self.run != self.trial
+
+
+@dataclass(frozen=True)
 class Winner:
     """The best configuration, its validation metrics, and those on the held-out test rows.
 

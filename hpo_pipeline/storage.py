@@ -1,6 +1,6 @@
 """Datasets and results at a place that fsspec opens, where pods share no file system.
 
-    URI/datasets/NAME/…   prepared datasets       URI/runs/EXPERIMENT/trials/NAME/…   results
+    URI/datasets/NAME/…   prepared datasets       URI/runs/EXPERIMENT/…   results, as in a folder
 
 A trial works in folders of its own and copies at its beginning and end. The driver of a scheme
 (s3fs for s3://) must be installed; its credentials come from the environment.
@@ -8,6 +8,7 @@ A trial works in folders of its own and copies at its beginning and end. The dri
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,12 @@ from typing import Any
 
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment import Experiment
+from hpo_pipeline.results import RESULT_FILE
+
+_DATA_FIELDS = {
+    *("kind", "model", "data", "data_version", "columns", "rows"),
+    *("from_scratch", "vocab_size", "config"),
+}
 
 Prepare = Callable[[Experiment, Path], Path]
 
@@ -32,7 +39,7 @@ class Storage:
             DataError: the place cannot be read or written.
         """
         system, root = self._open()
-        pointer = f"{root}/datasets/{experiment.name}-{experiment.identity()[:16]}.json"
+        pointer = f"{root}/datasets/{dataset_key(experiment)}.json"
         try:
             if system.exists(pointer):
                 name: str = json.loads(system.cat_file(pointer))["dataset"]
@@ -46,23 +53,23 @@ class Storage:
             raise DataError(f"{self._uri}: cannot be read or written ({error})") from error
         return found
 
-    def put_trial(self, folder: Path) -> None:
-        """Store the folder of a trial, the result last.
+    def put(self, folder: Path) -> None:
+        """Store a folder of a run, such as that of a trial; its result comes last.
 
         Raises:
             OSError: it cannot be written.
         """
         system, root = self._open()
         target = f"{root}/{_place(folder)}"
-        result = folder / "result.json"
+        result = folder / RESULT_FILE
         for file in sorted(folder.rglob("*"), key=lambda file: file == result):
             if file.is_file():
                 path = f"{target}/{file.relative_to(folder).as_posix()}"
                 system.makedirs(path.rpartition("/")[0], exist_ok=True)
                 system.put_file(str(file), path)
 
-    def fetch_trial(self, folder: Path) -> None:
-        """Copy the folder of another trial here.
+    def fetch(self, folder: Path) -> None:
+        """Copy a folder of a run here, whole.
 
         Raises:
             DataError: it cannot be read.
@@ -72,6 +79,32 @@ class Storage:
             system.get(f"{root}/{_place(folder)}/", f"{folder}/", recursive=True)
         except OSError as error:
             raise DataError(f"{self._uri}: {folder.name} cannot be read ({error})") from error
+
+    def put_file(self, file: Path) -> None:
+        """Store one file of a run.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        system, root = self._open()
+        system.pipe_file(f"{root}/{_place(file)}", file.read_bytes())
+
+    def fetch_file(self, file: Path) -> bool:
+        """Copy one file of a run here; return whether there is one.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        system, root = self._open()
+        path = f"{root}/{_place(file)}"
+        try:
+            if not system.exists(path):
+                return False
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(system.cat_file(path))
+        except OSError as error:
+            raise DataError(f"{self._uri}: {file.name} cannot be read ({error})") from error
+        return True
 
     def _open(self) -> tuple[Any, str]:
         import fsspec
@@ -83,6 +116,25 @@ class Storage:
         return system, str(root).rstrip("/")
 
 
+def dataset_key(experiment: Experiment) -> str:
+    """Return a hash of what decides what a dataset holds, without opening the data.
+
+    Files count with their sizes and times. Behind a hub id or a URI, data may change unseen:
+    that is what `task.data_version` is for.
+    """
+    task = experiment.task
+    path = Path(task.data)
+    files = []
+    if path.is_absolute():
+        found = sorted(path.rglob("*")) if path.is_dir() else [path]
+        states = [(file, file.stat()) for file in found if file.is_file()]
+        files = [[str(file), state.st_size, state.st_mtime_ns] for file, state in states]
+    content = [task.model_dump(mode="json", include=_DATA_FIELDS), experiment.max_length(), files]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _place(folder: Path) -> str:
-    """Return where a trial's folder …/runs/EXPERIMENT/trials/NAME lies below the URI."""
-    return "/".join(folder.parts[-4:])
+    """Return where a folder …/runs/EXPERIMENT/… lies below the URI."""
+    parts = folder.parts
+    start = len(parts) - 1 - parts[::-1].index("runs")
+    return "/".join(parts[start:])

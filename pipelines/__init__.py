@@ -1,1 +1,1 @@
-"""The Kubeflow pipeline: its components and graph, its upload, and its schedule."""
+"""The Kubeflow pipeline: components, graph, upload and schedule. All the work is hpo_pipeline's."""

@@ -117,8 +117,6 @@ def _pod(starter: Starter) -> Json:
         "automountServiceAccountToken": False,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [

@@ -116,3 +116,40 @@ def write_experiment(tmp_path: Path, tiny_bert: Path, sentences: Path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A process server for the trials of fake clusters."""
+    from tests.backends.test_local import start_server
+
+    server = start_server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def cluster(server, tmp_path, tiny_bert, sentences):
+    """A fake cluster on which all is well, with model and data in its storage."""
+    from tests.katib.fake_cluster import FakeCluster
+    from tests.katib.test_preflight import sound
+
+    cluster = FakeCluster(server, tmp_path / "cluster")
+    (cluster.storage / "tiny-bert").symlink_to(tiny_bert)
+    (cluster.storage / "sentences.csv").symlink_to(sentences)
+    cluster.objects |= {key: {"metadata": {}, **item} for key, item in sound().items()}
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def write_for_cluster(write_experiment, tiny_bert, sentences):
+    """As write_experiment, with model and data where the pods see them."""
+
+    def write(*arguments, **sections):
+        file = write_experiment(*arguments, **sections)
+        text = file.read_text("utf-8").replace(str(tiny_bert), "/storage/tiny-bert")
+        file.write_text(text.replace(str(sentences), "/storage/sentences.csv"), "utf-8")
+        return file
+
+    return write

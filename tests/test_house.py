@@ -34,7 +34,7 @@ def test_the_help_loads_nothing_heavy():
 
 
 def test_the_process_that_follows_a_search_loads_no_torch():
-    modules = "hpo_pipeline.local_run, hpo_pipeline.status, hpo_pipeline.progress"
+    modules = "hpo_pipeline.whole_run, hpo_pipeline.status, hpo_pipeline.progress"
     assert not loaded_by(f"import {modules}") & {"torch", "transformers", "datasets", "pandas"}
 
 

@@ -1,1 +1,55 @@
-"""The engines: each runs the trials of an experiment somewhere and follows them to the end."""
+"""Where experiments run: this machine (local*.py) or a cluster (katib*.py, cluster_site.py).
+
+A site is what the stages of a run (flow.py) know of either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from hpo_pipeline.backends.interruption import Interruption
+    from hpo_pipeline.backends.reruns import Needed
+    from hpo_pipeline.conclusion import Gated, Registered, Told
+    from hpo_pipeline.confirm import Run
+    from hpo_pipeline.results import Chosen, Trial
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search came to: `ended` says why it ended before its last trial, if it did."""
+
+    trials: tuple[Trial, ...]
+    ended: str | None = None
+    is_failed: bool = False
+    seconds: float | None = None
+
+
+class Site(Protocol):
+    """Where an experiment searches, trains again, measures and registers.
+
+    Every method finds what was done before and goes on with it. All raise Interrupted by Ctrl-C
+    or SIGTERM, and BackendError where they cannot go on.
+    """
+
+    def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
+        """Run the trials of the experiment, or go on with them."""
+
+    def train(
+        self, runs: Sequence[Run], needed: Needed, interruption: Interruption
+    ) -> Sequence[Trial]:
+        """Train configurations with seeds of their own."""
+
+    def has_model(self, chosen: Chosen) -> bool:
+        """Tell whether the model of a winner is still there."""
+
+    def model_uri(self) -> str:
+        """Return where the winner's model will lie."""
+
+    def gate(self, chosen: Chosen, told: Told, interruption: Interruption) -> Gated:
+        """Measure a winner on the test rows, and the champion beside it."""
+
+    def register(self, chosen: Chosen, told: Told, interruption: Interruption) -> Registered:
+        """Register a winner."""

@@ -57,7 +57,7 @@ def manifests(experiment: Experiment, earlier: Sequence[Trial] = ()) -> list[Obj
     faults = cluster_faults(experiment)
     if faults:
         raise ExperimentError(experiment.name, faults)
-    config = _config_map(experiment)
+    config = config_map(experiment)
     return [config, _experiment(experiment, config["metadata"]["name"], earlier)]
 
 
@@ -106,7 +106,8 @@ def max_trials(experiment: Experiment) -> int:
     return min(experiment.budget.trials, size or experiment.budget.trials)
 
 
-def _config_map(experiment: Experiment) -> Object:
+def config_map(experiment: Experiment) -> Object:
+    """Return the ConfigMap that holds the experiment file, with a hash of it in its name."""
     content = experiment.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     text = yaml.safe_dump(content, sort_keys=False, width=100)
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]

@@ -70,6 +70,7 @@ def state_of(experiment: Experiment, item: Object, *, number: int = 0) -> Trial:
         state=state,
         assignments=experiment.space.active(experiment.space.parse(pairs)),
         metrics=metrics if state.is_final else {},
+        seconds=_seconds(item) if state.is_final else {},
         parent=parent,
     )
     if state is TrialState.FAILED:
@@ -133,8 +134,18 @@ def with_curve(trial: Trial, curve: Sequence[Point]) -> Trial:
     return replace(trial, curve=tuple(curve)) if curve else trial
 
 
-def _age(item: Object) -> tuple[str, str]:
-    return item["metadata"]["creationTimestamp"], item["metadata"]["name"]
+def _seconds(item: Object) -> dict[str, float]:
+    """Return how long a trial that has ended took, from its pod's creation on."""
+    begun = (item.get("status") or {}).get("startTime")
+    ends: list[str] = [
+        c["lastTransitionTime"]
+        for c in conditions(item)
+        if c["type"] in _STATES and c.get("lastTransitionTime")
+    ]
+    if not begun or not ends:
+        return {}
+    passed = datetime.fromisoformat(max(ends)) - datetime.fromisoformat(begun)
+    return {"total": max(0.0, passed.total_seconds())}
 
 
 def _metrics(item: Object) -> dict[str, float]:

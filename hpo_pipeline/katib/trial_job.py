@@ -1,10 +1,13 @@
-"""The job of a trial as Kubernetes runs it: its pod, its command, and where things lie in it.
+"""The jobs of a run as Kubernetes runs them: pod, command, and where things lie in it.
 
-The part of a manifest that is plain Kubernetes; what is Katib's is in manifest.py.
+The job of a trial, which Katib makes from a template, and jobs around the search, which the
+engine makes itself: all are pods of the same image with the same storage. The part of a manifest
+that is plain Kubernetes; what is Katib's is in manifest.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,13 @@ GRACE_SECONDS = 120
 DEADLINE_SLACK = 600
 """Seconds after the time budget at which Kubernetes ends a trial that heard nothing."""
 EXPERIMENT_POD_LABEL = "hpo-pipeline/experiment"
-_LABELS = {"app.kubernetes.io/name": "hpo-pipeline", "app.kubernetes.io/component": "trial"}
+WORK_LABEL = "hpo-pipeline/work-of"
+"""On jobs around the search: the name of the experiment."""
+KEEP_SECONDS = 3600
+"""How long a job that nothing owns is kept after its end."""
+_APP = {"app.kubernetes.io/name": "hpo-pipeline"}
+_TRIAL = {**_APP, "app.kubernetes.io/component": "trial"}
+_WORK = {**_APP, "app.kubernetes.io/component": "work"}
 
 
 def is_stock(experiment: Experiment) -> bool:
@@ -37,9 +46,14 @@ def algorithm_name(experiment: Experiment) -> str:
     return search.name if isinstance(search, StockSearch) else names.PREFIX + search.algorithm
 
 
+def run_folder(experiment: Experiment) -> Path:
+    """Return where the folder of the run lies in the storage, as a pod sees it."""
+    return STORAGE_MOUNT / "runs" / experiment.name
+
+
 def trials_folder(experiment: Experiment) -> Path:
     """Return where the folders of the trials lie in the storage, as a pod sees it."""
-    return STORAGE_MOUNT / "runs" / experiment.name / "trials"
+    return run_folder(experiment) / "trials"
 
 
 def trial_template(experiment: Experiment, config_name: str) -> Object:
@@ -55,6 +69,55 @@ def trial_template(experiment: Experiment, config_name: str) -> Object:
     }
 
 
+def work_job(
+    experiment: Experiment,
+    config_name: str,
+    name: str,
+    argv: Sequence[str],
+    *,
+    owner: Object | None = None,
+) -> Object:
+    """Return a job around the search, whose answer is its termination message.
+
+    Args:
+        argv: the module and its arguments, after `python -m`.
+        owner: the experiment on the cluster, with which the job goes; without one it goes by
+            itself some time after its end.
+    """
+    container = _container(experiment, ["python", "-m", argv[0]], list(argv[1:]))
+    labels = {**_WORK, WORK_LABEL: experiment.name}
+    spec: dict[str, Any] = {
+        "backoffLimit": 0,
+        # A node that goes, or a pod of a higher priority, is no fault of the job's.
+        "podFailurePolicy": {
+            "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]
+        },
+        "template": {
+            "metadata": {"labels": labels, "annotations": {"sidecar.istio.io/inject": "false"}},
+            "spec": _pod(experiment, config_name, container),
+        },
+    }
+    metadata: dict[str, Any] = {
+        "name": name,
+        "namespace": experiment.cluster.namespace,
+        "labels": dict(labels),
+    }
+    if experiment.cluster.queue:
+        metadata["labels"][names.QUEUE_LABEL] = experiment.cluster.queue
+    if owner is None:
+        spec["ttlSecondsAfterFinished"] = KEEP_SECONDS
+    else:
+        metadata["ownerReferences"] = [
+            {
+                "apiVersion": owner["apiVersion"],
+                "kind": owner["kind"],
+                "name": owner["metadata"]["name"],
+                "uid": owner["metadata"]["uid"],
+            }
+        ]
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
 def _variables(experiment: Experiment) -> dict[str, str]:
     """Return the name in the template of each parameter; dots mean something there."""
     listed = [*experiment.space]
@@ -68,10 +131,15 @@ def _job(experiment: Experiment, config_name: str, variables: dict[str, str]) ->
     spec: dict[str, Any] = {"backoffLimit": 0}
     if minutes is not None:
         spec["activeDeadlineSeconds"] = round(minutes * 60) + DEADLINE_SLACK
-    labels = {**_LABELS, EXPERIMENT_POD_LABEL: experiment.name}
+    labels = {**_TRIAL, EXPERIMENT_POD_LABEL: experiment.name}
+    container = _container(
+        experiment,
+        ["python", "-m", "hpo_pipeline.trial"],
+        _command(experiment, variables).argv(),
+    )
     spec["template"] = {
         "metadata": {"labels": labels, "annotations": {"sidecar.istio.io/inject": "false"}},
-        "spec": _pod(experiment, config_name, variables),
+        "spec": _pod(experiment, config_name, container),
     }
     job: Object = {"apiVersion": "batch/v1", "kind": "Job", "spec": spec}
     if cluster.queue:
@@ -79,7 +147,7 @@ def _job(experiment: Experiment, config_name: str, variables: dict[str, str]) ->
     return job
 
 
-def _pod(experiment: Experiment, config_name: str, variables: dict[str, str]) -> Object:
+def _pod(experiment: Experiment, config_name: str, container: Object) -> Object:
     cluster = experiment.cluster
     storage: Object = {"name": "storage", "emptyDir": {}}
     if cluster.storage.claim:
@@ -99,7 +167,7 @@ def _pod(experiment: Experiment, config_name: str, variables: dict[str, str]) ->
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(experiment, variables)],
+        "containers": [container],
         "volumes": [
             {"name": "experiment", "configMap": {"name": config_name}},
             storage,
@@ -108,10 +176,13 @@ def _pod(experiment: Experiment, config_name: str, variables: dict[str, str]) ->
                 "name": "shared-memory",
                 "emptyDir": {"medium": "Memory", "sizeLimit": cluster.shared_memory},
             },
+            *cluster.volumes,
         ],
     }
     if cluster.node_selector:
         pod["nodeSelector"] = cluster.node_selector
+    if cluster.affinity:
+        pod["affinity"] = cluster.affinity
     if cluster.tolerations:
         pod["tolerations"] = [t.model_dump(exclude_none=True) for t in cluster.tolerations]
     if cluster.priority_class:
@@ -121,9 +192,8 @@ def _pod(experiment: Experiment, config_name: str, variables: dict[str, str]) ->
     return pod
 
 
-def _container(experiment: Experiment, variables: dict[str, str]) -> Object:
+def _container(experiment: Experiment, command: list[str], arguments: list[str]) -> Object:
     cluster = experiment.cluster
-    command = _command(experiment, variables)
     limits = {"cpu": cluster.cpu, "memory": cluster.memory}
     if cluster.gpus:
         limits[cluster.gpu_resource] = str(cluster.gpus)
@@ -136,13 +206,16 @@ def _container(experiment: Experiment, variables: dict[str, str]) -> Object:
         {"name": "TOKENIZERS_PARALLELISM", "value": "false"},
         {"name": "HF_HUB_DISABLE_PROGRESS_BARS", "value": "1"},
         {"name": "HF_HOME", "value": "/tmp/huggingface"},
-        *({"name": name, "value": value} for name, value in cluster.env.items()),
+        *(
+            {"name": name, "value" if isinstance(value, str) else "valueFrom": value}
+            for name, value in cluster.env.items()
+        ),
     ]
     container: dict[str, Any] = {
         "name": names.TRIAL_CONTAINER,
         "image": cluster.image,
-        "command": ["python", "-m", "hpo_pipeline.trial"],
-        "args": command.argv(),
+        "command": command,
+        "args": arguments,
         "env": environment,
         "resources": {"requests": dict(limits), "limits": limits},
         # What went wrong is then in the pod's status, where the engine reads it.
@@ -157,6 +230,7 @@ def _container(experiment: Experiment, variables: dict[str, str]) -> Object:
             {"name": "storage", "mountPath": str(STORAGE_MOUNT)},
             {"name": "tmp", "mountPath": "/tmp"},
             {"name": "shared-memory", "mountPath": "/dev/shm"},
+            *cluster.volume_mounts,
         ],
     }
     if secrets:

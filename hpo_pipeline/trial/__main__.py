@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hpo_pipeline.answer import write_answer
 from hpo_pipeline.errors import DataError, ExperimentError, TrialError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.experiment_file import load
@@ -57,11 +58,14 @@ def main(argv: Sequence[str]) -> int:
     try:
         write_json(folder / RESULT_FILE, trial.to_json())
         if command.storage is not None:
-            Storage(command.storage).put_trial(folder)
+            Storage(command.storage).put(folder)
     except OSError as error:
         print(f"{folder}: the result cannot be written: {error}", file=sys.stderr)
         return DISK_FULL_EXIT
     reporter.finished(trial)
+    if command.answer is not None:
+        content = {**trial.to_json(), "curve": []}
+        write_answer(command.answer, content, spare=("environment", "seconds"))
     return 1 if trial.state == TrialState.FAILED else 0
 
 
@@ -129,7 +133,7 @@ def _prepared(experiment: Experiment, command: TrialCommand) -> Path:
 
 def _parent(command: TrialCommand) -> Path | None:
     if command.resume is not None and command.storage is not None:
-        Storage(command.storage).fetch_trial(command.resume)
+        Storage(command.storage).fetch(command.resume)
     return command.resume
 
 

@@ -23,7 +23,8 @@ class TrialCommand:
     is only a name; `seed` replaces that of the search. Where `dataset` is a folder of datasets
     (`datasets`), the first trial prepares that of the experiment. `stopping` and `database` are
     the addresses of the stopping service and of Katib's database; `storage` is where fsspec finds
-    the datasets and takes the results, in place of folders that all trials see.
+    the datasets and takes the results, in place of folders that all trials see. `answer` is a
+    file that gets the result without its curve.
     """
 
     experiment: Path
@@ -39,6 +40,7 @@ class TrialCommand:
     stopping: str | None = None
     database: str | None = None
     storage: str | None = None
+    answer: Path | None = None
 
     def argv(self) -> list[str]:
         """Return the arguments after `python -m hpo_pipeline.trial`."""
@@ -55,6 +57,7 @@ class TrialCommand:
             "--stopping": self.stopping,
             "--database": self.database,
             "--storage": self.storage,
+            "--answer": self.answer,
         }
         arguments = [p for n, v in options.items() if v is not None for p in (n, str(v))]
         return arguments + [p for n, v in self.assignments.items() for p in ("--set", f"{n}={v}")]
@@ -82,6 +85,7 @@ def parse(argv: Sequence[str]) -> TrialCommand:
     parser.add_argument("--stopping", metavar="HOST:PORT", help="stopping service")
     parser.add_argument("--database", metavar="HOST:PORT", help="Katib's database")
     parser.add_argument("--storage", metavar="URI", help="place of datasets and results")
+    parser.add_argument("--answer", type=Path, metavar="FILE", help="gets the result, short")
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     pairs = [pair.partition("=") for pair in options.pairs]
@@ -102,6 +106,7 @@ def parse(argv: Sequence[str]) -> TrialCommand:
         stopping=options.stopping,
         database=options.database,
         storage=options.storage,
+        answer=options.answer,
     )
 
 

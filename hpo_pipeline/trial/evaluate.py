@@ -8,7 +8,6 @@ on the machine: its practical metrics are the ones to quote.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import load_from_disk
+from sklearn.metrics import confusion_matrix
 
+from hpo_pipeline.answer import error_answer, write_answer
 from hpo_pipeline.errors import DataError, HpoError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.experiment_file import load
 from hpo_pipeline.objective import with_score
 from hpo_pipeline.prepare import DatasetMeta
-from hpo_pipeline.results import write_json
+from hpo_pipeline.results import Evaluation
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.metrics import classification_metrics
 from hpo_pipeline.trial.practical import measure_model, peak_memory_mb, saved_size_mb
@@ -34,8 +35,8 @@ BATCH = 64
 
 def evaluate(
     experiment: Experiment, dataset: Path, model_folder: Path, max_length: int
-) -> dict[str, float]:
-    """Return the metrics of a model folder on the test rows of a prepared dataset.
+) -> Evaluation:
+    """Measure a model folder on the test rows of a prepared dataset.
 
     Args:
         max_length: tokens after which a text is cut.
@@ -75,7 +76,9 @@ def evaluate(
         "model_size_mb": saved_size_mb(model_folder),
         "peak_memory_mb": peak_memory_mb(),
     }
-    return with_score(metrics, experiment.objective)
+    return Evaluation(
+        with_score(metrics, experiment.objective), tuple(meta.labels), _confusion(logits, labels)
+    )
 
 
 def _rows(kind: Any, dataset: Path, processor: Any, max_length: int) -> tuple[list[Any], Any]:
@@ -96,13 +99,18 @@ def _predict(model: Any, rows: list[Any], collate: Any) -> Any:
     return np.concatenate(found)
 
 
+def _confusion(logits: Any, labels: Any) -> tuple[tuple[int, ...], ...]:
+    found = confusion_matrix(labels, logits.argmax(axis=-1), labels=range(logits.shape[-1]))
+    return tuple(tuple(int(count) for count in row) for row in found)
+
+
 def _cross_entropy(logits: Any, labels: Any) -> float:
     loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
     return float(loss)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Evaluate a model folder and write its metrics to a JSON file."""
+    """Evaluate a model folder and write what was measured to a JSON file."""
     parser = argparse.ArgumentParser(prog="python -m hpo_pipeline.trial.evaluate")
     parser.add_argument("--experiment", type=Path, required=True)
     parser.add_argument("--dataset", type=Path, required=True)
@@ -112,25 +120,12 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     try:
         experiment = load(options.experiment)
-        metrics = evaluate(experiment, options.dataset, options.model, options.max_length)
+        found = evaluate(experiment, options.dataset, options.model, options.max_length)
     except HpoError as error:
-        write_json(options.out, {"error": str(error)})
+        write_answer(options.out, error_answer(error))
         return error.exit_code
-    write_json(options.out, {"metrics": metrics})
+    write_answer(options.out, found.to_json())
     return 0
-
-
-def read_metrics(path: Path) -> dict[str, float]:
-    """Return the metrics that `main` wrote.
-
-    Raises:
-        DataError: with the error that it wrote instead.
-    """
-    content = json.loads(path.read_text("utf-8"))
-    if "error" in content:
-        raise DataError(content["error"])
-    metrics: dict[str, float] = content["metrics"]
-    return metrics
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import sys
 import threading
@@ -16,11 +15,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from hpo_pipeline.answer import error_answer, write_answer
 from hpo_pipeline.errors import ExperimentError, HpoError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.experiment_file import load
-from hpo_pipeline.prepare import prepare
+from hpo_pipeline.prepare import DatasetMeta, prepare
 from hpo_pipeline.results import DATASET_FILE, write_json
+from hpo_pipeline.storage import Storage, dataset_key
 from hpo_pipeline.tasks.checking import argument_faults
 
 WAIT_SECONDS = 0.5
@@ -40,7 +41,7 @@ def prepared_once(experiment: Experiment, datasets: Path) -> Path:
         DataError: the data cannot be used.
     """
     datasets.mkdir(parents=True, exist_ok=True)
-    pointer = datasets / f".{experiment.name}-{_source(experiment)}.json"
+    pointer = datasets / f".{dataset_key(experiment)}.json"
     lock = pointer.with_suffix(".lock")
     while (folder := _pointed(pointer)) is None:
         if not _take(lock):
@@ -87,28 +88,15 @@ def _keep_alive(lock: Path, ended: threading.Event) -> None:
             lock.touch()
 
 
-def _source(experiment: Experiment) -> str:
-    """Return a hash of what decides what a dataset holds, without opening the data."""
-    task = experiment.task
-    path = Path(task.data)
-    files = []
-    if path.is_absolute():
-        found = sorted(path.rglob("*")) if path.is_dir() else [path]
-        states = [(file, file.stat()) for file in found if file.is_file()]
-        files = [[str(file), state.st_size, state.st_mtime_ns] for file, state in states]
-    fields = {"kind", "model", "data", "columns", "rows", "from_scratch", "vocab_size", "config"}
-    content = [task.model_dump(mode="json", include=fields), experiment.max_length(), files]
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def main(argv: Sequence[str]) -> int:
-    """Check an experiment, prepare its data, and write where they are or what is wrong."""
+    """Check an experiment, prepare its data, and say where they are or what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m hpo_pipeline.trial.preparation")
     parser.add_argument("--experiment", type=Path, required=True)
     parser.add_argument("--source", required=True, help="name of the file for messages")
     parser.add_argument("--datasets", type=Path, required=True, help="folder of all datasets")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--shared", action="store_true", help="others may prepare them too")
+    parser.add_argument("--storage", metavar="URI", help="place of datasets, for all")
+    parser.add_argument("--out", type=Path, required=True, help="gets the answer, JSON")
     options = parser.parse_args(argv)
     try:
         experiment = load(options.experiment)
@@ -116,15 +104,23 @@ def main(argv: Sequence[str]) -> int:
         if faults:
             raise ExperimentError(options.source, faults)
         options.datasets.mkdir(parents=True, exist_ok=True)
-        folder = prepare(experiment, options.datasets)
+        folder = _prepared(experiment, options)
+        meta = DatasetMeta.read(folder)
     except HpoError as error:
-        write_json(options.out, {"error": str(error), "exit_code": error.exit_code})
+        write_answer(options.out, error_answer(error))
         return error.exit_code
     except OSError as error:
-        write_json(options.out, {"error": str(error), "exit_code": 1})
+        write_answer(options.out, {"error": str(error), "exit_code": 1})
         return 1
-    write_json(options.out, {"dataset": str(folder)})
+    facts = {name: getattr(meta, name) for name in ("fingerprint", "source", "rows", "labels")}
+    write_answer(options.out, {"dataset": str(folder), **facts}, spare=("labels",))
     return 0
+
+
+def _prepared(experiment: Experiment, options: argparse.Namespace) -> Path:
+    if options.storage is not None:
+        return Storage(options.storage).dataset(experiment, options.datasets, prepared_once)
+    return (prepared_once if options.shared else prepare)(experiment, options.datasets)
 
 
 if __name__ == "__main__":

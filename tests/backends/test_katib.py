@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from hpo_pipeline.backends.cluster_site import early_end
 from hpo_pipeline.backends.interruption import Interrupted, Interruption
 from hpo_pipeline.backends.katib import KatibEngine
 from hpo_pipeline.errors import BackendError, ClusterError
@@ -12,40 +13,9 @@ from hpo_pipeline.experiment_file import load
 from hpo_pipeline.katib.api import CONFIG_MAPS, EXPERIMENTS
 from hpo_pipeline.katib.manifest import manifests
 from hpo_pipeline.katib.stored import delete, load_experiment
-from hpo_pipeline.katib_run import early_end
 from hpo_pipeline.results import TrialState
 from tests.backends.contract import EngineContract
-from tests.backends.test_local import LONG, Lines, start_server
-from tests.katib.fake_cluster import FakeCluster
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = start_server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def cluster(server, tmp_path, tiny_bert, sentences):
-    cluster = FakeCluster(server, tmp_path / "cluster")
-    (cluster.storage / "tiny-bert").symlink_to(tiny_bert)
-    (cluster.storage / "sentences.csv").symlink_to(sentences)
-    yield cluster
-    cluster.close()
-
-
-@pytest.fixture
-def write_for_cluster(write_experiment, tiny_bert, sentences):
-    """As write_experiment, with model and data where the pods see them."""
-
-    def write(*arguments, **sections):
-        file = write_experiment(*arguments, **sections)
-        text = file.read_text("utf-8").replace(str(tiny_bert), "/storage/tiny-bert")
-        file.write_text(text.replace(str(sentences), "/storage/sentences.csv"), "utf-8")
-        return file
-
-    return write
+from tests.backends.test_local import LONG, Lines
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import itertools
 import json
 import re
 import select
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +68,7 @@ class FakeCluster:
         self.events: list[tuple[int, str, str, dict]] = []
         self.versions = itertools.count(1)
         self.exits: dict[str, int] = {}
+        self.processes: dict[str, subprocess.Popen] = {}
         self.database = FakeDatabase()
         self.pool, self.database_port = _serve(
             lambda s: katib_pb2_grpc.add_DBManagerServicer_to_server(self.database, s)
@@ -78,6 +81,8 @@ class FakeCluster:
 
     def close(self):
         self.is_closed = True
+        for process in self.processes.values():
+            process.kill()
         for controller in self.controllers.values():
             controller.close()
         self.pool.stop(None)
@@ -115,8 +120,11 @@ class FakeCluster:
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             item["metadata"]["creationTimestamp"] = now
             self._store(kind.plural, item, "ADDED")
+            item["metadata"]["uid"] = f"uid-{next(self.versions)}"
             if kind == EXPERIMENTS:
                 self.controllers[name] = FakeKatib(self, name)
+            if kind == JOBS:
+                self.run_work(item)
             if kind == CONFIG_MAPS:
                 for file, text in body["data"].items():
                     (self.folder / name).mkdir(exist_ok=True)
@@ -145,6 +153,8 @@ class FakeCluster:
             self._note(kind.plural, item, "DELETED")
         if kind == EXPERIMENTS:
             self.controllers[name].close()
+        if kind == JOBS and (process := self.processes.pop(name, None)) is not None:
+            process.kill()
 
     def watch(self, kind: Kind, namespace: str, *, labels: str = "", since: str):
         seen, end = int(since), time.monotonic() + 2
@@ -187,6 +197,40 @@ class FakeCluster:
     def run_job(self, job):
         """Start the process of a trial's job, and show it as a pod."""
         name = job["metadata"]["name"]
+        container, log = self.show_pod(job)
+        with self.lock:
+            self.objects[JOBS.plural, name] = job
+        self.server.start(name, "trial", container["args"], log=log)
+
+    def run_work(self, job):
+        """Start the process of a job around the search, and show it as a pod."""
+        name = job["metadata"]["name"]
+        container, log = self.show_pod(job)
+        config = job["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"]
+        answer = log.with_suffix(".answer")
+        answer.unlink(missing_ok=True)
+        arguments = [
+            re.sub(r"^/dev/termination-log$", str(answer), self.local(argument, config))
+            for argument in container["args"]
+        ]
+        module = container["command"][-1]
+        target = {"hpo_pipeline.trial": "trial", "hpo_pipeline.trial.preparation": "prepare"}
+        if module in target:
+            self.server.start(name, target[module], arguments, log=log)
+            return
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments], stdout=stream, stderr=stream
+            )
+        self.processes[name] = process
+
+    def local(self, argument: str, config: str) -> str:
+        """Return an argument with the paths of this machine."""
+        argument = re.sub(r"^/etc/hpo", str(self.folder / config), argument)
+        return re.sub(r"^/storage", str(self.storage), argument)
+
+    def show_pod(self, job):
+        name = job["metadata"]["name"]
         container = job["spec"]["template"]["spec"]["containers"][0]
         log = self.folder / "logs" / name
         log.parent.mkdir(exist_ok=True)
@@ -204,12 +248,15 @@ class FakeCluster:
         }
         with self.lock:
             self._store(PODS.plural, pod, "ADDED")
-            self.objects[JOBS.plural, name] = job
-        self.server.start(name, "trial", container["args"], log=log)
+        return container, log
 
     def _reap(self):
         while not self.is_closed:
             readable, _, _ = select.select([self.server.connection], [], [], 0.1)
+            for name, process in list(self.processes.items()):
+                if process.poll() is not None:
+                    self.processes.pop(name, None)
+                    self._end_pod(name, process.returncode)
             if not readable:
                 continue
             for ended in self.server.poll():
@@ -221,8 +268,11 @@ class FakeCluster:
             pod = self.objects.get((PODS.plural, name))
             if pod is None:
                 return  # of an earlier cluster on the same server
-            lines = (self.folder / "logs" / name).read_text("utf-8").splitlines()
+            log = self.folder / "logs" / name
+            answer = log.with_suffix(".answer")
+            lines = log.read_text("utf-8").splitlines() if log.exists() else []
             message = "\n".join(lines[-20:]) if code else ""
+            message = answer.read_text("utf-8") if answer.exists() else message
             code = code if code >= 0 else 128 - code
             state = {"terminated": {"exitCode": code, "message": message}}
             pod["status"] = {
@@ -230,6 +280,12 @@ class FakeCluster:
                 "containerStatuses": [{"name": "trial", "image": "", "state": state}],
             }
             self._store(PODS.plural, pod, "MODIFIED")
+            job = self.objects.get((JOBS.plural, name))
+            if job is not None and "status" not in job:
+                kind = "Failed" if code else "Complete"
+                condition = {"type": kind, "status": "True", "message": "the pod ended"}
+                job["status"] = {"conditions": [condition]}
+                self._store(JOBS.plural, job, "MODIFIED")
 
     def _store(self, plural, item, event):
         item["metadata"]["resourceVersion"] = str(next(self.versions))
@@ -386,8 +442,7 @@ class FakeKatib(threading.Thread):
 
     def local(self, argument: str, config: str) -> str:
         """Return an argument with the paths and addresses of this machine."""
-        argument = re.sub(r"^/etc/hpo", str(self.cluster.folder / config), argument)
-        argument = re.sub(r"^/storage", str(self.cluster.storage), argument)
+        argument = self.cluster.local(argument, config)
         argument = re.sub(r"^.*:6788$", f"127.0.0.1:{self.stopping_port}", argument)
         return re.sub(r"^.*:6789$", f"127.0.0.1:{self.cluster.database_port}", argument)
 

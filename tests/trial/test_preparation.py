@@ -7,7 +7,7 @@ import time
 import pytest
 
 from hpo_pipeline.experiment_file import load
-from hpo_pipeline.storage import Storage
+from hpo_pipeline.storage import Storage, dataset_key
 from hpo_pipeline.trial import preparation
 from hpo_pipeline.trial.preparation import prepared_once
 
@@ -48,7 +48,7 @@ def test_the_lock_of_a_dead_trial_is_taken_over(write_experiment, tmp_path, monk
     monkeypatch.setattr(preparation, "DEAD_SECONDS", 1.0)
     experiment, data = load(write_experiment()), tmp_path / "data"
     data.mkdir()
-    name = f".{experiment.name}-{preparation._source(experiment)}.lock"
+    name = f".{dataset_key(experiment)}.lock"
     (data / name).touch()
     os.utime(data / name, (0, 0))
     assert prepared_once(experiment, data).is_dir()
@@ -77,7 +77,7 @@ def test_the_folder_of_a_trial_comes_back_as_it_was(tmp_path, storage):
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "weights").write_bytes(b"1")
     (folder / "result.json").write_text("{}")
-    storage.put_trial(folder)
+    storage.put(folder)
     (folder / "model" / "weights").unlink()
-    storage.fetch_trial(folder)
+    storage.fetch(folder)
     assert (folder / "model" / "weights").read_bytes() == b"1"

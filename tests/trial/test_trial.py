@@ -82,7 +82,7 @@ def test_the_result_and_the_model_are_those_of_the_best_evaluation(run, write_ex
     dataset = prepare(experiment, tmp_path)
     (dataset / "test").rename(dataset / "real-test")
     (dataset / "validation").rename(dataset / "test")
-    again = evaluate(experiment, dataset, tmp_path / "trials/t/model", 12)
+    again = evaluate(experiment, dataset, tmp_path / "trials/t/model", 12).metrics
     assert again["loss"] == pytest.approx(best.metrics["loss"], rel=1e-5)
 
 
