@@ -138,7 +138,8 @@ class Kfp:
                 f"{reply.status} and no JSON; in a Kubeflow its address ends in /pipeline"
             )
         else:
-            message = f"{self.endpoint}: {what} failed ({reply.status}){said}"
+            hint = "; give --namespace" if "empty namespace" in said else ""
+            message = f"{self.endpoint}: {what} failed ({reply.status}){said}{hint}"
         raise PipelineError(message, status=reply.status)
 
 

@@ -21,11 +21,11 @@ from typing import Any
 from hpo_pipeline.errors import PipelineError
 from pipelines.api import Kfp
 from pipelines.cron import Cron
+from pipelines.runs import going_on, group_id
 
 Json = dict[str, Any]
 _MARK = re.compile(r"\(hpo-schedule ([0-9a-f]{16}) (active|paused)\)")
 _ATTEMPTS = 12
-OVER = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})  # states of runs
 _DEFINITION = (
     "display_name",
     "pipeline_version_reference",
@@ -85,6 +85,7 @@ class Applied:
     """What applying a schedule came to, and the runs of those it replaced that still go on."""
 
     change: Change
+    is_paused: bool
     going_on: tuple[str, ...] = ()
 
 
@@ -96,23 +97,12 @@ def apply(kfp: Kfp, schedule: Schedule) -> Applied:
     is_paused = bool(before) and all(run.is_paused for run in before)
     settled = _settle(kfp, body, digest, is_paused=is_paused)
     if [(run.id, run.is_on) for run in before] == [(settled.id, settled.is_on)]:
-        return Applied(Change.UNCHANGED)
+        return Applied(Change.UNCHANGED, is_paused)
     if any(run.id == settled.id for run in before):
-        return Applied(Change.SWITCHED_ON)
+        return Applied(Change.SWITCHED_ON, is_paused)
     if not before:
-        return Applied(Change.CREATED)
-    return Applied(Change.REPLACED, _going_on(kfp, before))
-
-
-def _going_on(kfp: Kfp, replaced: list[Standing]) -> tuple[str, ...]:
-    ids = {run.id for run in replaced}
-    found = []
-    for group in {str(run.body.get("experiment_id", "")) for run in replaced}:
-        query = {"experiment_id": group, "namespace": kfp.namespace}
-        for run in kfp.pages("/runs", "runs", sort_by="created_at desc", **query):
-            if run.get("recurring_run_id") in ids and run.get("state") not in OVER:
-                found.append(str(run.get("display_name")))
-    return tuple(found)
+        return Applied(Change.CREATED, is_paused)
+    return Applied(Change.REPLACED, is_paused, going_on(kfp, [run.body for run in before]))
 
 
 def pause(kfp: Kfp, name: str, *, paused: bool = True) -> Standing:
@@ -250,26 +240,6 @@ def _body(kfp: Kfp, schedule: Schedule) -> Json:
         "namespace": kfp.namespace,
     }
     return {key: value for key, value in body.items() if value}
-
-
-def group_id(kfp: Kfp, name: str) -> str:
-    """Return the id of an experiment of KFP, created where there is none."""
-    if found := _find_group(kfp, name):
-        return found
-    body = {"display_name": name, "namespace": kfp.namespace}
-    try:
-        return str(kfp.post("/experiments", body)["experiment_id"])
-    except PipelineError as error:
-        if error.status == 409 and (found := _find_group(kfp, name)):
-            return found  # somebody else created it meanwhile
-        raise
-
-
-def _find_group(kfp: Kfp, name: str) -> str | None:
-    for group in kfp.pages("/experiments", "experiments", namespace=kfp.namespace):
-        if group.get("display_name") == name:
-            return str(group["experiment_id"])
-    return None
 
 
 def _missing(kfp: Kfp, name: str) -> str:

@@ -89,8 +89,11 @@ def _tell(
     start = next_time(schedule.cron, cluster, now)
     assert start is not None  # parse_cron refuses what never comes
     print(f"{schedule.name}: {applied.change.value}")
+    when = "next start"
+    if applied.is_paused:
+        when = f"paused until --resume {schedule.name}; next start would be"
     print(
-        f"next start {start.astimezone(meant):%Y-%m-%d %H:%M} {meant.key} ({start:%H:%M} UTC), if "
+        f"{when} {start.astimezone(meant):%Y-%m-%d %H:%M} {meant.key} ({start:%H:%M} UTC), if "
         f"the time zone of this Kubeflow Pipelines is {cluster.key}"
     )
     if schedule.meaning != f"{schedule.cron.six} {cluster.key}":

@@ -17,7 +17,7 @@ from hpo_pipeline.errors import HpoError
 from hpo_pipeline.experiment_file import load
 from pipelines.api import Kfp
 from pipelines.parameters import parameter_values, split_settings
-from pipelines.recurring import OVER, group_id
+from pipelines.runs import OVER, group_id, runs_of
 from pipelines.upload import add_connection, connect, pipeline_to_run
 
 START = "HPO_START"
@@ -36,15 +36,8 @@ def start(
     """Start a run unless it is there already or another of its schedule goes on; say what is so."""
     pipeline_id, takes = pipeline_to_run(kfp, pipeline)
     group_of_runs = group_id(kfp, group)
-    runs = kfp.pages(
-        "/runs",
-        "runs",
-        experiment_id=group_of_runs,
-        namespace=kfp.namespace,
-        sort_by="created_at desc",
-    )
     prefix = f"{schedule}-"
-    for run in runs:
+    for run in runs_of(kfp, group_of_runs):
         name = str(run.get("display_name", ""))
         if name == run_name:
             return f"{run_name}: was started already"
@@ -77,14 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         schedule = options.name or f"retrain-{experiment.name}"
         given = split_settings(options.set)
         given["experiment"] = options.file.read_text("utf-8")
-        now = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        job = os.environ.get(START) or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
         print(
             start(
                 connect(options),
                 pipeline=options.pipeline,
                 group=options.group or experiment.name,
                 schedule=schedule,
-                run_name=os.environ.get(START) or f"{schedule}-{now}",
+                run_name=job if job.startswith(f"{schedule}-") else f"{schedule}-{job}",
                 given=given,
                 service_account=options.service_account,
             )

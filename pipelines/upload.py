@@ -125,7 +125,7 @@ def _compare(kfp: Kfp, name: str, there: Mapping[str, Parameter], compiled: Comp
         faults = "".join(f"\n  - {line}" for line in lines)
         raise ScheduleError(
             f"pipeline {name} of {kfp.endpoint} takes other parameters:{faults}\n"
-            "runs and schedules that somebody made of it would break: take another --name, or "
+            "what others made of it may break: take another --name, or "
             "--force to add this version all the same"
         )
 

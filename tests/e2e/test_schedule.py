@@ -15,6 +15,7 @@ from hpo_pipeline.errors import PipelineError
 from pipelines import recurring
 from pipelines.api import Kfp
 from pipelines.cron import parse_cron
+from pipelines.runs import group_id
 from pipelines.upload import main as upload
 
 pytestmark = [
@@ -141,7 +142,7 @@ def test_kfp_itself_takes_five_fields_for_six(pipeline, name):
         "display_name": name,
         "mode": "DISABLE",
         "max_concurrency": "1",
-        "experiment_id": recurring.group_id(kfp, "digits"),
+        "experiment_id": group_id(kfp, "digits"),
         "pipeline_version_reference": {"pipeline_id": pipeline_id},
         "runtime_config": {"parameters": {"experiment": "x"}},
     }

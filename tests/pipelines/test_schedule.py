@@ -20,6 +20,7 @@ from pipelines.api import Kfp
 from pipelines.cron import parse_cron
 from pipelines.schedule import main
 from pipelines.start import main as start
+from tests.test_house import loaded_by
 
 FILE = str(Path(__file__).parents[2] / "experiments/digits.yaml")
 NIGHTLY = [FILE, "--cron", "0 3 * * *"]
@@ -145,6 +146,7 @@ def test_a_pause_outlives_applying_it_again_and_changing_it(uploaded, capsys):
     main(NIGHTLY)
     main([*NIGHTLY, "--trials", "5"])
     assert only(uploaded)["mode"] == "DISABLE"
+    assert "paused until --resume retrain-digits" in capsys.readouterr().out
     assert main(["--list"]) == 0
     assert "retrain-digits  paused        0 3 * * * UTC" in capsys.readouterr().out
     main(["--resume", "retrain-digits"])
@@ -175,6 +177,11 @@ def test_removing_and_what_is_not_there(uploaded, capsys):
     assert uploaded.recurring == []
     assert main(["--pause", "other"]) == 1
     assert "no schedule other" in capsys.readouterr().err
+
+
+def test_what_runs_in_the_image_loads_no_kfp():
+    modules = "pipelines.schedule, pipelines.start, pipelines.upload, pipelines.manifest"
+    assert not loaded_by(f"import {modules}") & {"kfp", "kubernetes", "torch", "optuna"}
 
 
 def test_others_of_other_names_are_left_alone(uploaded):
@@ -253,7 +260,7 @@ def test_what_the_cron_job_runs_starts_one_run_however_often_it_is_tried(
     _, job = manifest(capsys, "--trials", "4")
     command = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"]
     arguments = [FILE, *command[4:]]
-    for tick in ("retrain-digits-1", "retrain-digits-1", "retrain-digits-2"):
+    for tick in ("retrain-digits-1", "retrain-digits-1", "retrain-digits-2", "by-hand"):
         monkeypatch.setenv("HPO_START", tick)
         assert start(arguments) == 0
     (run,) = uploaded.tables["runs"].values()
