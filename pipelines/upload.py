@@ -52,7 +52,11 @@ def upload(kfp: Kfp, compiled: Compiled, name: str, *, force: bool = False) -> U
         # Somebody uploaded the same meanwhile. KFP says 500 or 409, by its store.
         taken = versions_of(kfp, pipeline_id)
         if not any(_name(other) == version for other in taken):
-            raise error
+            raise PipelineError(
+                f"{error}; it does not say why: may you create pipelines and pipelines/versions "
+                f"there, and does this KFP take what {compiled.path.name} was compiled by?",
+                status=error.status,
+            ) from error
         return Uploaded(pipeline_id, version, False)
     latest, *others = versions_of(kfp, pipeline_id)
     if _name(latest) != version and any(

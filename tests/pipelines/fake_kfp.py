@@ -46,8 +46,10 @@ class FakeKfp:
             "runs": {},
         }
         self.calls: list[tuple[str, str]] = []
+        self.headers: dict[str, str] = {}  # of the last request
         self.most_active = 0
         self.deletions: list[str] = []
+        self.refuses_uploads = False
         self.orphans: set[str] = set()  # recurring runs whose ScheduledWorkflow is gone
         self.before: Callable[[str, str], None] = lambda method, path: None
         self._lock = threading.Lock()
@@ -73,6 +75,7 @@ class FakeKfp:
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         path = parts.path.removeprefix("/apis/v2beta1")
         self.calls.append((method, path))
+        self.headers = dict(headers)
         self.before(method, path)
         try:
             if self.token and headers.get("Authorization") != f"Bearer {self.token}":
@@ -130,6 +133,8 @@ class FakeKfp:
         return rows[new]
 
     def _upload(self, query: Json, body: bytes) -> Json:
+        if self.refuses_uploads:
+            raise Refused(400, {"error_message": "Failed to create a pipeline version"})
         text = body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0].decode()
         documents = list(yaml.safe_load_all(text))
         for version in self.tables["versions"].values():

@@ -140,6 +140,23 @@ def test_the_cookie_that_kfp_keeps_is_used(kfp, compiled, tmp_path):
     kept = tmp_path / ".config/kfp/context.json"
     kept.parent.mkdir(parents=True)
     kept.write_text('{"client_authentication_cookie": "session=1", "namespace": "me"}', "utf-8")
-    client = Kfp(kfp.endpoint)
-    assert client.namespace == "me"
-    assert client._headers == {"Cookie": "session=1"}
+    assert main(["--file", str(compiled())]) == 0
+    assert kfp.headers["Cookie"] == "session=1"
+    (pipeline,) = kfp.tables["pipelines"].values()
+    assert pipeline["namespace"] == "me"
+
+
+def test_a_page_of_a_login_is_told_as_one(kfp, compiled, capsys):
+    kfp.answer = lambda *request: (302, "<a href=/dex>login</a>")
+    assert main(["--file", str(compiled())]) == 1
+    assert "wants a login (302)" in capsys.readouterr().err
+
+
+def test_an_upload_that_is_refused_without_a_word_can_be_given_again(kfp, compiled, capsys):
+    kfp.refuses_uploads = True
+    assert main(["--file", str(compiled())]) == 1
+    assert "may you create pipelines and pipelines/versions there" in capsys.readouterr().err
+    assert len(kfp.tables["pipelines"]) == 1  # it has no version yet
+    kfp.refuses_uploads = False
+    assert main(["--file", str(compiled())]) == 0
+    assert len(versions(kfp)) == 1
