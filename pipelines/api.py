@@ -8,10 +8,13 @@ come from files and are never printed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -56,6 +59,7 @@ class Kfp:
         self.endpoint = _checked(endpoint or _first(environ, ENDPOINTS))
         self.namespace = namespace or environ.get("KFP_NAMESPACE") or context.get("namespace") or ""
         self._headers, self._credentials = _credentials(environ, context)
+        self.now = datetime.now(UTC)  # by the clock of the last reply: what it dates goes by that
         self._http = urllib3.PoolManager(
             retries=_RETRIES, timeout=urllib3.Timeout(connect=5, read=60)
         )
@@ -115,6 +119,8 @@ class Kfp:
         return self._read(reply, f"{method} {path}")
 
     def _read(self, reply: urllib3.BaseHTTPResponse, what: str) -> Json:
+        with contextlib.suppress(TypeError, ValueError):
+            self.now = parsedate_to_datetime(reply.headers.get("Date", ""))
         text = reply.data.decode("utf-8", "replace")
         try:
             content = json.loads(text) if text.strip() else {}

@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -22,10 +22,11 @@ from hpo_pipeline.errors import PipelineError
 from pipelines.api import Kfp
 from pipelines.cron import Cron
 from pipelines.runs import going_on, group_id
+from pipelines.standing import Standing, marked, missing, named
 
 Json = dict[str, Any]
-_MARK = re.compile(r"\(hpo-schedule ([0-9a-f]{16}) (active|paused)\)")
 _ATTEMPTS = 12
+_FRESH = timedelta(seconds=60)  # of a caller at work; more than its requests take
 _DEFINITION = (
     "display_name",
     "pipeline_version_reference",
@@ -61,26 +62,6 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A recurring run as it stands in KFP."""
-
-    id: str
-    name: str
-    created_at: str
-    is_on: bool
-    digest: str  # empty where it is not one of ours
-    is_paused: bool  # by `pause`: it stays so when it is applied again
-    body: Json
-
-    @property
-    def meaning(self) -> str:
-        """Return when it runs, in its user's words where they are known."""
-        if self.digest:
-            return _MARK.sub("", str(self.body.get("description"))).strip()
-        return str((self.body.get("trigger") or {}).get("cron_schedule", {}).get("cron", "?"))
-
-
-@dataclass(frozen=True)
 class Applied:
     """What applying a schedule came to, and the runs of those it replaced that still go on."""
 
@@ -98,7 +79,7 @@ def apply(kfp: Kfp, schedule: Schedule) -> Applied:
     settled = _settle(kfp, body, digest, is_paused=is_paused)
     if [(run.id, run.is_on) for run in before] == [(settled.id, settled.is_on)]:
         return Applied(Change.UNCHANGED, is_paused)
-    if any(run.id == settled.id for run in before):
+    if any(run.digest == digest for run in before) and not any(run.is_on for run in before):
         return Applied(Change.SWITCHED_ON, is_paused)
     if not before:
         return Applied(Change.CREATED, is_paused)
@@ -113,7 +94,7 @@ def pause(kfp: Kfp, name: str, *, paused: bool = True) -> Standing:
     """
     there = named(kfp, name)
     if not there:
-        raise PipelineError(_missing(kfp, name))
+        raise PipelineError(missing(kfp, name))
     latest = _pick(there)
     if not latest.digest:
         kfp.post(f"/recurringruns/{latest.id}:{'disable' if paused else 'enable'}")
@@ -129,32 +110,24 @@ def remove(kfp: Kfp, name: str) -> int:
     """Delete the schedule of a name; a run of it that is going on goes on."""
     there = named(kfp, name)
     if not there:
-        raise PipelineError(_missing(kfp, name))
+        raise PipelineError(missing(kfp, name))
     for run in there:
         _delete(kfp, run)
     return len(there)
 
 
-def named(kfp: Kfp, name: str) -> list[Standing]:
-    """Return all recurring runs of a name."""
-    wanted = {"key": "display_name", "operation": "EQUALS", "string_value": name}
-    return _listed(kfp, filter=json.dumps({"predicates": [wanted]}))
-
-
-def ours(kfp: Kfp) -> list[Standing]:
-    """Return all recurring runs that this module made."""
-    return [run for run in _listed(kfp) if run.digest]
-
-
 def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> Standing:
     """Leave exactly one recurring run of the name: the one with this digest and state."""
     name = str(body["display_name"])
-    state = "paused" if is_paused else "active"
-    described = {**body, "description": f"{body['description']} (hpo-schedule {digest} {state})"}
+    described = {**body, "description": marked(str(body["description"]), digest, is_paused)}
     is_lost = False  # where it is not there any more after it was created
     for attempt in range(_ATTEMPTS):
         there = named(kfp, name)
-        mine = [run for run in there if (run.digest, run.is_paused) == (digest, is_paused)]
+        mine = [
+            run
+            for run in there
+            if (run.digest, run.is_paused) == (digest, is_paused) and not _is_stale(kfp, run)
+        ]
         if not mine:
             if is_lost and there:  # not lost to nobody: its owner goes on, and so one is left
                 break
@@ -174,6 +147,16 @@ def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> Standing:
         f"schedule {name}: another call set it to something else at this very moment; if yours is "
         "to hold, give the command again"
     )
+
+
+def _is_stale(kfp: Kfp, run: Standing) -> bool:
+    """Say whether a recurring run has been off for so long that switching it on would start it.
+
+    KFP makes up for the latest time since it was created or ran last. One that a dead caller left
+    behind, or that the UI's switch turned off, is made anew instead, and waits for its next time.
+    """
+    age = kfp.now - datetime.fromisoformat(run.created_at)
+    return not run.is_on and not run.is_paused and age > _FRESH
 
 
 def _switch_on(kfp: Kfp, run: Standing) -> bool:
@@ -199,30 +182,23 @@ def _pick(runs: list[Standing]) -> Standing:
 
 
 def _delete(kfp: Kfp, run: Standing) -> None:
-    # Without ORPHAN the cluster would delete the workflows of its running runs with it.
+    # Without ORPHAN the cluster would delete the workflows of its running runs with it. With it
+    # the object stays for a moment, until a finalizer is through: it is switched off before.
+    if run.is_on:
+        _unless(kfp, (404, 500), "POST", f"/recurringruns/{run.id}:disable")
+    _unless(kfp, (404,), "DELETE", f"/recurringruns/{run.id}")
+
+
+def _unless(kfp: Kfp, gone: tuple[int, ...], method: str, path: str) -> None:
+    """Send a request that may find nothing to act on any more, which KFP says in several ways."""
     try:
-        kfp.delete(f"/recurringruns/{run.id}", propagation_policy="ORPHAN")
+        if method == "POST":
+            kfp.post(path)
+        else:
+            kfp.delete(path, propagation_policy="ORPHAN")
     except PipelineError as error:
-        if error.status != 404:
+        if error.status not in gone:
             raise
-
-
-def _listed(kfp: Kfp, **query: str) -> list[Standing]:
-    entries = kfp.pages("/recurringruns", "recurringRuns", namespace=kfp.namespace, **query)
-    return [_standing(entry) for entry in entries]
-
-
-def _standing(body: Json) -> Standing:
-    mark = _MARK.search(str(body.get("description", "")))
-    return Standing(
-        id=str(body["recurring_run_id"]),
-        name=str(body.get("display_name", "")),
-        created_at=str(body.get("created_at", "")),
-        is_on=body.get("mode") == "ENABLE",
-        digest=mark[1] if mark else "",
-        is_paused=bool(mark and mark[2] == "paused"),
-        body=body,
-    )
 
 
 def _body(kfp: Kfp, schedule: Schedule) -> Json:
@@ -240,8 +216,3 @@ def _body(kfp: Kfp, schedule: Schedule) -> Json:
         "namespace": kfp.namespace,
     }
     return {key: value for key, value in body.items() if value}
-
-
-def _missing(kfp: Kfp, name: str) -> str:
-    known = ", ".join(sorted({run.name for run in ours(kfp)})) or "none"
-    return f"no schedule {name} on {kfp.endpoint}; known are: {known}"

@@ -23,6 +23,7 @@ from pipelines.api import Kfp
 from pipelines.compiled import COMPILED, Parameter, read_compiled
 from pipelines.cron import Cron, next_time, parse_cron, zone
 from pipelines.parameters import parameter_values, split_settings
+from pipelines.standing import ours
 from pipelines.upload import add_connection, connect, pipeline_to_run
 from pipelines.zones import at_todays_offset, in_zone_of
 
@@ -103,7 +104,7 @@ def _tell(
 
 
 def _list(kfp: Kfp) -> int:
-    runs = recurring.ours(kfp)
+    runs = ours(kfp)
     width = max((len(run.name) for run in runs), default=0)
     for run in sorted(runs, key=lambda run: (run.name, run.created_at)):
         state = "active" if run.is_on else "paused" if run.is_paused else "switched off"

@@ -16,6 +16,7 @@ from pipelines import recurring
 from pipelines.api import Kfp
 from pipelines.cron import parse_cron
 from pipelines.runs import group_id
+from pipelines.standing import named
 from pipelines.upload import main as upload
 
 pytestmark = [
@@ -58,7 +59,7 @@ def name():
     """A name for a schedule, which is removed in the end."""
     name = f"e2e-{uuid.uuid4().hex[:6]}"
     yield name
-    if recurring.named(Kfp(), name):
+    if named(Kfp(), name):
         recurring.remove(Kfp(), name)
 
 
@@ -72,7 +73,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         kfp = Kfp()
         while not self.is_over:
-            self.seen.append(sum(run.is_on for run in recurring.named(kfp, self.name_of_all)))
+            self.seen.append(sum(run.is_on for run in named(kfp, self.name_of_all)))
 
     def __enter__(self) -> "Watch":
         self.start()
@@ -97,10 +98,10 @@ def test_created_applied_again_changed_paused_and_removed(pipeline, name):
     assert said("--trials", "4") == f"{name}: replaced"
     recurring.pause(Kfp(), name)
     assert said("--trials", "4") == f"{name}: unchanged"
-    (run,) = recurring.named(Kfp(), name)
+    (run,) = named(Kfp(), name)
     assert (run.is_on, run.is_paused) == (False, True)
     recurring.pause(Kfp(), name, paused=False)
-    (run,) = recurring.named(Kfp(), name)
+    (run,) = named(Kfp(), name)
     assert (run.is_on, run.body["max_concurrency"], run.body["no_catchup"]) == (True, "1", True)
     assert run.body["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
     text = run.body["runtime_config"]["parameters"]["experiment"]
@@ -111,7 +112,7 @@ def test_eight_processes_at_once_leave_one(pipeline, name):
     with Watch(name) as watch:
         started = [subprocess.Popen(command(pipeline, name)) for _ in range(8)]
         assert [process.wait() for process in started] == [0] * 8
-    (run,) = recurring.named(Kfp(), name)
+    (run,) = named(Kfp(), name)
     assert run.is_on
     assert max(watch.seen) == 1
 
@@ -124,7 +125,7 @@ def test_killed_at_any_moment_and_given_again(pipeline, name):
             started.kill()
             started.wait()
         assert subprocess.call(command(pipeline, name, "--trials", "20")) == 0
-    (run,) = recurring.named(Kfp(), name)
+    (run,) = named(Kfp(), name)
     assert run.is_on
     assert run.body["runtime_config"]["parameters"]["trials"] == 20
     assert max(watch.seen) == 1
@@ -147,7 +148,7 @@ def test_kfp_itself_takes_five_fields_for_six(pipeline, name):
         "runtime_config": {"parameters": {"experiment": "x"}},
     }
     kfp.post("/recurringruns", {**body, "trigger": {"cron_schedule": {"cron": "0 3 * * *"}}})
-    assert len(recurring.named(kfp, name)) == 1
+    assert len(named(kfp, name)) == 1
     zoned = f"TZ=Europe/Berlin {parse_cron('0 3 * * *').six}"
     with pytest.raises(PipelineError, match="Expected 5 to 6 fields, found 7"):
         kfp.post("/recurringruns", {**body, "trigger": {"cron_schedule": {"cron": zoned}}})

@@ -80,7 +80,7 @@ def test_a_run_of_the_replaced_one_goes_on_and_is_named(uploaded, capsys):
     assert uploaded.deletions == ["ORPHAN"]
 
 
-@pytest.mark.parametrize("lost_at", range(1, 4))
+@pytest.mark.parametrize("lost_at", range(1, 5))
 def test_a_crash_in_between_leaves_at_most_one_and_is_repaired(uploaded, lost_at):
     main(NIGHTLY)
     writes = 0
@@ -88,7 +88,9 @@ def test_a_crash_in_between_leaves_at_most_one_and_is_repaired(uploaded, lost_at
     def cut(method: str, path: str) -> None:
         nonlocal writes
         writes += method != "GET"
-        if method != "GET" and writes == lost_at:  # create, delete the old one, switch on
+        if (
+            method != "GET" and writes == lost_at
+        ):  # create, switch the old one off, delete it, switch on
             raise ConnectionAbortedError
 
     uploaded.before = cut
@@ -156,9 +158,12 @@ def test_a_pause_outlives_applying_it_again_and_changing_it(uploaded, capsys):
 
 def test_one_that_was_switched_off_in_the_ui_is_switched_on_by_applying_it(uploaded, capsys):
     main(NIGHTLY)
-    only(uploaded)["mode"] = "DISABLE"
+    switched_off = only(uploaded)
+    switched_off |= {"mode": "DISABLE", "created_at": "2026-01-01T00:00:00Z"}
     main(NIGHTLY)
     assert only(uploaded)["mode"] == "ENABLE"
+    # made anew: KFP would start the old one at once, for the latest time that it missed
+    assert only(uploaded)["recurring_run_id"] != switched_off["recurring_run_id"]
     assert "was switched off, is active again" in capsys.readouterr().out
 
 
