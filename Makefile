@@ -64,7 +64,7 @@ setup: $(READY)
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[trial,report,gp,cluster,pipeline,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[trial,report,gp,services,cluster,pipeline,dev]'
 	touch $(READY)
 
 clean:

@@ -31,7 +31,6 @@ def _follow_on(
     It stands in both branches: kfp.local cannot take an artifact from either (dsl.OneOf).
     """
     engine, data, run_id = told["engine"], told["dataset"], dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    searched.set_display_name("search")
     confirmed = components.confirm(searched=searched.outputs["run"], engine=engine, dataset=data)
     selected = components.select(confirmed=confirmed.outputs["run"], engine=engine)
     gated = components.gate(selected=selected.outputs["run"], engine=engine, dataset=data)
@@ -39,8 +38,16 @@ def _follow_on(
         gated=gated.outputs["run"], engine=engine, run_id=run_id, dataset=data
     )
     reported = components.report(registered=registered.outputs["run"])
-    for task in (searched, confirmed, selected, gated, registered, reported):
-        _live(task, image)
+    named = (
+        ("search", searched),
+        ("confirm", confirmed),
+        ("select", selected),
+        ("gate", gated),
+        ("register", registered),
+        ("report", reported),
+    )
+    for name, task in named:
+        _live(task, image).set_display_name(name)
     if gpus is not None:
         for task in (searched, confirmed, gated):
             task.set_accelerator_type(ACCELERATOR).set_accelerator_limit(gpus)

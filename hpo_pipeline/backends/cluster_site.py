@@ -45,7 +45,7 @@ from hpo_pipeline.run_folder import RunFolder
 from hpo_pipeline.space import render
 from hpo_pipeline.trial.command import TrialCommand
 
-CONFLICT, NOT_FOUND = 409, 404
+CONFLICT, NOT_FOUND, FORBIDDEN = 409, 404, 403
 DATASETS = STORAGE_MOUNT / "datasets"
 REGISTRY = STORAGE_MOUNT / "models"
 
@@ -94,7 +94,8 @@ class ClusterSite:
         return self._work("prepare", [*argv, *self._storage()], interruption, owner=None)
 
     def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
-        self.check()
+        if not self._is_there():
+            self.check()
         engine = KatibEngine(
             self._experiment, self._api, progress=self._progress, finished=self._record
         )
@@ -244,6 +245,18 @@ class ClusterSite:
             if error.status == NOT_FOUND:
                 return None
             raise
+
+    def _is_there(self) -> bool:
+        """Tell whether the experiment is on the cluster: Katib has taken it, whatever is amiss now.
+
+        Where we may not look, the check that follows names all that we may not do.
+        """
+        try:
+            return self._owner() is not None
+        except ClusterError as error:
+            if error.status != FORBIDDEN:
+                raise
+            return False
 
     def _record(self, trial: Trial) -> None:
         place = self._folder.trials / trial.name

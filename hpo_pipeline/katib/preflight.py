@@ -23,6 +23,7 @@ from hpo_pipeline.katib.api import (
     PODS,
     QUOTAS,
     REVIEWS,
+    SELF_REVIEWS,
     SERVICE_ACCOUNTS,
     Api,
     Object,
@@ -37,6 +38,7 @@ NEEDED = (
     ("", "configmaps", "", ("get", "create")),
     ("", "pods", "", ("list", "watch")),
     ("", "pods", "log", ("get",)),
+    ("batch", "jobs", "", ("get", "list", "watch", "create", "delete")),
 )
 NOT_FOUND, FORBIDDEN = 404, 403
 TOO_OLD = (0, 16)
@@ -167,10 +169,21 @@ def _permissions(experiment: Experiment, api: Api) -> Iterator[Finding]:
             if not _may(api, namespace, (group, resource, subresource), verb):
                 missing.append(f"{verb} {resource}{'/' * bool(subresource)}{subresource}")
     if missing:
-        what = f"you may not {', '.join(missing)} in namespace {namespace}"
-        yield Finding(what, False, "bind the Role hpo-runner of manifests/base to yourself")
+        who = _who(api)
+        what = f"{who} may not {', '.join(missing)} in namespace {namespace}"
+        yield Finding(what, False, f"bind the Role hpo-runner of manifests/base to {who}")
     else:
         yield Finding("you may start and follow experiments")
+
+
+def _who(api: Api) -> str:
+    """Return the name under which the cluster knows us, which is what a binding needs."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        found = api.create(SELF_REVIEWS, "", review)
+        return str(found["status"]["userInfo"]["username"])
+    except (ClusterError, KeyError):
+        return "you"
 
 
 def _may(api: Api, namespace: str, what: tuple[str, str, str], verb: str) -> bool:

@@ -10,7 +10,7 @@ from hpo_pipeline.backends.interruption import Interrupted, Interruption
 from hpo_pipeline.backends.katib import KatibEngine
 from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment_file import load
-from hpo_pipeline.katib.api import CONFIG_MAPS, EXPERIMENTS
+from hpo_pipeline.katib.api import CONFIG_MAPS, EXPERIMENTS, TRIALS
 from hpo_pipeline.katib.manifest import manifests
 from hpo_pipeline.katib.stored import delete, load_experiment
 from hpo_pipeline.results import TrialState
@@ -117,6 +117,17 @@ def test_stop_ends_running_trials_with_their_results(make_engine):
     assert states(trials) == [TrialState.STOPPED] * 2
     assert all("accuracy" in trial.metrics for trial in trials)
     assert (state, said) == ("succeeded", "Experiment has succeeded because stopped: enough")
+
+
+def test_stopped_trials_rest_when_they_have_ended(make_engine, cluster):
+    engine = make_engine(training=LONG, budget="{trials: 9, parallel: 2}")
+    threading.Timer(2.0, lambda: engine.stop("enough")).start()
+    follow(engine)
+    while len(cluster.exits.keys() & {"toy-0000", "toy-0001"}) < 2:
+        time.sleep(0.05)
+    ended = cluster.list(TRIALS, "hpo")["items"]
+    time.sleep(0.5)
+    assert cluster.list(TRIALS, "hpo")["items"] == ended
 
 
 def test_a_trial_that_is_killed_is_lost_and_explained(make_engine, server):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import random
 import re
 import select
 import subprocess
@@ -32,6 +33,7 @@ from hpo_pipeline.katib.status import has_condition, is_complete
 from hpo_pipeline.katib.wire import katib_pb2 as wire
 from hpo_pipeline.katib.wire import katib_pb2_grpc, live_pb2_grpc
 
+COMPLETE = 'status.conditions.#(type=="Complete")#|#(status=="True")#'
 TERMINAL = ("Succeeded", "Failed", "MetricsUnavailable", "EarlyStopped")
 
 
@@ -432,6 +434,7 @@ class FakeKatib(threading.Thread):
             },
             "spec": {
                 "objective": experiment["spec"]["objective"],
+                "successCondition": COMPLETE,
                 "parameterAssignments": [{"name": n, "value": v} for n, v in values.items()],
             },
             "status": {"conditions": []},
@@ -453,7 +456,8 @@ class FakeKatib(threading.Thread):
         if code is None or any(has_condition(trial, c) for c in TERMINAL[:3]):
             return
         if has_condition(trial, "EarlyStopped"):
-            if "observation" not in trial["status"] and code == 0:
+            # Looked at again for as long as its job matches a condition (GetDeployedJobStatus).
+            if trial["spec"]["successCondition"] == COMPLETE:
                 self.observe(trial)
         elif code != 0:
             self.condition(TRIALS, name, "Failed", "Job has reached the specified backoff limit")
@@ -466,11 +470,12 @@ class FakeKatib(threading.Thread):
         name = trial["metadata"]["name"]
         objective = trial["spec"]["objective"]
         listed = [objective["objectiveMetricName"], *objective["additionalMetricNames"]]
+        random.shuffle(listed)  # getMetrics goes through a map, whose order Go leaves open
         latest = {m: v for t, m, v in self.cluster.database.rows if t == name}
         metrics = [{"name": m, "latest": latest.get(m, "unavailable")} for m in listed]
         status = {"status": {"observation": {"metrics": metrics}}}
         self.cluster.patch(TRIALS, "hpo", name, status)
-        return listed[0] in latest
+        return objective["objectiveMetricName"] in latest
 
     def condition(self, kind, name, what, message):
         with self.cluster.lock:

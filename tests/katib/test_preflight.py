@@ -115,7 +115,7 @@ def test_a_namespace_that_enforces_restricted_is_found():
 
 def test_missing_permissions_are_named_all_at_once():
     (fault,) = found(sound(), denied=("watch",))
-    assert "watch experiments, watch trials, watch pods" in fault
+    assert "watch experiments, watch trials, watch pods, watch jobs" in fault
 
 
 def test_algorithms_that_katib_does_not_know_are_found():

@@ -7,9 +7,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from hpo_pipeline.errors import ClusterError
 from hpo_pipeline.katib.manifest import manifests
 from hpo_pipeline.katib.services import convert
 from hpo_pipeline.katib.services.serving import HEALTH_SERVICE, start
+from hpo_pipeline.katib.services.stopped import NO_JOB, mark_stopped
 from hpo_pipeline.katib.services.stopping import StoppingService
 from hpo_pipeline.katib.services.suggestion import SuggestionService
 from hpo_pipeline.katib.wire import katib_pb2 as wire
@@ -232,6 +234,50 @@ def test_health_is_told_as_katibs_probe_asks(serve):
     stub = health_pb2_grpc.HealthStub(serve(lambda server: None))
     reply = stub.Check(health_pb2.HealthCheckRequest(service=HEALTH_SERVICE))
     assert reply.status == health_pb2.HealthCheckResponse.SERVING
+
+
+class OneTrial:
+    """A cluster with one running trial; it remembers what was changed."""
+
+    def __init__(self, *refused: int):
+        self.refused = list(refused)
+        self.changes = []
+        objective = {"objectiveMetricName": "accuracy", "additionalMetricNames": ["f1", "size"]}
+        self.trial = {"metadata": {"name": "toy-0000"}, "spec": {"objective": objective}}
+
+    def get(self, kind, namespace, name):
+        return self.trial
+
+    def patch(self, kind, namespace, name, change, *, subresource=""):
+        status = self.refused.pop(0) if self.refused else 0
+        if status:
+            raise ClusterError("no", status=status)
+        self.changes.append((subresource, change))
+
+
+def test_a_stopped_trial_is_marked_with_its_values_and_katib_leaves_it_alone():
+    cluster, curve = OneTrial(), toy_curve(0.5, 0.7, 0.6)
+    mark_stopped(cluster, "hpo", "toy-0000", {"accuracy": 0.6, "size": 2.0}, curve)
+    (_, (condition, observation)), (where, settled) = cluster.changes
+    assert condition["value"]["type"] == "EarlyStopped"
+    assert observation["value"]["metrics"] == [
+        {"name": "accuracy", "min": "0.5", "max": "0.7", "latest": "0.6"},
+        {"name": "f1", "min": "unavailable", "max": "unavailable", "latest": "unavailable"},
+        {"name": "size", "min": "2.0", "max": "2.0", "latest": "2.0"},
+    ]
+    assert (where, settled["spec"]["successCondition"]) == ("", NO_JOB)
+
+
+def test_a_stopped_trial_without_values_is_left_to_katib():
+    cluster = OneTrial()
+    mark_stopped(cluster, "hpo", "toy-0000", {}, ())
+    ((where, operations),) = cluster.changes
+    assert (where, len(operations)) == ("status", 1)
+
+
+def test_a_role_that_may_not_settle_a_trial_does_no_harm(caplog):
+    mark_stopped(OneTrial(0, 403), "hpo", "toy-0000", {"accuracy": 0.6})
+    assert "apply manifests/base anew" in caplog.text
 
 
 class NoCluster:

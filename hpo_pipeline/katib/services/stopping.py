@@ -12,7 +12,6 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -30,9 +29,10 @@ from hpo_pipeline.katib.names import (
 from hpo_pipeline.katib.services.curves import Curves
 from hpo_pipeline.katib.services.database import Database
 from hpo_pipeline.katib.services.ending import Ending
-from hpo_pipeline.katib.services.serving import NotNow, guarded, serve
+from hpo_pipeline.katib.services.serving import guarded, serve
+from hpo_pipeline.katib.services.stopped import mark_stopped
 from hpo_pipeline.katib.settings import read_stopping
-from hpo_pipeline.katib.status import EARLY_STOPPED, has_condition, is_complete, state_of
+from hpo_pipeline.katib.status import is_complete, state_of
 from hpo_pipeline.katib.wire import katib_pb2 as wire
 from hpo_pipeline.katib.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 from hpo_pipeline.katib.wire.points import from_message
@@ -120,7 +120,7 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
             curves.finish(Trial(request.trial_name, 0, state, {}, metrics, curve))
             ending.decide(curves.target_reached())
         if state is TrialState.STOPPED:
-            mark_stopped(self._api, self._namespace, request.trial_name)
+            mark_stopped(self._api, self._namespace, request.trial_name, metrics, curve)
         return live_pb2.FinishReply()
 
     @guarded
@@ -168,35 +168,6 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
                 curves.finish(Trial(trial.name, 0, trial.state, {}, trial.metrics, curve))
         except (ClusterError, grpc.RpcError) as error:
             logger.warning("%s: earlier trials are not known: %s", experiment.name, error)
-
-
-def mark_stopped(api: Api, namespace: str, trial: str) -> None:
-    """Add the condition EarlyStopped to a trial, unless it has ended in another way.
-
-    Raises:
-        NotNow: the cluster did not take it; asking again may help.
-    """
-    try:
-        found = api.get(TRIALS, namespace, trial)
-        if is_complete(found) or has_condition(found, EARLY_STOPPED):
-            return
-        time = _now()
-        condition = {
-            "type": EARLY_STOPPED,
-            "status": "True",
-            "reason": "TrialEarlyStopped",
-            "message": "Trial is early stopped",
-            "lastUpdateTime": time,
-            "lastTransitionTime": time,
-        }
-        operation = {"op": "add", "path": "/status/conditions/-", "value": condition}
-        api.patch(TRIALS, namespace, trial, [operation], subresource="status")
-    except ClusterError as error:
-        raise NotNow(f"{trial}: {error}") from error
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def main() -> None:
