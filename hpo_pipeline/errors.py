@@ -7,11 +7,14 @@ HpoError
 ├── BackendError      the search itself cannot go on
 │   ├── RunFolderError   the run folder is in use, of another experiment, or not writable
 │   └── ClusterError     the cluster refused or could not be reached
+├── PipelineError     Kubeflow Pipelines refused or could not be reached
+│   └── ScheduleError    a schedule, its parameters or the endpoint cannot be used as given
 └── RegistryError     a model cannot be registered, found or promoted
 
 A message says where, what was found and what is allowed; the command line prints it without a
-traceback. ExperimentError and DataError are the user's to mend (exit code 2). Errors of other
-libraries are translated where a user can do something about them and are left alone elsewhere.
+traceback. ExperimentError, DataError and ScheduleError are the user's to mend (exit code 2). Errors
+of other libraries are translated where a user can do something about them and are left alone
+elsewhere.
 """
 
 from __future__ import annotations
@@ -67,6 +70,23 @@ class ClusterError(BackendError):
     def __init__(self, message: str, *, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+
+class PipelineError(HpoError):
+    """A request that Kubeflow Pipelines refused, or that did not reach it.
+
+    `status` is the HTTP status, 0 where there was no answer.
+    """
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ScheduleError(PipelineError):
+    """A schedule, its parameters or an endpoint that cannot be used as given."""
+
+    exit_code = 2
 
 
 class RegistryError(HpoError):
