@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from hpo_pipeline.errors import ExperimentError
@@ -11,11 +11,14 @@ from hpo_pipeline.results import Trial, TrialState
 from hpo_pipeline.run_folder import RunFolder
 
 
-def earlier_trials(names: Iterable[str], folder: Path, registry: Registry) -> list[Trial]:
+def earlier_trials(
+    names: Iterable[str], folder: Path, registry: Registry, *, optional: Collection[str] = ()
+) -> list[Trial]:
     """Return the trials of run folders and registered models.
 
     A path is looked for beside the experiment file (`folder`) and from where one stands. Each
-    version of a registered model counts as the trial that it came from.
+    version of a registered model counts as the trial that it came from. Those in `optional` may
+    not be there yet.
 
     Raises:
         ExperimentError: a name is neither.
@@ -29,7 +32,7 @@ def earlier_trials(names: Iterable[str], folder: Path, registry: Registry) -> li
             trials += RunFolder(run).finished_trials()
         elif name in registry.names():
             trials += _registered(registry, name)
-        else:
+        elif name not in optional:
             models = ", ".join(registry.names()) or "none"
             faults.append(
                 f"search.warm_start.{i}: neither a run folder nor a registered model "

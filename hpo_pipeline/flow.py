@@ -180,10 +180,17 @@ class Flow:
         has_begun = self._folder.journal.exists() or bool(self._folder.finished_trials())
         if not names or has_begun:
             return []
+        of_site = {name: self._site.earlier(name) for name in names}
+        found = [trial for trials in of_site.values() for trial in trials or ()]
+        left = [name for name in names if of_site[name] is None]
+        if not left:
+            return found
         section = self._experiment.register_
         registry = open_registry(self._registry or (section.registry if section else None))
         beside = self._source.parent if self._source else Path()
-        return earlier_trials(names, beside, registry)
+        # The first of many runs has no model of before.
+        own = [section.model] if section else []
+        return found + earlier_trials(left, beside, registry, optional=own)
 
     def _choose(self, trials: Sequence[Trial]) -> Chosen | str:
         best = winner(self._experiment, trials)

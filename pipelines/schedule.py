@@ -28,6 +28,9 @@ from pipelines.upload import add_connection, connect, pipeline_to_run
 from pipelines.zones import at_todays_offset, in_zone_of
 
 CLUSTER_ZONE = "KFP_CRON_TIMEZONE"
+DATA_VERSION = "data_version"
+SCHEDULED_TIME = "[[ScheduledTime]]"
+"""Kubeflow Pipelines puts the time of the start there, so that each run reads its data anew."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?")  # a CronJob's: its jobs add 11 more
 
 
@@ -138,6 +141,8 @@ def _given(options: argparse.Namespace) -> dict[str, str]:
 
 def _parameters(options: argparse.Namespace, takes: Mapping[str, Parameter]) -> dict[str, object]:
     given = {**_given(options), "experiment": options.file.read_text("utf-8")}
+    if DATA_VERSION in takes:
+        given.setdefault(DATA_VERSION, SCHEDULED_TIME)
     return parameter_values(given, takes, options.pipeline)
 
 

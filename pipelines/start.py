@@ -35,6 +35,8 @@ def start(
 ) -> str:
     """Start a run unless it is there already or another of its schedule goes on; say what is so."""
     pipeline_id, takes = pipeline_to_run(kfp, pipeline)
+    if "data_version" in takes:
+        given = {"data_version": run_name, **given}  # each run reads its data anew
     group_of_runs = group_id(kfp, group)
     prefix = f"{schedule}-"
     for run in runs_of(kfp, group_of_runs):

@@ -16,6 +16,8 @@ from hpo_pipeline.katib.api import EXPERIMENTS, JOBS, TRIALS
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.results import TrialState
 from hpo_pipeline.run_folder import RunFolder
+from hpo_pipeline.run_names import is_run_of
+from hpo_pipeline.steps.texts import named
 from hpo_pipeline.summary import seconds_saved, seconds_used
 from tests.toys import toy_curve, toy_experiment, toy_trial
 
@@ -96,6 +98,23 @@ def test_what_still_runs_is_ended_and_reported_on(text, cluster, tmp_path):
     assert yaml.safe_load(checked.experiment)["name"] in page.read_text("utf-8")
 
 
+def test_a_retraining_learns_from_the_run_before_it(text, cluster, tmp_path):
+    warm = "{algorithm: tpe, seed: 1, warm_start: [toy]}"
+    for run_id in ("monday", "tuesday"):
+        checked = steps.check(text(search=warm), "katib", run_id)
+        steps.search(checked.experiment, "katib", tmp_path / run_id, api=cluster)
+    first, second = sorted(
+        cluster.list(EXPERIMENTS, "hpo")["items"],
+        key=lambda item: item["metadata"]["creationTimestamp"],
+    )
+    learned = [str(e["spec"]["algorithm"]["algorithmSettings"]) for e in (first, second)]
+    assert "'earlier'" not in learned[0]
+    rates = [
+        t.assignments["learning_rate"] for t in RunFolder(tmp_path / "monday").finished_trials()
+    ]
+    assert all(repr(rate) in learned[1] for rate in rates)
+
+
 def test_winding_up_takes_a_wrong_experiment_as_it_is(tmp_path, cluster):
     page = tmp_path / "page.md"
     assert not steps.wind_up("name: [", "katib", RUN, status="FAILED", leaderboard=page)
@@ -126,9 +145,11 @@ def test_all_faults_of_an_experiment_come_at_once():
 @pytest.mark.parametrize(("algorithm", "longest"), [("random", 40), ("pbt", 26)])
 def test_the_name_of_a_run_is_its_own_and_short_enough(algorithm, longest):
     experiment = toy_experiment(name="a" * 40, search={"algorithm": algorithm})
-    one, other = (steps.run_name(experiment, run) for run in ("one", "other"))
-    assert one == steps.run_name(experiment, "one") != other
+    one, other = (named(experiment, run).name for run in ("one", "other"))
+    assert one == named(experiment, "one").name != other
     assert len(one) <= longest
+    assert is_run_of(one, experiment.name)
+    assert not is_run_of("a" * 40, experiment.name)
 
 
 def test_a_registry_on_the_disk_of_a_step_is_refused(write_experiment, monkeypatch):

@@ -34,6 +34,9 @@ class Site(Protocol):
     or SIGTERM, and BackendError where they cannot go on.
     """
 
+    def earlier(self, name: str) -> Sequence[Trial] | None:
+        """Return the trials of the last run of an experiment here, or None where there is none."""
+
     def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
         """Run the trials of the experiment, or go on with them."""
 

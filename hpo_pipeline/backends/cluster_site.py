@@ -24,6 +24,7 @@ from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.katib import manifest, preflight
 from hpo_pipeline.katib.api import CONFIG_MAPS, EXPERIMENTS, Api, Object
+from hpo_pipeline.katib.stored import load_experiment
 from hpo_pipeline.katib.trial_job import (
     EXPERIMENT_FILE,
     EXPERIMENT_MOUNT,
@@ -42,6 +43,7 @@ from hpo_pipeline.results import (
     write_json,
 )
 from hpo_pipeline.run_folder import RunFolder
+from hpo_pipeline.run_names import is_run_of
 from hpo_pipeline.space import render
 from hpo_pipeline.trial.command import TrialCommand
 
@@ -92,6 +94,22 @@ class ClusterSite:
         argv = ["hpo_pipeline.trial.preparation", "--experiment", _experiment_file()]
         argv += ["--source", self._experiment.name, "--datasets", str(DATASETS), "--shared"]
         return self._work("prepare", [*argv, *self._storage()], interruption, owner=None)
+
+    def earlier(self, name: str) -> Sequence[Trial] | None:
+        items = self._api.list(EXPERIMENTS, self._namespace)["items"]
+        runs = [
+            item["metadata"]
+            for item in items
+            if is_run_of(item["metadata"]["name"], name) or item["metadata"]["name"] == name
+        ]
+        others = [run for run in runs if run["name"] != self._experiment.name]
+        if not others:
+            return None
+        last = max(others, key=lambda run: str(run["creationTimestamp"]))["name"]
+        experiment = load_experiment(self._api, self._namespace, last)
+        trials, _, _ = KatibEngine(experiment, self._api, progress=self._progress).read()
+        self._progress.say(f"learns from {last}")
+        return [trial for trial in trials if trial.state.is_final]
 
     def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
         if not self._is_there():

@@ -23,7 +23,8 @@ from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.progress import Progress
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.results import MODEL_FOLDER, Chosen, Evaluation, Trial
-from hpo_pipeline.run_folder import RunFolder
+from hpo_pipeline.run_folder import EXPERIMENT_FILE, RunFolder
+from hpo_pipeline.run_names import is_run_of
 
 SERVER_STARTS = 3
 
@@ -80,6 +81,15 @@ class LocalSite:
         found = read_answer(answer)
         self._folder.write_state(dataset=found["dataset"])
         return found
+
+    def earlier(self, name: str) -> Sequence[Trial] | None:
+        beside = self._folder.path.parent.glob(f"*/{EXPERIMENT_FILE}")
+        runs = [file.parent for file in beside if is_run_of(file.parent.name, name)]
+        others = [run for run in runs if run != self._folder.path]
+        if not others:
+            return None
+        last = max(others, key=lambda run: (run / EXPERIMENT_FILE).stat().st_mtime)
+        return RunFolder(last).finished_trials()
 
     def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
         server, dataset = self._server, self._dataset

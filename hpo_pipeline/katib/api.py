@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +19,9 @@ Object = dict[str, Any]
 CONNECT_TIMEOUT = 5
 READ_TIMEOUT = 30
 WATCH_SECONDS = 240
+TRANSIENT = (429, 500, 502, 503, 504)
+"""The server is busy or changes over, or a webhook of it does: Katib's controller starts anew."""
+PAUSES = (0.5, 1, 2, 4, 8, 8, 8)
 
 
 @dataclass(frozen=True)
@@ -162,9 +166,16 @@ class Cluster:
         body: Any = None,
         content: str = "application/json",
     ) -> Object:
-        response = self._send(method, path, query or {}, body, content, READ_TIMEOUT)
-        found: Object = json.loads(response.data)
-        return found
+        for pause in (*PAUSES, None):
+            try:
+                response = self._send(method, path, query or {}, body, content, READ_TIMEOUT)
+                found: Object = json.loads(response.data)
+                return found
+            except ClusterError as error:
+                if error.status not in TRANSIENT or pause is None:
+                    raise
+                time.sleep(pause)
+        raise AssertionError("unreachable")
 
     def _lines(self, path: str, query: Mapping[str, str], timeout: float | None) -> Iterator[str]:
         import urllib3

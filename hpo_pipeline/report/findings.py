@@ -63,9 +63,8 @@ def what_mattered(
     (first, share), *others = shares
     strong = [(name, part) for name, part in others if part >= STRONG]
     sentences = [
-        f"{first} mattered most: {share:.0%} of what puts a trial among the best in {objective.name}"
-        + "".join(f", {name} {part:.0%}" for name, part in strong)
-        + "."
+        f"{first} mattered most: {share:.0%} of what puts a trial among the best in "
+        f"{objective.name}" + "".join(f", {name} {part:.0%}" for name, part in strong) + "."
     ]
     for name in (first, *(name for name, _ in strong[:1])):
         sentences += [_best_values(experiment, name, ranked), _direction(objective, name, usable)]

@@ -7,7 +7,7 @@ Kubeflow: the components of `pipelines/` import and call.
 
 from hpo_pipeline.steps.pages import report, shown_gate, shown_model
 from hpo_pipeline.steps.stages import confirm, gate, prepare, register, search, select, wind_up
-from hpo_pipeline.steps.texts import Checked, check, overriding, run_name
+from hpo_pipeline.steps.texts import Checked, check, overriding
 
 __all__ = [
     "Checked",
@@ -18,7 +18,6 @@ __all__ = [
     "prepare",
     "register",
     "report",
-    "run_name",
     "search",
     "select",
     "shown_gate",

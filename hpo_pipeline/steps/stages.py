@@ -21,7 +21,7 @@ from hpo_pipeline.progress import PlainLines
 from hpo_pipeline.results import SearchResult, TrialState
 from hpo_pipeline.run_folder import RunFolder
 from hpo_pipeline.steps.folders import Place, hand_on, opened, taken_over, workplace
-from hpo_pipeline.steps.texts import as_text, read_text, run_name, with_changes
+from hpo_pipeline.steps.texts import as_text, named, read_text, with_changes
 
 REASONS = 5
 
@@ -162,15 +162,15 @@ def wind_up(
     except ExperimentError as error:
         leaderboard.write_text(f"Nothing was started: {error}\n", "utf-8")
         return False
-    named = experiment.model_copy(update={"name": run_name(experiment, run_id)})
+    here = named(experiment, run_id)
     cluster = api or Cluster()
     with tempfile.TemporaryDirectory() as scratch:
-        progress = PlainLines(named, sys.stdout)
-        site = ClusterSite(named, RunFolder(Path(scratch) / "run"), cluster, progress=progress)
+        progress = PlainLines(here, sys.stdout)
+        site = ClusterSite(here, RunFolder(Path(scratch) / "run"), cluster, progress=progress)
         was_running = site.stop("the run of the pipeline has ended")
         found = site.standing()
         if found is not None:
-            leaderboard.write_text(summary.markdown(named, found, {}), "utf-8")
+            leaderboard.write_text(summary.markdown(here, found, {}), "utf-8")
     return was_running
 
 

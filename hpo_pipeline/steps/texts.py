@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tempfile
@@ -17,10 +16,9 @@ from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.experiment_file import load
 from hpo_pipeline.katib.manifest import cluster_faults
+from hpo_pipeline.run_names import LONGEST, LONGEST_PBT, run_name
 
 ENGINES = ("katib", "local")
-MAX_NAME = 40
-MAX_PBT_NAME = 26
 
 OVERRIDES = {
     "trials": ("budget", "trials"),
@@ -62,18 +60,18 @@ def check(text: str, engine: str, run_id: str, **overrides: object) -> Checked:
     faults += _registry_faults(experiment) if engine == "local" else []
     if faults:
         raise ExperimentError(experiment.name, faults)
-    named = experiment.model_copy(update={"name": run_name(experiment, run_id)})
     content = experiment.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     kept = ("name", "task", "objective", "space", "cluster")
     data = {**{key: content[key] for key in kept if key in content}, "budget": {"trials": 1}}
-    return Checked(as_text(named), yaml.safe_dump(data, sort_keys=False))
+    return Checked(as_text(named(experiment, run_id)), yaml.safe_dump(data, sort_keys=False))
 
 
-def run_name(experiment: Experiment, run_id: str) -> str:
-    """Return the name of an experiment in one run of a pipeline: short enough for Katib."""
-    longest = MAX_PBT_NAME if experiment.search.algorithm == "pbt" else MAX_NAME
-    mark = hashlib.sha256(run_id.encode()).hexdigest()[:8]
-    return f"{experiment.name[: longest - 9].rstrip('-')}-{mark}"
+def named(experiment: Experiment, run_id: str) -> Experiment:
+    """Return an experiment under the name that it has in one run."""
+    longest = LONGEST_PBT if experiment.search.algorithm == "pbt" else LONGEST
+    return experiment.model_copy(
+        update={"name": run_name(experiment.name, run_id, longest=longest)}
+    )
 
 
 def read_text(text: str, overrides: Mapping[str, object] | None = None) -> Experiment:
