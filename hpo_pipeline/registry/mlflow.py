@@ -8,10 +8,7 @@ and metrics. Aliases and other tags are for people and other tools; nothing here
 
 from __future__ import annotations
 
-import json
-import re
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +19,7 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from hpo_pipeline.errors import RegistryError
+from hpo_pipeline.registry import mlflow_texts as texts
 from hpo_pipeline.registry.ledger import Claim
 from hpo_pipeline.registry.record import CANDIDATE, CHAMPION, Candidate
 
@@ -29,19 +27,12 @@ LEDGERS = "hpo-pipeline"
 LEDGER_TAG = "hpo-pipeline.ledger"
 MODEL_TAG = "hpo-pipeline.model"
 KEY_TAG = "hpo-pipeline.key"
-RECORD_TAG = "hpo-pipeline.record"
 PARENT_TAG = "mlflow.parentRunId"
 FILES = "model"
-# MLflow's databases take 6000 characters of a parameter and, the older ones, 5000 of a tag.
-PIECE = 4900
 BATCH = 100
 CREATE_ATTEMPTS = 20
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 EXISTS = "RESOURCE_ALREADY_EXISTS"
-TAGS = (
-    *("experiment", "trial", "objective", "reason", "data_hash", "space_hash", "model_sha256"),
-    *("image_digest", "source_revision", "run"),
-)
 
 
 class MlflowPlace:
@@ -67,12 +58,12 @@ class MlflowPlace:
             ledger = self._ledger(model)
             params = self._client.get_run(ledger).data.params if ledger else {}
         heads = {int(key): value for key, value in params.items() if key.isdecimal()}
-        return [_join(heads[number], params) for number in sorted(heads)]
+        return [texts.join(heads[number], params) for number in sorted(heads)]
 
     def append(self, model: str, number: int, entry: str) -> bool:
         with self._translated():
             ledger = self._ledger(model) or self._create_model(model)
-            head, pieces = _split(entry)
+            head, pieces = texts.split(entry)
             if pieces:
                 self._client.log_batch(ledger, params=[Param(*piece) for piece in pieces.items()])
             key = f"{number:06d}"
@@ -89,7 +80,7 @@ class MlflowPlace:
         now = int(time.time() * 1000)
         test = {f"test_{name}": value for name, value in candidate.test_metrics.items()}
         metrics = [Metric(n, v, now, 0) for n, v in {**candidate.metrics, **test}.items()]
-        params = [Param(n, str(v)[:PIECE]) for n, v in candidate.assignments.items()]
+        params = [Param(n, str(v)[: texts.PIECE]) for n, v in candidate.assignments.items()]
         with self._translated():
             run: str = self._client.create_run(
                 self._experiment(candidate),
@@ -203,7 +194,7 @@ class MlflowPlace:
         return {
             MODEL_TAG: candidate.name,
             KEY_TAG: candidate.key,
-            **{f"hpo-pipeline.{name}": text for name, text in _tags(candidate).items()},
+            **{f"hpo-pipeline.{name}": text for name, text in texts.tags(candidate).items()},
             **({PARENT_TAG: parent} if parent else {}),
         }
 
@@ -214,12 +205,7 @@ class MlflowPlace:
 
     def _create_version(self, claim: Claim) -> int:
         candidate = claim.candidate
-        record = json.dumps(candidate.to_json(), ensure_ascii=False)
-        pieces = [record[i : i + PIECE] for i in range(0, len(record), PIECE)]
-        tags = {
-            **_tags(candidate),
-            **{RECORD_TAG + (f".{i}" if i else ""): piece for i, piece in enumerate(pieces)},
-        }
+        tags = texts.tags(candidate) | texts.record(candidate)
         source = f"{self._client.get_run(claim.location).info.artifact_uri}/{FILES}"
         for attempt in range(CREATE_ATTEMPTS):
             try:
@@ -238,7 +224,7 @@ class MlflowPlace:
         try:
             yield
         except (MlflowException, OSError) as error:
-            raise RegistryError(_message(self.name, error)) from error
+            raise RegistryError(texts.message(self.name, error)) from error
 
 
 def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
@@ -260,37 +246,3 @@ def _is_there(ask: Callable[[], object]) -> bool:
             return False
         raise
     return True
-
-
-def _split(entry: str) -> tuple[str, dict[str, str]]:
-    """Return what stands in the parameter of an entry, and the parameters that it refers to."""
-    if len(entry) <= PIECE:
-        return entry, {}
-    own = uuid.uuid4().hex
-    parts = [entry[i : i + PIECE] for i in range(0, len(entry), PIECE)]
-    return f"{own} {len(parts)}", {f"{own}.{i}": part for i, part in enumerate(parts)}
-
-
-def _join(head: str, params: Mapping[str, str]) -> str:
-    if head.startswith("{"):
-        return head
-    own, count = head.split()
-    return "".join(params[f"{own}.{i}"] for i in range(int(count)))
-
-
-def _tags(candidate: Candidate) -> dict[str, str]:
-    values = {name: getattr(candidate, name) for name in TAGS}
-    seeds = " ".join(f"{name}={seed}" for name, seed in candidate.seeds.items())
-    return {name: str(value)[:PIECE] for name, value in {**values, "seeds": seeds}.items() if value}
-
-
-def _message(name: str, error: Exception) -> str:
-    code = getattr(error, "error_code", "")
-    reason = str(error).strip().split("\n")[0][:500]
-    if code in ("UNAUTHENTICATED", "PERMISSION_DENIED") or re.search("error code 40[13]", reason):
-        hint = "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        return f"{name}: the server must accept the credentials, got: {reason}; {hint}"
-    return (
-        f"{name}: MLflow must answer, got: {reason}; see that the server runs and can be reached "
-        f"from here, then try again: what is done already is kept"
-    )

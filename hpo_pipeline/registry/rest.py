@@ -19,14 +19,25 @@ from hpo_pipeline.errors import RegistryError
 TIMEOUT_SECONDS = 30.0
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 BUSY = (408, 429, 500, 502, 503, 504)
+REFUSALS = (301, 302, 303, 307, 401, 403)  # those of a login page as well
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A status below 500, and the JSON that came with it."""
+    """A status, and the JSON that came with it."""
 
     status: int
     body: dict[str, Any]
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows nobody elsewhere: the token would go with the request."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_Stay)
 
 
 class Rest:
@@ -49,7 +60,7 @@ class Rest:
         """Send a request and return the answer.
 
         Args:
-            allow: the statuses from 400 on that the caller understands.
+            allow: the statuses from 300 on that the caller understands.
 
         Raises:
             RegistryError: another such status, or no answer after several attempts.
@@ -68,10 +79,10 @@ class Rest:
         )
 
     def _checked(self, answer: Answer, request: str, reason: str, allow: Sequence[int]) -> Answer:
-        if answer.status < 400 or answer.status in allow:
+        if answer.status < 300 or answer.status in allow:
             return answer
         hint = ""
-        if answer.status in (401, 403):
+        if answer.status in REFUSALS:
             hint = "; the token comes from HPO_REGISTRY_TOKEN or, over https, is the pod's own"
         raise RegistryError(f"{self.url}: {request} must succeed, got: {reason}{hint}")
 
@@ -84,12 +95,12 @@ class Rest:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
                 return Answer(response.status, json.loads(response.read() or b"{}")), ""
         except urllib.error.HTTPError as error:
             with error:
-                text = error.read().decode(errors="replace").strip()[:300]
-            return Answer(error.code, {}), f"{error.code} {text}"
+                text = " ".join(error.read().decode(errors="replace").split())
+            return Answer(error.code, {}), f"{error.code} {text[:200]}"
         except (OSError, ValueError) as error:
             # No answer, or none in JSON: another kind of server, or one that is just starting.
             return None, str(getattr(error, "reason", error))

@@ -31,6 +31,7 @@ from hpo_pipeline.registry.record import (
 
 ATTEMPTS = 200
 POLL_SECONDS = 0.2
+LISTED = 20
 
 
 class Place(Protocol):
@@ -148,9 +149,11 @@ class ServedRegistry:
     def _known(self, name: str) -> Ledger:
         ledger = self._ledger(name)
         if not ledger.published:
-            have = ", ".join(self.names()) or "none"
+            names = self.names()
+            have = ", ".join(names[:LISTED]) or "none"
+            more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
             raise RegistryError(
-                f"{self._place.name}: no model of this name, got {name!r}, have {have}"
+                f"{self._place.name}: no model of this name, got {name!r}, have {have}{more}"
             )
         return ledger
 

@@ -219,7 +219,7 @@ class RegistryContract:
 
     def test_an_unknown_model(self, registry: Registry, name: str, add: Add) -> None:
         add("a")
-        with pytest.raises(RegistryError, match=f"got 'movie', have .*{name}"):
+        with pytest.raises(RegistryError, match=r"got 'movie', have \w+"):
             registry.versions("movie")
         with pytest.raises(RegistryError, match="got 'movie'"):
             registry.promote("movie", 1, expected=None, reason="")

@@ -16,14 +16,14 @@ Route = Callable[..., Reply]
 
 
 class FakeServer:
-    """Answers `METHOD pattern` by a method, after `busy` requests; all are refused if it `refuses`."""
+    """Answers `METHOD pattern` by a method, once `busy` requests were turned away."""
 
     routes: Mapping[str, str] = {}
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.busy = 0
-        self.refuses = False
+        self.refusal = 0
         self.asked: list[str] = []
         self.headers: Mapping[str, str] = {}
 
@@ -31,8 +31,8 @@ class FakeServer:
         parts = urlsplit(path)
         with self.lock:
             self.asked.append(f"{method} {parts.path}")
-            if self.refuses:
-                return 401, b"You are not authenticated."
+            if self.refusal:
+                return self.refusal, b"You are not authenticated."
             if self.busy:
                 self.busy -= 1
                 return 503, {"message": "try later"}
@@ -55,6 +55,7 @@ def served(fake: FakeServer) -> Iterator[str]:
             status, content = fake.answer(self.command, self.path, body)
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
+            self.send_header("Location", "/login")
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

@@ -120,9 +120,10 @@ class TestKubeflow(ServedContract):
         with pytest.raises(RegistryError, match=r"GET /api/.* must succeed, got: 404"):
             open_registry(f"kubeflow://{address}/elsewhere?store=x").names()
 
-    def test_a_wrong_token(self, fake: FakeModelRegistry, uri: str, name: str) -> None:
-        fake.refuses = True
-        with pytest.raises(RegistryError, match=r"http://127.* 401 .*HPO_REGISTRY_TOKEN"):
+    @pytest.mark.parametrize("status", [401, 403, 302])
+    def test_a_wrong_token(self, fake: FakeModelRegistry, uri: str, name: str, status: int) -> None:
+        fake.refusal = status
+        with pytest.raises(RegistryError, match=rf"http://127.* {status} .*HPO_REGISTRY_TOKEN"):
             open_registry(uri).champion(name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +105,13 @@ class TestMlflow(ServedContract):
         assert fake.headers["Authorization"] == "Bearer secret"
 
     def test_a_wrong_token(self, fake: FakeMlflow, uri: str, name: str) -> None:
-        fake.refuses = True
+        fake.refusal = 401
         with pytest.raises(RegistryError, match=r"http://127.* 401 .*set MLFLOW_TRACKING_TOKEN"):
             open_registry(uri).champion(name)
+
+
+def test_without_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "hpo_pipeline.registry.mlflow")
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(RegistryError, match=r"pip install 'hpo-pipeline\[mlflow\]'"):
+        open_registry("mlflow://host:5000")
