@@ -1,9 +1,10 @@
-"""The door to a Kubeflow Model Registry (also "Kubeflow Hub"): its REST API v1alpha3.
+"""The door to a Kubeflow Model Registry (also "Kubeflow Hub"): its REST API, v1 or v1alpha3.
 
-An entry is an experiment run with its number as the name, in the experiment `hpo-pipeline/MODEL`:
-the database has a unique index on names. Files lie in a store; the registry knows their URI. Not
-through its Python client: that configures logging when imported, runs an event loop, and cannot
-tell a name that is taken from other errors.
+An entry is a version, with its number as the name, of an archived model `history of MODEL`: the
+database has a unique index on names. (Experiments would be the better place, but v1 has none.)
+Files lie in a store; the registry knows their URI. Not through its Python client: a client speaks
+one version of the API, configures logging when imported, and cannot tell a taken name from other
+errors.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import Any
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry.ledger import Claim
 from hpo_pipeline.registry.record import CANDIDATE, CHAMPION, Candidate
-from hpo_pipeline.registry.rest import Rest
+from hpo_pipeline.registry.rest import Answer, Rest
 from hpo_pipeline.registry.store import Store
 
-API = "/api/model_registry/v1alpha3"
-LEDGERS = "hpo-pipeline/"
+APIS = ("/api/model_registry/v1", "/api/model_registry/v1alpha3")
+LEDGERS = "history of "
 ENTRY = "entry"
 MARK = "hpo-pipeline"
 KEY = "key"
@@ -37,6 +38,10 @@ PROPERTIES = (
 )
 
 Object = dict[str, Any]
+_HIDDEN = {
+    "state": "ARCHIVED",
+    "description": "The entries behind a model of hpo-pipeline: keep it.",
+}
 
 
 def token(url: str, environ: Mapping[str, str]) -> str | None:
@@ -58,6 +63,7 @@ class KubeflowPlace:
     def __init__(self, rest: Rest, store: Store | None) -> None:
         self.name = rest.url
         self._rest = rest
+        self._api: str | None = None
         self._store = store
 
     def names(self) -> list[str]:
@@ -65,25 +71,25 @@ class KubeflowPlace:
         return [model["name"] for model in models if MARK in model.get("customProperties", {})]
 
     def entries(self, model: str) -> list[str]:
-        experiment = self._find("/experiment", name=LEDGERS + model)
-        if experiment is None:
+        ledger = self._find("/registered_model", name=LEDGERS + model)
+        if ledger is None:
             return []
-        runs = self._list(f"/experiments/{experiment['id']}/experiment_runs")
-        return [_text(run, ENTRY) for run in sorted(runs, key=lambda run: int(run["name"]))]
+        found = self._list(f"/registered_models/{ledger['id']}/versions")
+        return [_text(entry, ENTRY) for entry in sorted(found, key=lambda e: int(e["name"]))]
 
     def append(self, model: str, number: int, entry: str) -> bool:
-        experiment = self._made("/experiments", "/experiment", {"name": LEDGERS + model})
+        ledger = self._made({"name": LEDGERS + model, **_HIDDEN})
         body = {
             "name": str(number),
-            "experimentId": experiment["id"],
-            "status": "FINISHED",
+            "registeredModelId": ledger["id"],
             "customProperties": _properties({ENTRY: entry}),
+            **_HIDDEN,
         }
-        path = f"{API}/experiments/{experiment['id']}/experiment_runs"
-        if self._rest.ask("POST", path, body, allow=(TAKEN,)).status != TAKEN:
+        path = f"/registered_models/{ledger['id']}/versions"
+        if self._ask("POST", path, body, allow=(TAKEN,)).status != TAKEN:
             return True
         # The answer to a first attempt may have been lost: then the name is taken by this entry.
-        same = self._find("/experiment_run", name=str(number), parentResourceId=experiment["id"])
+        same = self._find("/model_version", name=str(number), parentResourceId=ledger["id"])
         return same is not None and _text(same, ENTRY) == entry
 
     def store(self, candidate: Candidate, folder: Path) -> str:
@@ -93,13 +99,10 @@ class KubeflowPlace:
         """Nothing: the place follows from the content, and may be another version's as well."""
 
     def publish(self, claim: Claim) -> tuple[int, str]:
-        model = self._made(
-            "/registered_models", "/registered_model", {"name": claim.candidate.name}
-        )
+        model = self._made({"name": claim.candidate.name})
         version = self._version(model, claim.candidate)
-        body = _artifact(claim)
-        path = f"{API}/model_versions/{version['id']}/artifacts"
-        self._rest.ask("POST", path, body, allow=(TAKEN,))
+        path = f"/model_versions/{version['id']}/artifacts"
+        self._ask("POST", path, _artifact(claim), allow=(TAKEN,))
         return int(version["name"]), claim.location
 
     def tidy(self, claim: Claim, version: int) -> None:
@@ -118,7 +121,7 @@ class KubeflowPlace:
         wanted = {**others, **_properties({**ours, MARK: "v1"})}
         if wanted != have:
             body = {"customProperties": wanted}
-            self._rest.ask("PATCH", f"{API}/registered_models/{found['id']}", body)
+            self._ask("PATCH", f"/registered_models/{found['id']}", body)
 
     def has(self, model: str, version: int) -> bool:
         home = self._known(model)["id"]
@@ -137,7 +140,7 @@ class KubeflowPlace:
                     return version
             numbers = [int(v["name"]) for v in versions if v["name"].isdecimal()]
             body = _version(model, candidate, number=max(numbers, default=0) + 1)
-            answer = self._rest.ask("POST", API + path, body, allow=(TAKEN,))
+            answer = self._ask("POST", path, body, allow=(TAKEN,))
             if answer.status != TAKEN:
                 return answer.body
         raise RegistryError(f"{self.name}: {candidate.name}: no free version; try again")
@@ -157,32 +160,44 @@ class KubeflowPlace:
         return found
 
     def _find(self, path: str, **query: str) -> Object | None:
-        answer = self._rest.ask("GET", API + path, query=query, allow=(MISSING,))
+        answer = self._ask("GET", path, query=query, allow=(MISSING,))
         return None if answer.status == MISSING else answer.body
 
-    def _made(self, path: str, by_name: str, body: Object) -> Object:
-        """Return the object of a name, made if need be."""
-        found = self._find(by_name, name=body["name"])
+    def _made(self, body: Object) -> Object:
+        """Return the model of a name, made if need be."""
+        name = body["name"]
+        found = self._find("/registered_model", name=name)
         if found is None:
-            answer = self._rest.ask("POST", API + path, body, allow=(TAKEN,))
+            answer = self._ask("POST", "/registered_models", body, allow=(TAKEN,))
             found = answer.body if answer.status != TAKEN else None
-        found = found or self._find(by_name, name=body["name"])
-        if found is None:
-            raise RegistryError(
-                f"{self.name}: {body['name']} cannot be made, got: its name is taken"
-            )
-        return found
+        return found or self._known(name)
 
     def _list(self, path: str) -> Iterator[Object]:
         token = ""
         while True:
             query = {"pageSize": str(PAGE), "orderBy": "ID"}
             query |= {"nextPageToken": token} if token else {}
-            page = self._rest.ask("GET", API + path, query=query).body
+            page = self._ask("GET", path, query=query).body
             yield from page.get("items", ())
             token = page.get("nextPageToken", "")
             if not token:
                 return
+
+    def _ask(self, method: str, path: str, body: Object | None = None, **more: Any) -> Answer:
+        if self._api is None:
+            self._api = self._speaks()
+        return self._rest.ask(method, self._api + path, body, **more)
+
+    def _speaks(self) -> str:
+        """Return the path of the newest API that the server has."""
+        for api in APIS:
+            query = {"pageSize": "1"}
+            found = self._rest.ask("GET", f"{api}/registered_models", query=query, allow=(MISSING,))
+            if found.status != MISSING:
+                return api
+        raise RegistryError(
+            f"{self.name}: must be a Kubeflow Model Registry, got 404 for {' and '.join(APIS)}"
+        )
 
 
 def _properties(values: Mapping[str, str | float]) -> Object:

@@ -30,7 +30,7 @@ KEY_TAG = "hpo-pipeline.key"
 PARENT_TAG = "mlflow.parentRunId"
 FILES = "model"
 BATCH = 100
-CREATE_ATTEMPTS = 20
+ATTEMPTS = 20
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 EXISTS = "RESOURCE_ALREADY_EXISTS"
 
@@ -121,12 +121,13 @@ class MlflowPlace:
 
     def point(self, model: str, champion: int | None, candidate: int | None) -> None:
         with self._translated():
-            have = self._client.get_registered_model(model).aliases
-            for alias, version in ((CHAMPION, champion), (CANDIDATE, candidate)):
-                if version is None and alias in have:
-                    self._client.delete_registered_model_alias(model, alias)
-                elif version is not None and str(have.get(alias)) != str(version):
-                    self._client.set_registered_model_alias(model, alias, str(version))
+            for attempt in range(ATTEMPTS):
+                try:
+                    return self._point(model, {CHAMPION: champion, CANDIDATE: candidate})
+                except MlflowException as error:
+                    # Two that set a new alias at once collide in the server's database.
+                    if error.error_code != "BAD_REQUEST" or attempt == ATTEMPTS - 1:
+                        raise
 
     def has(self, model: str, version: int) -> bool:
         with self._translated():
@@ -135,6 +136,14 @@ class MlflowPlace:
     def download(self, claim: Claim, folder: Path) -> Path:
         with self._translated():
             return Path(self._client.download_artifacts(claim.location, FILES, str(folder)))
+
+    def _point(self, model: str, wanted: Mapping[str, int | None]) -> None:
+        have = self._client.get_registered_model(model).aliases
+        for alias, version in wanted.items():
+            if version is None and alias in have:
+                self._client.delete_registered_model_alias(model, alias)
+            elif version is not None and str(have.get(alias)) != str(version):
+                self._client.set_registered_model_alias(model, alias, str(version))
 
     def _ledger(self, model: str) -> str | None:
         """Return the run that holds the entries of a model, if there is such a model."""
@@ -207,7 +216,7 @@ class MlflowPlace:
         candidate = claim.candidate
         tags = texts.tags(candidate) | texts.record(candidate)
         source = f"{self._client.get_run(claim.location).info.artifact_uri}/{FILES}"
-        for attempt in range(CREATE_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             try:
                 made = self._client.create_model_version(
                     candidate.name, source, claim.location, tags=tags, await_creation_for=0
@@ -215,7 +224,7 @@ class MlflowPlace:
                 return int(made.version)
             except MlflowException as error:
                 # The server gives up when others took the number three times.
-                if "giving up" not in str(error).lower() or attempt == CREATE_ATTEMPTS - 1:
+                if "giving up" not in str(error).lower() or attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")
 

@@ -43,6 +43,7 @@ class FakeMlflow(FakeServer):
         self.runs: dict[str, Content] = {}
         self.models: dict[str, Content] = {}
         self.files: dict[str, bytes] = {}
+        self.collisions = 0
 
     def post(self, path: str, query: dict[str, str], body: bytes) -> Reply:
         content = json.loads(body) if body else query
@@ -142,6 +143,9 @@ class FakeMlflow(FakeServer):
         return 200, {"registered_models": [self._model(name) for name in found]}
 
     def registered_models_alias(self, content: Content) -> Reply:
+        if self.collisions:
+            self.collisions -= 1
+            return fault("BAD_REQUEST", "UNIQUE constraint failed: registered_model_aliases")
         self.models[content["name"]]["aliases"][content["alias"]] = content["version"]
         return 200, {}
 

@@ -8,9 +8,9 @@ from typing import Any
 from tests.registry.fake_server import FakeServer, Reply
 
 API = "/api/model_registry/v1alpha3"
-KINDS = "experiments|registered_models"
-ONE = "experiment|experiment_run|registered_model|model_version"
-INNER = "experiment_runs|versions|artifacts"
+KINDS = "registered_models"
+ONE = "registered_model|model_version"
+INNER = "versions|artifacts"
 
 
 class FakeModelRegistry(FakeServer):

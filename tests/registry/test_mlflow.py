@@ -86,6 +86,11 @@ class TestMlflow(ServedContract):
         assert run["info"]["experiment_id"] == "1"
         assert run["tags"]["mlflow.parentRunId"] == "0" * 32
 
+    def test_aliases_that_collide_are_set_again(self, fake: FakeMlflow, add: Add) -> None:
+        fake.collisions = 3
+        add("a")
+        assert fake.collisions == 0
+
     def test_a_model_that_others_made(self, fake: FakeMlflow, add: Add, name: str) -> None:
         fake.models[name] = {"tags": [], "aliases": {}, "versions": {}, "last": 0}
         with pytest.raises(RegistryError, match=r"choose another name for register\.model"):

@@ -54,7 +54,11 @@ class TestRealModelRegistry(RegistryContract):
         promote(1)
         host, port = uri.partition("?")[0].rsplit(":", 1)
         client = model_registry.ModelRegistry(
-            host.replace("kubeflow", "http", 1), int(port), author="test", is_secure=False
+            host.replace("kubeflow", "http", 1),
+            int(port),
+            author="test",
+            is_secure=False,
+            user_token="not sent",
         )
         assert client.get_registered_model(name).custom_properties["champion"] == "1"
         assert client.get_model_version(name, "1").custom_properties["data_hash"] == "data"
