@@ -26,7 +26,6 @@ ENTRY = "entry"
 MARK = "hpo-pipeline"
 KEY = "key"
 RECORD = "record"
-ARTIFACT = "model"
 PAGE = 100
 CREATE_ATTEMPTS = 100
 TAKEN = 409
@@ -241,7 +240,7 @@ def _artifact(claim: Claim) -> Object:
         source = {"modelSourceKind": "kfp", "modelSourceClass": "pipelinerun"}
     return {
         "artifactType": "model-artifact",
-        "name": ARTIFACT,
+        "name": candidate.name,  # as the registry's own client names and looks for it
         "uri": claim.location,
         "modelFormatName": "transformers",
         "modelSourceGroup": candidate.experiment,
