@@ -36,6 +36,7 @@ from hpo_pipeline.results import (
 from hpo_pipeline.run_folder import RunFolder
 
 CONCLUSION_FILE = "conclusion.json"
+CHAMPION_FOLDER = "champion"  # for the time that it is measured, where the registry is elsewhere
 
 Measure = Callable[[Path, int], Evaluation]
 """Measures a model folder on the test rows, with texts cut after so many tokens."""
@@ -159,7 +160,11 @@ class Conclusion:
             result,
             self._folder.model,
             registry=self._registry,
-            evidence={"data_hash": gated.fingerprint, **told.provenance},
+            evidence={
+                "data_hash": gated.fingerprint,
+                "seed": str(chosen.seed),
+                **told.provenance,
+            },
             test=gated.evaluation.metrics,
             evaluate=lambda record: self._of_record(record, result),
         )
@@ -183,22 +188,38 @@ class Conclusion:
         write_json(self._folder.path / CONCLUSION_FILE, {"run": chosen.run, "evaluations": {}})
 
     def _of_record(self, record: ModelRecord, winner: Trial) -> Mapping[str, float]:
+        assert self._registry is not None
         name = f"{record.name} version {record.version}"
-        return self._evaluation(name, record.local_folder(), winner, is_own=False).metrics
+        if name in self._known():
+            return self._known()[name].metrics
+        scratch = self._folder.path / CHAMPION_FOLDER
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        try:
+            model = self._registry.fetch(record, scratch)
+            return self._evaluation(name, model, winner, is_own=False).metrics
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _known(self) -> dict[str, Evaluation]:
+        """Return what was measured before, by the name of the model."""
+        known = json.loads((self._folder.path / CONCLUSION_FILE).read_text("utf-8"))
+        return {name: Evaluation.from_json(found) for name, found in known["evaluations"].items()}
 
     def _evaluation(self, name: str, model: Path, winner: Trial, *, is_own: bool) -> Evaluation:
         """Measure a model, once."""
-        file = self._folder.path / CONCLUSION_FILE
-        known = json.loads(file.read_text("utf-8"))
-        if name in known["evaluations"]:
-            return Evaluation.from_json(known["evaluations"][name])
+        known = self._known()
+        if name in known:
+            return known[name]
         length = winner.assignments.get("task.max_length", self._experiment.task.max_length)
         found = self._measure(model, int(length))
         own = {"train_seconds": winner.metrics["train_seconds"]} if is_own else {}
         metrics = with_score({**found.metrics, **own}, self._experiment.objective)
         found = replace(found, metrics=metrics)
-        evaluations = {**known["evaluations"], name: found.to_json()}
-        write_json(file, {**known, "evaluations": evaluations})
+        file = self._folder.path / CONCLUSION_FILE
+        content = json.loads(file.read_text("utf-8"))
+        content["evaluations"][name] = found.to_json()
+        write_json(file, content)
         return found
 
 

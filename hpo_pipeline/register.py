@@ -54,7 +54,8 @@ def register(
     """Register the winner and promote it if it beats the champion.
 
     Args:
-        evidence: `data_hash` and, where known, `source_revision` and `image_digest`.
+        evidence: `data_hash` and, where known, `source_revision`, `image_digest`, the `seed` of
+            the training where it is not that of the search, and the pipeline's `run`.
         test: the winner's metrics on the held-out rows.
         evaluate: measures a registered model on the same rows.
 
@@ -135,6 +136,12 @@ def _candidate(
         reason="",
         image_digest=evidence.get("image_digest"),
         source_revision=evidence.get("source_revision"),
+        seeds={
+            "rows": experiment.task.rows.seed,
+            "search": experiment.search.seed,
+            "training": int(evidence.get("seed", experiment.search.seed)),
+        },
+        run=evidence.get("run"),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry.directory import DirectoryRegistry
 from hpo_pipeline.registry.record import Candidate, Event, ModelRecord, local_path
+from hpo_pipeline.registry.servers import open_kubeflow, open_mlflow
 
 DEFAULT = "models"
 
@@ -52,17 +53,26 @@ class Registry(Protocol):
     def history(self, name: str) -> list[Event]:
         """Return what happened to a model, oldest first."""
 
+    def fetch(self, record: ModelRecord, folder: Path) -> Path:
+        """Return a folder with a version's files: its own if it is on this machine.
+
+        Else they are copied into `folder`, and are whole.
+        """
+
 
 def open_registry(uri: str | None = None) -> Registry:
     """Return the registry at a URI; without one at HPO_REGISTRY, else in the folder `models`.
 
     Raises:
-        RegistryError: no driver serves this kind of URI.
+        RegistryError: no driver serves this kind of URI, or it is wrong.
     """
     found = uri or os.environ.get("HPO_REGISTRY") or DEFAULT
     scheme = found.partition("://")[0] if "://" in found else ""
     if scheme not in _DRIVERS:
-        raise RegistryError(f"registry: must be a folder or a file:// URI, got {found!r}")
+        raise RegistryError(
+            f"registry: must be a folder, file:///PATH, mlflow://HOST:PORT or "
+            f"kubeflow://HOST:PORT?store=URI, got {found!r}"
+        )
     return _DRIVERS[scheme](found)
 
 
@@ -74,4 +84,9 @@ def _file(uri: str) -> Registry:
     return DirectoryRegistry(local_path(uri))
 
 
-_DRIVERS: dict[str, Callable[[str], Registry]] = {"": _path, "file": _file}
+_DRIVERS: dict[str, Callable[[str], Registry]] = {
+    "": _path,
+    "file": _file,
+    **dict.fromkeys(("mlflow", "mlflows", "mlflow+https"), open_mlflow),
+    **dict.fromkeys(("kubeflow", "kubeflows", "kubeflow+https"), open_kubeflow),
+}

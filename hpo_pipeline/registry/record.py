@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +24,7 @@ from hpo_pipeline.space import Value
 CHAMPION = "champion"
 CANDIDATE = "candidate"
 ALIASES = (CHAMPION, CANDIDATE)
+NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
 class Stage(StrEnum):
@@ -36,7 +40,8 @@ class Candidate:
     """A model to register. The same `key` (see `idempotency_key`) means the same version.
 
     `metrics` are those on the validation rows, `test_metrics` those on the held-out rows of the
-    data that `data_hash` names; `reason` is the gate's.
+    data that `data_hash` names; `reason` is the gate's. `seeds` says of the rows' split, the search
+    and the training what they started from; `run` is the pipeline run that made it.
     """
 
     name: str
@@ -53,6 +58,8 @@ class Candidate:
     reason: str
     image_digest: str | None = None
     source_revision: str | None = None
+    seeds: dict[str, int] = field(default_factory=dict)
+    run: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -73,14 +80,6 @@ class ModelRecord(Candidate):
     created: str = field(kw_only=True)
     model_uri: str = field(kw_only=True)
     stage: Stage = field(kw_only=True)
-
-    def local_folder(self) -> Path:
-        """Return the folder that `model_uri` names.
-
-        Raises:
-            RegistryError: the model is not on this machine.
-        """
-        return local_path(self.model_uri)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -108,6 +107,66 @@ class Event:
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return dataclasses.asdict(self)
+
+
+def champions(events: Sequence[Event]) -> list[int]:
+    """Return the champions that roll-backs would go through, the present one last."""
+    line: list[int] = []
+    for event in events:
+        if event.kind is EventKind.PROMOTED:
+            line.append(event.version)
+        elif event.kind is EventKind.ROLLED_BACK:
+            line.pop()
+    return line
+
+
+def before(name: str, line: Sequence[int]) -> int:
+    """Return the champion that a roll-back makes champion again.
+
+    Raises:
+        RegistryError: there was none before the present one.
+    """
+    if len(line) < 2:
+        now = f"version {line[0]} is the first" if line else "there is no champion"
+        raise RegistryError(f"{name}: must have had a champion before this one, got: {now}")
+    return line[-2]
+
+
+def find(name: str, records: Sequence[ModelRecord], version: int | str) -> ModelRecord:
+    """Return the version of that number or alias.
+
+    Raises:
+        RegistryError: there is none.
+    """
+    for record in records:
+        is_alias = version in ALIASES and version == record.stage
+        if is_alias or str(version) == str(record.version):
+            return record
+    have = ", ".join(str(r.version) for r in records)
+    aliases = " or ".join(ALIASES)
+    raise RegistryError(f"{name}: version must be one of {have}, or {aliases}, got {version!r}")
+
+
+def check(candidate: Candidate) -> None:
+    """Check what a registry cannot keep.
+
+    Raises:
+        RegistryError: the name is no name, or a metric no number.
+    """
+    if not NAME.fullmatch(candidate.name):
+        raise RegistryError(
+            f"model name: must be 1 to 63 of a-z, 0-9, '.', '_', '-', with a letter or digit at "
+            f"both ends, got {candidate.name!r}"
+        )
+    try:
+        json.dumps(candidate.to_json(), allow_nan=False)
+    except ValueError as error:
+        raise RegistryError(f"{candidate.name}: metrics must be finite, got: {error}") from error
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def local_path(uri: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -16,18 +15,9 @@ import pytest
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.registry.directory import DirectoryRegistry
-from tests.registry.contract import NAME, RegistryContract, make_candidate, make_model
+from tests.registry.contract import SPAWN, Add, RegistryContract, make_candidate, make_model
 
-SPAWN = multiprocessing.get_context("spawn")
-
-
-def register_one(folder: Path, model: Path, trial: str) -> int:
-    return DirectoryRegistry(folder).register(make_candidate(model, trial), model).version
-
-
-def promote_first(folder: Path, version: int) -> bool:
-    registry = DirectoryRegistry(folder)
-    return registry.promote(NAME, version, expected=None, reason="race")
+NAME = "tweets"
 
 
 def die_when_asked_the_time(folder: Path, model: Path) -> None:
@@ -37,7 +27,7 @@ def die_when_asked_the_time(folder: Path, model: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         return ""
 
-    DirectoryRegistry(folder, now=kill).register(make_candidate(model, "a"), model)
+    DirectoryRegistry(folder, now=kill).register(make_candidate(model, NAME, "a"), model)
 
 
 class TestDirectory(RegistryContract):
@@ -46,30 +36,16 @@ class TestDirectory(RegistryContract):
         return tmp_path / "models"
 
     @pytest.fixture
+    def uri(self, folder: Path) -> str:
+        return str(folder)
+
+    @pytest.fixture
+    def name(self) -> str:
+        return NAME
+
+    @pytest.fixture
     def registry(self, folder: Path) -> DirectoryRegistry:
         return DirectoryRegistry(folder, now=lambda: "2026-01-01T00:00:00+00:00")
-
-    def test_eight_processes_register_one_version(self, folder: Path, model: Path) -> None:
-        with SPAWN.Pool(8) as pool:
-            found = pool.starmap(register_one, [(folder, model, "a")] * 8, chunksize=1)
-        assert found == [1] * 8
-        assert len(DirectoryRegistry(folder).history(NAME)) == 1
-
-    def test_eight_processes_register_eight_versions(self, folder: Path, model: Path) -> None:
-        with SPAWN.Pool(8) as pool:
-            found = pool.starmap(register_one, [(folder, model, f"t{i}") for i in range(8)], 1)
-        assert sorted(found) == list(range(1, 9))
-        assert folders(folder) == sorted(str(version) for version in found)
-
-    def test_eight_processes_promote_and_one_wins(
-        self, registry: DirectoryRegistry, folder: Path, model: Path
-    ) -> None:
-        self.add(registry, model, *(f"t{i}" for i in range(8)))
-        with SPAWN.Pool(8) as pool:
-            won = pool.starmap(promote_first, [(folder, v) for v in range(1, 9)], chunksize=1)
-        assert sum(won) == 1
-        assert registry.get(NAME, "champion").version == won.index(True) + 1
-        assert [e.kind for e in registry.history(NAME)].count("promoted") == 1
 
     def test_killed_between_folder_and_row(
         self, registry: DirectoryRegistry, folder: Path, model: Path
@@ -80,49 +56,45 @@ class TestDirectory(RegistryContract):
         assert (process.exitcode, folders(folder)) == (-signal.SIGKILL, ["1"])
         assert registry.names() == []
         other = make_model(folder.parent / "other", "of another trial")
-        record = registry.register(make_candidate(other, "b"), other)
+        record = registry.register(make_candidate(other, NAME, "b"), other)
         assert (record.version, folders(folder)) == (1, ["1"])
         assert weights(folder, 1) == "of another trial"
 
-    def test_killed_while_copying(
-        self, registry: DirectoryRegistry, folder: Path, model: Path
-    ) -> None:
+    def test_killed_while_copying(self, folder: Path, add: Add) -> None:
         make_model(folder / NAME / ".draft", "half")
-        self.add(registry, model, "a")
+        add("a")
         assert sorted(p.name for p in (folder / NAME).iterdir()) == [".lock", "1"]
 
     def test_a_row_without_folder_is_mended_by_a_retry(
-        self, registry: DirectoryRegistry, folder: Path, model: Path
+        self, registry: DirectoryRegistry, folder: Path, model: Path, add: Add
     ) -> None:
-        self.add(registry, model, "a")
+        add("a")
         shutil.rmtree(folder / NAME / "1")
         with pytest.raises(RegistryError, match="the version's model must be there"):
             registry.promote(NAME, 1, expected=None, reason="")
-        self.add(registry, model, "a")
+        add("a")
         assert (weights(folder, 1), len(registry.versions(NAME))) == ("weights", 1)
 
     def test_a_file_that_a_killed_process_left_empty(
-        self, registry: DirectoryRegistry, folder: Path, model: Path
+        self, registry: DirectoryRegistry, folder: Path, add: Add
     ) -> None:
         folder.mkdir()
         (folder / "registry.sqlite").touch()
         assert registry.names() == []
-        assert self.add(registry, model, "a")[0].version == 1
+        assert add("a")[0].version == 1
 
-    def test_the_folder_may_be_moved(
-        self, registry: DirectoryRegistry, folder: Path, model: Path
-    ) -> None:
-        self.add(registry, model, "a")
+    def test_the_folder_may_be_moved(self, folder: Path, add: Add) -> None:
+        add("a")
         moved = folder.rename(folder.parent / "with space")
-        assert DirectoryRegistry(moved).get(NAME, 1).local_folder() == moved / NAME / "1"
+        assert DirectoryRegistry(moved).get(NAME, 1).model_uri == (moved / NAME / "1").as_uri()
 
-    def test_a_damaged_file(self, registry: DirectoryRegistry, folder: Path, model: Path) -> None:
+    def test_a_damaged_file(self, registry: DirectoryRegistry, folder: Path, add: Add) -> None:
         folder.mkdir()
         (folder / "registry.sqlite").write_text("not a database " * 100)
         with pytest.raises(RegistryError, match="damaged"):
             registry.names()
         with pytest.raises(RegistryError, match="damaged"):
-            self.add(registry, model, "a")
+            add("a")
 
     def test_a_file_of_a_later_version(self, registry: DirectoryRegistry, folder: Path) -> None:
         folder.mkdir()
@@ -134,18 +106,18 @@ class TestDirectory(RegistryContract):
     def test_a_file_in_place_of_the_folder(self, folder: Path, model: Path) -> None:
         folder.write_text("")
         with pytest.raises(RegistryError, match="must be writable"):
-            register_one(folder, model, "a")
+            DirectoryRegistry(folder).register(make_candidate(model, NAME), model)
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_a_read_only_folder_is_still_read(
-        self, registry: DirectoryRegistry, folder: Path, model: Path
+        self, registry: DirectoryRegistry, folder: Path, add: Add
     ) -> None:
-        self.add(registry, model, "a")
+        add("a")
         for path in (folder / "registry.sqlite", folder / NAME, folder):
             path.chmod(0o555)
         assert registry.get(NAME, 1).version == 1
         with pytest.raises(RegistryError, match="writable"):
-            self.add(registry, model, "b")
+            add("b")
         with pytest.raises(RegistryError, match="writable"):
             registry.promote(NAME, 1, expected=None, reason="")
 
@@ -161,7 +133,7 @@ def weights(folder: Path, version: int) -> str:
 @pytest.mark.parametrize("uri", [str, Path.as_uri])
 def test_a_folder_is_opened_by_path_or_uri(tmp_path: Path, uri: Callable[[Path], str]) -> None:
     folder, model = tmp_path / "my models", make_model(tmp_path / "model")
-    open_registry(uri(folder)).register(make_candidate(model), model)
+    open_registry(uri(folder)).register(make_candidate(model, NAME), model)
     assert folders(folder) == ["1"]
 
 
@@ -172,7 +144,7 @@ def test_without_uri_the_environment_decides(
     monkeypatch.chdir(tmp_path)
     for place in ("named", "models"):
         monkeypatch.setenv("HPO_REGISTRY", "named" if place == "named" else "")
-        open_registry().register(make_candidate(model), model)
+        open_registry().register(make_candidate(model, NAME), model)
         assert folders(tmp_path / place) == ["1"]
 
 

@@ -1,0 +1,106 @@
+"""JSON over HTTP with the standard library: one request, repeated where the server is busy or down.
+
+It knows neither paths nor what a status means to the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from hpo_pipeline.errors import RegistryError
+
+TIMEOUT_SECONDS = 30.0
+WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
+BUSY = (408, 429, 500, 502, 503, 504)
+REFUSALS = (301, 302, 303, 307, 401, 403)  # those of a login page as well
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status, and the JSON that came with it."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows nobody elsewhere: the token would go with the request."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_Stay)
+
+
+class Rest:
+    """A server by its URL. Every request must be one that may be sent twice."""
+
+    def __init__(self, url: str, *, token: str | None, waits: Sequence[float] = WAITS) -> None:
+        self.url = url
+        self._token = token
+        self._waits = waits
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        allow: Sequence[int] = (),
+    ) -> Answer:
+        """Send a request and return the answer.
+
+        Args:
+            allow: the statuses from 300 on that the caller understands.
+
+        Raises:
+            RegistryError: another such status, or no answer after several attempts.
+        """
+        target = path + (f"?{urlencode(query)}" if query else "")
+        for wait in (*self._waits, None):
+            answer, reason = self._send(method, target, body)
+            if answer is not None and answer.status not in BUSY:
+                return self._checked(answer, f"{method} {path}", reason, allow)
+            if wait is not None:
+                time.sleep(wait)
+        raise RegistryError(
+            f"{self.url}: the registry must answer, got: {reason}, after {len(self._waits) + 1} "
+            f"attempts; see that the server runs and can be reached from here, then try again: "
+            f"what is done already is kept"
+        )
+
+    def _checked(self, answer: Answer, request: str, reason: str, allow: Sequence[int]) -> Answer:
+        if answer.status < 300 or answer.status in allow:
+            return answer
+        hint = ""
+        if answer.status in REFUSALS:
+            hint = "; the token comes from HPO_REGISTRY_TOKEN or, over https, is the pod's own"
+        raise RegistryError(f"{self.url}: {request} must succeed, got: {reason}{hint}")
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> tuple[Answer | None, str]:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
+                return Answer(response.status, json.loads(response.read() or b"{}")), ""
+        except urllib.error.HTTPError as error:
+            with error:
+                text = " ".join(error.read().decode(errors="replace").split())
+            return Answer(error.code, {}), f"{error.code} {text[:200]}"
+        except (OSError, ValueError) as error:
+            # No answer, or none in JSON: another kind of server, or one that is just starting.
+            return None, str(getattr(error, "reason", error))
