@@ -69,7 +69,8 @@ class Told:
 class Gated:
     """What the gate says of the winner, and the measurements that it rests on.
 
-    `champion` is the version that it was compared with, None where there was none.
+    `champion` is the version that it was compared with, None where there was none; `image` is
+    what the trials ran on, with its digest, where that is known.
     """
 
     evaluation: Evaluation
@@ -77,6 +78,7 @@ class Gated:
     promote: bool = False
     reason: str = ""
     champion: int | None = None
+    image: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain, flat data."""

@@ -257,7 +257,9 @@ class Flow:
         found = confirm(self._experiment, trials, runs)
         confirmed = next((c for c in found if c.trial == chosen.trial), None)
         counts = SearchResult("", "", 0.0, tuple(trials)).counts()
-        return Told(counts, confirmed, self._provenance)
+        image = (self._folder.state().get("gate") or {}).get("image")
+        of_image = {"image_digest": image} if image else {}
+        return Told(counts, confirmed, {**self._provenance, **of_image})
 
 
 def source_revision(folder: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,8 @@ class ClusterSite:
         """
         argv = ["hpo_pipeline.trial.preparation", "--experiment", _experiment_file()]
         argv += ["--source", self._experiment.name, "--datasets", str(DATASETS), "--shared"]
-        return self._work("prepare", [*argv, *self._storage()], interruption, owner=None)
+        ended = self._work("prepare", [*argv, *self._storage()], interruption, owner=None)
+        return ended.answer or {}
 
     def earlier(self, name: str) -> Sequence[Trial] | None:
         items = self._api.list(EXPERIMENTS, self._namespace)["items"]
@@ -163,10 +164,12 @@ class ClusterSite:
         return f"storage:{run_folder(self._experiment) / 'model'}"
 
     def gate(self, chosen: Chosen, told: Told, interruption: Interruption) -> Gated:
-        return Gated.from_json(self._conclude("gate", chosen, told, interruption))
+        ended = self._conclude("gate", chosen, told, interruption)
+        return replace(Gated.from_json(ended.answer or {}), image=ended.image)
 
     def register(self, chosen: Chosen, told: Told, interruption: Interruption) -> Registered:
-        return Registered(**self._conclude("register", chosen, told, interruption))
+        ended = self._conclude("register", chosen, told, interruption)
+        return Registered(**(ended.answer or {}))
 
     def standing(self) -> SearchResult | None:
         """Return the search as it stands on the cluster; None where there is none."""
@@ -197,7 +200,7 @@ class ClusterSite:
 
     def _conclude(
         self, stage: str, chosen: Chosen, told: Told, interruption: Interruption
-    ) -> dict[str, Any]:
+    ) -> Ended:
         argv = ["hpo_pipeline.conclusion_job", stage, "--experiment", _experiment_file()]
         argv += ["--run", str(run_folder(self._experiment)), "--datasets", str(DATASETS)]
         argv += ["--registry", self._registry_uri()]
@@ -206,8 +209,8 @@ class ClusterSite:
 
     def _work(
         self, what: str, argv: list[str], interruption: Interruption, *, owner: Object | None
-    ) -> dict[str, Any]:
-        """Run one job and return its answer."""
+    ) -> Ended:
+        """Run one job and return how it ended, with an answer that is no error."""
         cluster = self._experiment.cluster.model_dump_json()
         digest = hashlib.sha256(json.dumps([argv, cluster]).encode()).hexdigest()[:8]
         name = f"{self._experiment.name}-{what}-{digest}"
@@ -216,7 +219,8 @@ class ClusterSite:
         (ended,) = self._jobs.run([job], parallel=1, interruption=interruption)
         if ended.answer is None:
             raise BackendError(f"job {name} failed: {ended.reason}")
-        return checked(ended.answer)
+        checked(ended.answer)
+        return ended
 
     def _training(self, run: Run) -> list[str]:
         command = TrialCommand(

@@ -41,11 +41,15 @@ CONFLICT, NOT_FOUND = 409, 404
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended: with an answer, or with the reason why there is none."""
+    """How a job ended: with an answer, or with the reason why there is none.
+
+    `image` is what it ran on, with its digest, where the node says so.
+    """
 
     name: str
     answer: dict[str, Any] | None = None
     reason: str = ""
+    image: str = ""
 
 
 class Jobs:
@@ -186,7 +190,7 @@ class Jobs:
         pod = self._last_pod(name, item)
         answer = _answer(pod)
         if answer is not None and (has_condition(item, "Complete") or ERROR in answer):
-            return Ended(name, answer)
+            return Ended(name, answer, image=_image(pod))
         if answer is not None:
             return Ended(name, answer, condition_message(item, "Failed"))
         said = condition_message(item, "Failed") or "it left no answer"
@@ -246,6 +250,13 @@ def _is_of(pod: Object, job: Object) -> bool:
 def _with_failure(job: Object, message: str) -> Object:
     condition = {"type": "Failed", "status": "True", "message": message}
     return {**job, "status": {"conditions": [condition]}}
+
+
+def _image(pod: Object | None) -> str:
+    for container in ((pod or {}).get("status") or {}).get("containerStatuses") or ():
+        if container["name"] == TRIAL_CONTAINER:
+            return str(container.get("imageID", ""))
+    return ""
 
 
 def _answer(pod: Object | None) -> dict[str, Any] | None:

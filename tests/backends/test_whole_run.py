@@ -56,6 +56,7 @@ def test_a_run_on_a_cluster_ends_with_a_champion_in_the_storage(
     assert winner.registered == "toy version 1"
     champion = open_registry(str(cluster.storage / "models")).champion("toy")
     assert champion.trial == winner.run
+    assert champion.image_digest == "hpo-trial@sha256:1"
     assert (cluster.storage / "runs" / "toy" / "model" / "README.md").is_file()
     state = RunFolder(tmp_path / "run").state()
     assert sum(map(sum, state["gate"]["confusion"])) == 60

@@ -279,7 +279,9 @@ class FakeCluster:
             state = {"terminated": {"exitCode": code, "message": message}}
             pod["status"] = {
                 "phase": "Failed" if code else "Succeeded",
-                "containerStatuses": [{"name": "trial", "image": "", "state": state}],
+                "containerStatuses": [
+                    {"name": "trial", "image": "", "imageID": "hpo-trial@sha256:1", "state": state}
+                ],
             }
             self._store(PODS.plural, pod, "MODIFIED")
             job = self.objects.get((JOBS.plural, name))
