@@ -55,7 +55,8 @@ class TestKubeflow(ServedContract):
         assert found == {alias: str(version) for alias, version in wanted.items() if version}
 
     def shown(self, fake: FakeModelRegistry, name: str) -> int:
-        (model,) = (o["id"] for o in fake.objects if o["name"] == name)
+        models = (o for o in fake.objects if o["kind"] == "registered_models")
+        (model,) = (o["id"] for o in models if o["name"] == name)
         versions = sum(o["kind"] == "versions" and o["parent"] == model for o in fake.objects)
         return max(versions, sum(o["kind"] == "artifacts" for o in fake.objects))
 
