@@ -46,12 +46,14 @@ Measure = Callable[[Path, int], Evaluation]
 class Told:
     """What only the process that followed the search knows of it.
 
-    `counts` are the trials by state; `provenance` may have source_revision, image_digest, run.
+    `counts` are the trials by state; `provenance` may have source_revision, image_digest, run;
+    `keep` names the runs whose models stay when the winner's is safe.
     """
 
     counts: dict[str, int]
     confirmed: Confirmed | None = None
     provenance: dict[str, str] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -62,7 +64,8 @@ class Told:
         """Return what `to_json` wrote."""
         found = data.get("confirmed")
         confirmed = Confirmed(**{**found, "seeds": tuple(found["seeds"])}) if found else None
-        return cls(data["counts"], confirmed, data.get("provenance", {}))
+        keep = tuple(data.get("keep", ()))
+        return cls(data["counts"], confirmed, data.get("provenance", {}), keep)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from hpo_pipeline.errors import BackendError, HpoError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.experiment_file import load
 from hpo_pipeline.registry import open_registry
-from hpo_pipeline.results import Chosen, Evaluation
+from hpo_pipeline.results import CHECKPOINT_FOLDER, MODEL_FOLDER, Chosen, Evaluation
 from hpo_pipeline.run_folder import RunFolder
 from hpo_pipeline.storage import Storage
 
@@ -66,6 +67,7 @@ def _conclude(experiment: Experiment, options: argparse.Namespace) -> dict[str, 
     )
     if options.stage == GATE:
         answer = conclusion.gate(chosen, told).to_json()
+        _tidy(folder, told.keep, options.storage)
     else:
         answer = asdict(conclusion.register(chosen, told))
     if options.storage is not None:
@@ -73,6 +75,18 @@ def _conclude(experiment: Experiment, options: argparse.Namespace) -> dict[str, 
         storage.put(folder.model)
         storage.put_file(folder.path / CONCLUSION_FILE)
     return answer
+
+
+def _tidy(folder: RunFolder, keep: Collection[str], storage: str | None) -> None:
+    """Remove the models of trials that have lost; without it, each run would fill the storage."""
+    places = (folder.trials, folder.confirmation.trials)
+    if storage is not None:
+        for place in places:
+            Storage(storage).forget(place, keep, (MODEL_FOLDER, CHECKPOINT_FOLDER))
+        return
+    for run in (run for place in places if place.is_dir() for run in place.iterdir()):
+        for name in (MODEL_FOLDER, CHECKPOINT_FOLDER) if run.name not in keep else ():
+            shutil.rmtree(run / name, ignore_errors=True)
 
 
 def _fetched(

@@ -137,17 +137,24 @@ class Flow:
         self._folder.write_state(chosen=asdict(chosen))
         if "gate" not in self._folder.state():
             self._progress.say(f"{chosen.run} is the best; it is evaluated on the test rows")
-        gated = self._site.gate(chosen, self._told(), interruption)
+        told = self._told()
+        gated = self._site.gate(chosen, told, interruption)
         found = replace(self._winner(chosen), test=gated.evaluation.metrics)
         self._folder.write_state(
-            gate=gated.to_json(), fingerprint=gated.fingerprint, winner=asdict(found)
+            gate=gated.to_json(),
+            kept=told.keep,
+            fingerprint=gated.fingerprint,
+            winner=asdict(found),
         )
         return gated
 
     def register(self, interruption: Interruption) -> Registered:
         """Register the winner, which becomes champion if it beats the one that there is."""
         chosen = self._chosen()
-        found = self._site.register(chosen, self._told(), interruption)
+        told, image = self._told(), self._folder.state()["gate"].get("image")
+        if image:
+            told = replace(told, provenance={**told.provenance, "image_digest": image})
+        found = self._site.register(chosen, told, interruption)
         known = Winner(**self._folder.state()["winner"])
         known = replace(known, registered=found.title, note=found.reason)
         self._folder.write_state(winner=asdict(known), registered=asdict(found))
@@ -257,9 +264,9 @@ class Flow:
         found = confirm(self._experiment, trials, runs)
         confirmed = next((c for c in found if c.trial == chosen.trial), None)
         counts = SearchResult("", "", 0.0, tuple(trials)).counts()
-        image = (self._folder.state().get("gate") or {}).get("image")
-        of_image = {"image_digest": image} if image else {}
-        return Told(counts, confirmed, {**self._provenance, **of_image})
+        best = rank(self._experiment, trials)[: self._experiment.budget.keep]
+        keep = dict.fromkeys([chosen.run, *(trial.name for trial in best)])
+        return Told(counts, confirmed, self._provenance, tuple(keep))
 
 
 def source_revision(folder: Path) -> dict[str, str]:

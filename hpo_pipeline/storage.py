@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,24 @@ class Storage:
             system.get(f"{root}/{_place(folder)}/", f"{folder}/", recursive=True)
         except OSError as error:
             raise DataError(f"{self._uri}: {folder.name} cannot be read ({error})") from error
+
+    def forget(self, place: Path, keep: Collection[str], parts: Sequence[str]) -> None:
+        """Remove parts of the folders in a place, but for those that are kept.
+
+        Raises:
+            DataError: they cannot be removed.
+        """
+        system, root = self._open()
+        home = f"{root}/{_place(place)}"
+        try:
+            found = system.ls(home, detail=False) if system.exists(home) else []
+            for path in found:
+                name = str(path).rstrip("/").rpartition("/")[2]
+                for part in parts if name not in keep else ():
+                    if system.exists(f"{home}/{name}/{part}"):
+                        system.rm(f"{home}/{name}/{part}", recursive=True)
+        except OSError as error:
+            raise DataError(f"{self._uri}: models cannot be removed ({error})") from error
 
     def put_file(self, file: Path) -> None:
         """Store one file of a run.

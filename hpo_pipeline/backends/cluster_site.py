@@ -155,7 +155,9 @@ class ClusterSite:
         return [trial for trial in found if trial is not None]
 
     def has_model(self, chosen: Chosen) -> bool:
-        return True  # no model is removed from the storage
+        kept = self._folder.state().get("kept")
+        # Before the first gate all are there; after it, those that it has kept.
+        return kept is None or chosen.run in kept
 
     def model_uri(self) -> str:
         uri = self._experiment.cluster.storage.uri

@@ -58,6 +58,9 @@ def test_a_run_on_a_cluster_ends_with_a_champion_in_the_storage(
     assert champion.trial == winner.run
     assert champion.image_digest == "hpo-trial@sha256:1"
     assert (cluster.storage / "runs" / "toy" / "model" / "README.md").is_file()
+    models = {path.parent.name for path in (cluster.storage / "runs" / "toy").glob("*/*/*/model")}
+    models |= {path.parent.name for path in (cluster.storage / "runs" / "toy").glob("*/*/model")}
+    assert len(models) == 2  # the winner's, and that of the search's best (budget.keep)
     state = RunFolder(tmp_path / "run").state()
     assert sum(map(sum, state["gate"]["confusion"])) == 60
 

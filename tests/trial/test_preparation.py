@@ -81,3 +81,19 @@ def test_the_folder_of_a_trial_comes_back_as_it_was(tmp_path, storage):
     (folder / "model" / "weights").unlink()
     storage.fetch(folder)
     assert (folder / "model" / "weights").read_bytes() == b"1"
+
+
+def test_models_that_are_not_kept_are_removed(tmp_path, storage):
+    place = tmp_path / "runs" / "toy" / "trials"
+    for name in ("toy-0000", "toy-0001"):
+        (place / name / "model").mkdir(parents=True)
+        (place / name / "model" / "weights").write_bytes(b"1")
+        (place / name / "result.json").write_text("{}")
+        storage.put(place / name)
+    storage.forget(place, {"toy-0001"}, ("model", "checkpoint"))
+    left = sorted(
+        f.relative_to(tmp_path / "far").as_posix() for f in (tmp_path / "far").rglob("*.*")
+    )
+    assert left == [f"runs/toy/trials/toy-000{i}/result.json" for i in (0, 1)]
+    assert not (tmp_path / "far/runs/toy/trials/toy-0000/model").exists()
+    assert (tmp_path / "far/runs/toy/trials/toy-0001/model/weights").exists()
