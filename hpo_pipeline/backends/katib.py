@@ -310,7 +310,8 @@ class KatibEngine:
             if status.is_complete(item):
                 continue
             self._progress.say(f"{name} has not ended with the experiment and is ended now")
-            change = {"status": status.killed_status(item, datetime.now(UTC))}
+            cause = pending_cause(self._view.pods.get(name) or {})
+            change = {"status": status.killed_status(item, datetime.now(UTC), cause)}
             try:
                 self._api.patch(TRIALS, self._namespace, name, change, subresource="status")
                 self._api.delete(JOBS, self._namespace, name)

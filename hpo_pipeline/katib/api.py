@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -107,6 +108,8 @@ class Cluster:
                 f"no cluster: {error}; set KUBECONFIG, or choose a context with --context"
             ) from error
         configuration.retries = 2
+        # The client has just set it to WARNING: its retries are told as one error.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
         self.host = configuration.host
         self._client = client.ApiClient(configuration)
 

@@ -178,6 +178,15 @@ def test_a_deleted_experiment_ends_the_run(make_engine, cluster):
         follow(engine)
 
 
+def test_deleting_leaves_nothing_in_the_cluster(make_engine, cluster):
+    make_engine(training=LONG, budget="{trials: 2, parallel: 2}")
+    while not cluster.list(TRIALS, "hpo")["items"]:
+        time.sleep(0.05)
+    assert delete(cluster, "hpo", "toy")
+    assert not cluster.list(CONFIG_MAPS, "hpo")["items"]
+    assert not delete(cluster, "hpo", "toy")
+
+
 def test_the_experiment_can_be_read_back_from_the_cluster(make_engine, cluster):
     engine = make_engine(training=LONG, budget="{trials: 2, parallel: 2}")
     assert load_experiment(cluster, "hpo", "toy") == engine._experiment

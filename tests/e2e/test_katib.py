@@ -93,7 +93,7 @@ def _remove(api, names):
             api.delete(EXPERIMENTS, NAMESPACE, name)
         except ClusterError:
             continue
-        while any(p["metadata"]["name"].startswith(f"{name}-") for p in pods(api)):
+        while pods(api, f"katib.kubeflow.org/experiment={name}"):
             time.sleep(0.5)
 
 
