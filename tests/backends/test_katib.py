@@ -95,10 +95,11 @@ def test_the_same_command_again_comes_back_to_the_same_experiment(make_engine, c
     assert len(cluster.controllers) == 1
 
 
-def test_another_experiment_of_the_same_name_is_refused(make_engine):
+def test_another_experiment_of_the_same_name_is_refused(make_engine, cluster):
     make_engine(training=LONG)
     with pytest.raises(BackendError, match="has another experiment of this name"):
         make_engine(search="{algorithm: random, seed: 2}")
+    assert len(cluster.list(CONFIG_MAPS, "hpo")["items"]) == 1
 
 
 def test_a_cut_watch_and_a_lost_version_lose_nothing(make_engine, cluster):
