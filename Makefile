@@ -46,6 +46,9 @@ kind: $(READY) images  ## kind, Katib 0.19 and ours; needs Docker, kind and kube
 	kubectl --context kind-hpo apply --server-side -k "$(KATIB)"
 	kubectl --context kind-hpo -n kubeflow wait --for=condition=Available --timeout=10m \
 		deployment --all
+	# Else Katib's controller has to admit its own pod, and once deleted it cannot come back.
+	kubectl --context kind-hpo label namespace kubeflow \
+		katib.kubeflow.org/metrics-collector-injection-
 	kubectl --context kind-hpo apply -k manifests/overlays/kind
 	$(BIN)/hpo katib install --context kind-hpo
 

@@ -117,6 +117,8 @@ def _messages(error: ValidationError, raw: Mapping[str, Any]) -> list[str]:
             where = (*where, fault["ctx"]["discriminator"].strip("'"))
         words = _WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
         text = words.format(**fault.get("ctx", {})) if fault["type"] in _WORDS else words
+        if fault["type"] == "string_pattern_mismatch" and where == ("name",):
+            text = "must be 1 to 40 of a-z, 0-9 and -, with a letter first and no - at the end"
         if fault["type"] == "union_tag_not_found" and where[0] == "select":
             text = f"rule is required: {', '.join(RULES)}"
         if fault["type"] == "extra_forbidden":

@@ -81,7 +81,7 @@ def test_a_small_file_is_enough(write) -> None:
         ({"task": f"{{{MIN}, config: {{a: !!set {{b}}}}}}"}, "task", "config: must be plain"),
         ({"search": "{start: [{learning_rate: [1]}]}"}, "search.start.0.learning_rate", "got .1."),
         # values
-        ({"name": "No Name"}, "name", "match pattern .*got 'No Name'"),
+        ({"name": "No Name"}, "name", "1 to 40 of a-z, 0-9 and -, .*got 'No Name'"),
         ({"task": f"{{{MIN}, max_length: 2}}"}, "task.max_length", "greater than .*4, got 2"),
         ({"task": "{kind: poetry, model: m, data: d}"}, "task.kind", "'text-class.*got 'poetry'"),
         ({"task": f"{{{MIN}, rows: {{test: 1.5}}}}"}, "task.rows.test", "a share below 1, got 1.5"),

@@ -91,10 +91,16 @@ class KatibEngine:
             ExperimentError: it cannot run on a cluster.
         """
         config, custom = manifest.manifests(self._experiment, earlier)
-        self._create(CONFIG_MAPS, config)
+        is_new = self._create(CONFIG_MAPS, config)
         if self._create(EXPERIMENTS, custom):
             return True
-        self._adopt(self._api.get(EXPERIMENTS, self._namespace, self._experiment.name))
+        try:
+            self._adopt(self._api.get(EXPERIMENTS, self._namespace, self._experiment.name))
+        except BackendError:
+            with contextlib.suppress(ClusterError):
+                if is_new:
+                    self._api.delete(CONFIG_MAPS, self._namespace, config["metadata"]["name"])
+            raise
         return False
 
     def follow(self, interruption: Interruption) -> tuple[list[Trial], str, str]:
@@ -302,15 +308,14 @@ class KatibEngine:
                 self._tell(name)
 
     def _stop_rest(self) -> None:
-        """End trials that still run when the experiment has ended: Katib lets them, in vain.
-
-        They are marked first, for Katib makes a new job for a trial that has not ended.
-        """
+        """End trials that still run when the experiment has ended: Katib lets them, in vain."""
+        # Marked first, for Katib makes a new job for a trial that has not ended.
         for name, item in self._view.items.items():
             if status.is_complete(item):
                 continue
             self._progress.say(f"{name} has not ended with the experiment and is ended now")
-            change = {"status": status.killed_status(item, datetime.now(UTC))}
+            cause = pending_cause(self._view.pods.get(name) or {})
+            change = {"status": status.killed_status(item, datetime.now(UTC), cause)}
             try:
                 self._api.patch(TRIALS, self._namespace, name, change, subresource="status")
                 self._api.delete(JOBS, self._namespace, name)

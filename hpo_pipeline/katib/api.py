@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -55,6 +56,7 @@ JOBS = Kind("batch", "v1", "jobs")
 DEPLOYMENTS = Kind("apps", "v1", "deployments")
 CRDS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
 SELF_REVIEWS = Kind("authentication.k8s.io", "v1", "selfsubjectreviews", namespaced=False)
+STORAGE_CLASSES = Kind("storage.k8s.io", "v1", "storageclasses", namespaced=False)
 REVIEWS = Kind("authorization.k8s.io", "v1", "selfsubjectaccessreviews", namespaced=False)
 
 
@@ -112,6 +114,8 @@ class Cluster:
                 f"no cluster: {error}; set KUBECONFIG, or choose a context with --context"
             ) from error
         configuration.retries = 2
+        # The client has just set it to WARNING: its retries are told as one error.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
         self.host = configuration.host
         self._client = client.ApiClient(configuration)
 

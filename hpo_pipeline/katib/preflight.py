@@ -25,6 +25,7 @@ from hpo_pipeline.katib.api import (
     REVIEWS,
     SELF_REVIEWS,
     SERVICE_ACCOUNTS,
+    STORAGE_CLASSES,
     Api,
     Object,
 )
@@ -245,12 +246,7 @@ def _storage(experiment: Experiment, api: Api) -> Iterator[Finding]:
     if phase == "Lost":
         yield Finding(f"claim {claim} has lost its volume", False, "make a new one")
     elif phase != "Bound":
-        storage_class = found["spec"].get("storageClassName") or "the default class"
-        yield Finding(
-            f"claim {claim} is {phase or 'not bound'} ({storage_class})",
-            True,
-            "it may bind with the first pod; if not, the cluster has no volume for it",
-        )
+        yield _unbound(claim, found["spec"].get("storageClassName"), api)
     else:
         yield Finding(f"claim {claim} is bound")
     nodes = _schedulable(experiment, api)
@@ -261,6 +257,23 @@ def _storage(experiment: Experiment, api: Api) -> Iterator[Finding]:
             "use a claim that is ReadWriteMany, cluster.node_selector for one node, or "
             "cluster.storage.uri",
         )
+
+
+def _unbound(claim: str, storage_class: str | None, api: Api) -> Finding:
+    """Tell whether a claim that is not bound can still become so: only a class makes volumes."""
+    remedy = "make a volume that fits it, or a claim of a class that `kubectl get sc` lists"
+    if not storage_class:
+        return Finding(f"claim {claim} is not bound, and names no storage class", False, remedy)
+    try:
+        api.get(STORAGE_CLASSES, "", storage_class)
+    except ClusterError as error:
+        if error.status == NOT_FOUND:
+            what = f"claim {claim} is not bound: there is no storage class {storage_class}"
+            return Finding(what, False, remedy)
+        if error.status != FORBIDDEN:
+            raise
+    said = "it may bind with the first pod; if not, its class has no volume for it"
+    return Finding(f"claim {claim} is not bound yet ({storage_class}); {said}")
 
 
 def _schedulable(experiment: Experiment, api: Api) -> list[Object]:

@@ -108,9 +108,14 @@ def ended_status(experiment: Object, reason: str, now: datetime, *, failed: bool
     return _with_condition(experiment, kind, "ExperimentEndedEarly", message, now)
 
 
-def killed_status(trial: Object, now: datetime) -> Object:
-    """Return what to merge into the status of a trial so that Katib takes it as over."""
-    return _with_condition(trial, "Killed", "TrialKilled", "it ended with the experiment", now)
+def killed_status(trial: Object, now: datetime, cause: str | None = None) -> Object:
+    """Return what to merge into the status of a trial so that Katib takes it as over.
+
+    Args:
+        cause: why it did not come to its end, where that is known.
+    """
+    message = cause or "it ended with the experiment"
+    return _with_condition(trial, "Killed", "TrialKilled", message, now)
 
 
 def _with_condition(item: Object, kind: str, reason: str, message: str, now: datetime) -> Object:

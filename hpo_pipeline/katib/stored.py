@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import yaml
 
 from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.katib.api import CONFIG_MAPS, EXPERIMENTS, Api
+from hpo_pipeline.katib.api import CONFIG_MAPS, EXPERIMENTS, Api, Object
 from hpo_pipeline.katib.trial_job import EXPERIMENT_FILE
 
 NOT_FOUND = 404
 
 
 def delete(api: Api, namespace: str, name: str) -> bool:
-    """Delete an experiment with its trials; return whether there was one."""
+    """Delete an experiment with its trials and its file; return whether there was one."""
     try:
+        found = api.get(EXPERIMENTS, namespace, name)
         api.delete(EXPERIMENTS, namespace, name)
     except ClusterError as error:
         if error.status == NOT_FOUND:
             return False
         raise
+    config = _config_name(found)
+    if config is not None:
+        # Who may not delete it leaves it there: the same experiment finds it again.
+        with contextlib.suppress(ClusterError):
+            api.delete(CONFIG_MAPS, namespace, config)
     return True
 
 
@@ -35,11 +43,18 @@ def load_experiment(api: Api, namespace: str, name: str) -> Experiment:
         if error.status == NOT_FOUND:
             raise BackendError(f"{name}: no such experiment in namespace {namespace}") from error
         raise
+    config = _config_name(found)
+    if config is None:
+        raise BackendError(f"{name}: is an experiment that `hpo render` did not write")
+    text = api.get(CONFIG_MAPS, namespace, config)["data"][EXPERIMENT_FILE]
+    return Experiment.model_validate(yaml.safe_load(text))
+
+
+def _config_name(found: Object) -> str | None:
+    """Return the name of the ConfigMap with the file; None for an experiment of others."""
     template = found["spec"]["trialTemplate"].get("trialSpec") or {}
     try:
         volumes = template["spec"]["template"]["spec"]["volumes"]
-        config = next(v["configMap"]["name"] for v in volumes if v["name"] == "experiment")
-    except (KeyError, StopIteration) as error:
-        raise BackendError(f"{name}: is an experiment that `hpo render` did not write") from error
-    text = api.get(CONFIG_MAPS, namespace, config)["data"][EXPERIMENT_FILE]
-    return Experiment.model_validate(yaml.safe_load(text))
+        return next(str(v["configMap"]["name"]) for v in volumes if v["name"] == "experiment")
+    except (KeyError, StopIteration):
+        return None

@@ -65,10 +65,11 @@ def test_the_same_command_again_comes_back_to_the_same_experiment(make_engine, c
     assert len(cluster.controllers) == 1
 
 
-def test_another_experiment_of_the_same_name_is_refused(make_engine):
+def test_another_experiment_of_the_same_name_is_refused(make_engine, cluster):
     make_engine(training=LONG)
     with pytest.raises(BackendError, match="has another experiment of this name"):
         make_engine(search="{algorithm: random, seed: 2}")
+    assert len(cluster.list(CONFIG_MAPS, "hpo")["items"]) == 1
 
 
 def test_a_cut_watch_and_a_lost_version_lose_nothing(make_engine, cluster):
@@ -146,6 +147,15 @@ def test_a_deleted_experiment_ends_the_run(make_engine, cluster):
     threading.Timer(1.0, lambda: delete(cluster, "hpo", "toy")).start()
     with pytest.raises(BackendError, match="the experiment was deleted"):
         follow(engine)
+
+
+def test_deleting_leaves_nothing_in_the_cluster(make_engine, cluster):
+    make_engine(training=LONG, budget="{trials: 2, parallel: 2}")
+    while not cluster.list(TRIALS, "hpo")["items"]:
+        time.sleep(0.05)
+    assert delete(cluster, "hpo", "toy")
+    assert not cluster.list(CONFIG_MAPS, "hpo")["items"]
+    assert not delete(cluster, "hpo", "toy")
 
 
 def test_the_experiment_can_be_read_back_from_the_cluster(make_engine, cluster):

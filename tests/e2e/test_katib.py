@@ -23,7 +23,7 @@ from hpo_pipeline.katib.api import (
     TRIALS,
     Cluster,
 )
-from hpo_pipeline.katib.names import JOB_LABEL
+from hpo_pipeline.katib.names import EXPERIMENT_LABEL, JOB_LABEL
 from tests.e2e.cut import Wire
 
 pytestmark = pytest.mark.e2e
@@ -49,6 +49,8 @@ stopping: {stopping}
 budget: {budget}
 cluster: {cluster}
 """
+OURS = f"{EXPERIMENT_LABEL}=e2e"
+"""What is disturbed: others may use the namespace."""
 SMALL = "{cpu: 400m, memory: 1Gi}"
 
 
@@ -93,7 +95,7 @@ def _remove(api, names):
             api.delete(EXPERIMENTS, NAMESPACE, name)
         except ClusterError:
             continue
-        while any(p["metadata"]["name"].startswith(f"{name}-") for p in pods(api)):
+        while pods(api, f"{EXPERIMENT_LABEL}={name}"):
             time.sleep(0.5)
 
 
@@ -118,7 +120,7 @@ def summary(folder):
 
 
 def trials(api, name):
-    found = api.list(TRIALS, NAMESPACE, labels=f"katib.kubeflow.org/experiment={name}")["items"]
+    found = api.list(TRIALS, NAMESPACE, labels=f"{EXPERIMENT_LABEL}={name}")["items"]
     return sorted(item["metadata"]["name"] for item in found)
 
 
@@ -149,7 +151,8 @@ def disturb(api, file, folder, disturbance, **options):
 
 
 def running_trial_pods(api):
-    return [p for p in pods(api, JOB_LABEL) if p["status"].get("phase") == "Running"]
+    found = pods(api, f"{OURS},{JOB_LABEL}")
+    return [pod for pod in found if pod["status"].get("phase") == "Running"]
 
 
 def assert_whole(api, count=6):
@@ -168,7 +171,7 @@ def test_an_experiment_runs_to_its_end(api, clean, write, tmp_path):
 @pytest.mark.parametrize("repeat", REPEATS)
 def test_the_pod_of_the_services_is_deleted(api, clean, write, tmp_path, repeat):
     def disturbance():
-        for pod in pods(api, "katib.kubeflow.org/deployment"):
+        for pod in pods(api, f"{OURS},katib.kubeflow.org/deployment"):
             api.delete(PODS, NAMESPACE, pod["metadata"]["name"])
 
     done = disturb(api, write(), tmp_path / "run", disturbance)

@@ -124,6 +124,20 @@ def test_algorithms_that_katib_does_not_know_are_found():
     assert any("hpo katib install" in fault for fault in found(objects))
 
 
+@pytest.mark.parametrize(
+    ("storage_class", "said"),
+    [("nope", "there is no storage class nope"), (None, "names no storage class")],
+)
+def test_a_claim_that_nothing_can_bind_is_found(storage_class, said):
+    objects = sound()
+    claim = objects["persistentvolumeclaims", "hpo-storage"]
+    claim["spec"]["storageClassName"], claim["status"]["phase"] = storage_class, "Pending"
+    assert said in "".join(faults(examine(toy_experiment(), Objects(objects))))
+    objects["storageclasses", "nope"] = {}
+    is_there = not faults(examine(toy_experiment(), Objects(objects)))
+    assert is_there == (storage_class == "nope")
+
+
 def test_a_claim_for_one_node_is_found_where_trials_may_run_on_several():
     objects = sound()
     objects["persistentvolumeclaims", "hpo-storage"]["spec"]["accessModes"] = ["ReadWriteOnce"]

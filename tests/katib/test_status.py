@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hpo_pipeline.katib.status import ended, ended_status, state_of, states_of
+from hpo_pipeline.katib.status import ended, ended_status, killed_status, state_of, states_of
 from hpo_pipeline.results import TrialState
 from tests.toys import toy_experiment
 
@@ -65,3 +65,12 @@ def test_an_experiment_that_is_ended_early_says_why():
         "Experiment has succeeded because the time is up",
     )
     assert ended(item("Running")) is None
+
+
+@pytest.mark.parametrize("cause", ["the image cannot be pulled (x:1)", None])
+def test_a_trial_that_is_ended_with_its_experiment_says_what_it_waited_for(cause):
+    trial = item("Created", "Running")
+    trial["status"] |= killed_status(trial, datetime.now(UTC), cause)
+    said = state_of(EXPERIMENT, trial)
+    assert said.state is TrialState.FAILED
+    assert said.reason == (cause or "it ended with the experiment")
