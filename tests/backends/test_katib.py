@@ -53,6 +53,12 @@ class TestContract(EngineContract):
         return run
 
 
+def files(cluster):
+    """Return the names of the experiment files in the cluster."""
+    items = cluster.list(CONFIG_MAPS, "hpo", labels="app.kubernetes.io/name=hpo-pipeline")["items"]
+    return [item["metadata"]["name"] for item in items]
+
+
 def states(trials):
     return [trial.state for trial in trials]
 
@@ -69,7 +75,7 @@ def test_another_experiment_of_the_same_name_is_refused(make_engine, cluster):
     make_engine(training=LONG)
     with pytest.raises(BackendError, match="has another experiment of this name"):
         make_engine(search="{algorithm: random, seed: 2}")
-    assert len(cluster.list(CONFIG_MAPS, "hpo")["items"]) == 1
+    assert len(files(cluster)) == 1
 
 
 def test_a_cut_watch_and_a_lost_version_lose_nothing(make_engine, cluster):
@@ -154,7 +160,7 @@ def test_deleting_leaves_nothing_in_the_cluster(make_engine, cluster):
     while not cluster.list(TRIALS, "hpo")["items"]:
         time.sleep(0.05)
     assert delete(cluster, "hpo", "toy")
-    assert not cluster.list(CONFIG_MAPS, "hpo")["items"]
+    assert files(cluster) == []
     assert not delete(cluster, "hpo", "toy")
 
 
