@@ -13,7 +13,7 @@ from hpo_pipeline.katib.services import convert
 from hpo_pipeline.katib.services.serving import HEALTH_SERVICE, start
 from hpo_pipeline.katib.services.stopped import NO_JOB, mark_stopped
 from hpo_pipeline.katib.services.stopping import StoppingService
-from hpo_pipeline.katib.services.suggestion import SuggestionService
+from hpo_pipeline.katib.services.suggestion import StoppingBeside, SuggestionService
 from hpo_pipeline.katib.wire import katib_pb2 as wire
 from hpo_pipeline.katib.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 from hpo_pipeline.katib.wire.points import to_message
@@ -343,6 +343,14 @@ def test_a_reached_target_stops_all_others(stopping):
     finish(stub, "toy-0000", 0.5, 0.6, experiment=experiment)
     assert report(stub, "toy-0001", experiment=experiment)
     assert stub.IsOver(live_pb2.IsOverRequest(experiment_name="toy")).stop
+
+
+def test_the_suggestion_service_waits_for_the_one_beside_it():
+    server, port = start("127.0.0.1:0", lambda server: None, workers=1)
+    beside = StoppingBeside(f"127.0.0.1:{port}")
+    assert beside.await_start(10)
+    server.stop(None).wait()
+    assert not StoppingBeside(f"127.0.0.1:{port}").await_start(0.3)
 
 
 def test_many_trials_may_report_at_once(stopping):

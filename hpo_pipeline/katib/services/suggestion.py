@@ -125,11 +125,28 @@ def _key(experiment: wire.Experiment) -> bytes:
     return copy.SerializeToString(deterministic=True)
 
 
+START_PATIENCE = 10.0
+_QUICK = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.min_reconnect_backoff_ms", 200))
+
+
 class StoppingBeside:
     """Asks the stopping service of the same pod whether the search is over, if there is one."""
 
     def __init__(self, address: str = f"127.0.0.1:{STOPPING_PORT}") -> None:
-        self._stub = live_pb2_grpc.StoppingStub(grpc.insecure_channel(address))
+        self._channel = grpc.insecure_channel(address, options=_QUICK)
+        self._stub = live_pb2_grpc.StoppingStub(self._channel)
+
+    def await_start(self, seconds: float = START_PATIENCE) -> bool:
+        """Wait for the service to answer; return whether it does.
+
+        The pod is ready when the suggestion service is. Katib then asks both, and where one
+        does not answer yet, it takes its time before it asks again.
+        """
+        try:
+            grpc.channel_ready_future(self._channel).result(timeout=seconds)
+        except grpc.FutureTimeoutError:
+            return False
+        return True
 
     def __call__(self, experiment: str) -> str | None:
         """Return why the search is over, or None."""
@@ -144,11 +161,13 @@ class StoppingBeside:
 def main() -> None:
     """Serve on Katib's port for suggestions."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
-    service = SuggestionService(StoppingBeside())
+    beside = StoppingBeside()
+    service = SuggestionService(beside)
 
     def add(server: grpc.Server) -> None:
         katib_pb2_grpc.add_SuggestionServicer_to_server(service, server)
 
+    beside.await_start()
     # One at a time: a search is a sequence, and Katib sends one request at a time anyway.
     serve(f"[::]:{SUGGESTION_PORT}", add, workers=4)
 
