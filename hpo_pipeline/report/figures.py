@@ -79,7 +79,9 @@ def history(experiment: Experiment, trials: Sequence[Trial], objective: Objectiv
     for (name, symbol), is_there in kinds.items():
         if is_there:
             figure.add_trace(_legend_entry(name, symbol))
-    figure.update_xaxes(title="trial number", tickformat="d")
+    # Of few trials, plotly would name a number twice: at it, and half way to the next.
+    step = {"dtick": 1} if len(trials) <= 12 else {}
+    figure.update_xaxes(title="trial number", tickformat="d", **step)
     return styled(figure, height=380)
 
 
