@@ -22,8 +22,7 @@ from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.katib.api import JOBS, PODS, Api, Kind, Object
 from hpo_pipeline.katib.causes import (
     failure_cause,
-    is_waiting_in_vain,
-    pending_cause,
+    overdue_cause,
     waiting_since,
 )
 from hpo_pipeline.katib.feed import Feed
@@ -32,7 +31,6 @@ from hpo_pipeline.katib.status import condition_message, has_condition
 from hpo_pipeline.katib.trial_job import WORK_LABEL
 
 TICK = 0.5
-WAIT_SECONDS = 20.0
 VAIN_SECONDS = 60.0
 GONE_SECONDS = 120.0
 LOG_LINES = 200
@@ -221,13 +219,10 @@ class Jobs:
         now = datetime.now(UTC)
         for name in names:
             pod = self._pods.get(name)
-            cause = pending_cause(pod) if pod is not None else None
+            cause = overdue_cause(pod, now) if pod is not None else None
             if pod is None or cause is None:
                 continue
-            begun = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
-            waited = (now - begun).total_seconds()
-            is_due = is_waiting_in_vain(pod) or waited > WAIT_SECONDS
-            if is_due and name not in self._said:
+            if name not in self._said:
                 self._said.add(name)
                 self._say(f"{name} does not start: {cause}")
             since = waiting_since(pod)

@@ -31,7 +31,7 @@ from hpo_pipeline.katib.api import (
     Kind,
     Object,
 )
-from hpo_pipeline.katib.causes import is_waiting_in_vain, pending_cause, waiting_since
+from hpo_pipeline.katib.causes import overdue_cause, pending_cause, waiting_since
 from hpo_pipeline.katib.feed import Feed
 from hpo_pipeline.katib.names import (
     EXPERIMENT_LABEL,
@@ -50,7 +50,6 @@ SHOW_SECONDS = 1.0
 MAX_LOGS = 32
 """Logs that are followed at a time; beyond, curves are read when a trial has ended."""
 SETTLE_SECONDS = 20.0
-WAIT_SECONDS = 20.0
 VAIN_SECONDS = 60.0
 CONFLICT, NOT_FOUND = 409, 404
 
@@ -261,13 +260,10 @@ class KatibEngine:
             threading.Thread(target=self._follow_log, args=(trial, item), daemon=True).start()
 
     def _say_what_waits(self) -> None:
-        """Say once why a pod does not start; a node may just be clearing up after another."""
+        """Say once why a pod does not start."""
         for trial, pod in self._view.pods.items():
-            cause = pending_cause(pod)
-            begun = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
-            waited = (datetime.now(UTC) - begun).total_seconds()
-            is_due = is_waiting_in_vain(pod) or waited > WAIT_SECONDS
-            if cause is not None and is_due and trial not in self._said:
+            cause = overdue_cause(pod, datetime.now(UTC))
+            if cause is not None and trial not in self._said:
                 self._said.add(trial)
                 self._progress.say(f"{trial} does not start: {cause}")
 

@@ -13,6 +13,7 @@ from hpo_pipeline.katib.api import Object
 from hpo_pipeline.katib.names import TRIAL_CONTAINER
 
 LAST_LINES = 3
+WAIT_SECONDS = 20.0
 _WAITING_FAULTS = {
     "ErrImagePull": "the image cannot be pulled",
     "ImagePullBackOff": "the image cannot be pulled",
@@ -38,6 +39,17 @@ def pending_cause(pod: Object) -> str | None:
             image = container.get("image", "")
             return f"{fault} ({image}): {waiting.get('message', waiting['reason'])}"
     return None
+
+
+def overdue_cause(pod: Object, now: datetime) -> str | None:
+    """Return why a pod does not start, once it is worth saying.
+
+    That is at once where what it waits for does not come by itself; else after a while, for a
+    node may just be clearing up after another.
+    """
+    begun = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+    is_due = is_waiting_in_vain(pod) or (now - begun).total_seconds() > WAIT_SECONDS
+    return pending_cause(pod) if is_due else None
 
 
 def failure_cause(pod: Object | None, said: str, log: Sequence[str] = ()) -> str:
