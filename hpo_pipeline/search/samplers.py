@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from optuna.samplers import (
     TPESampler,
 )
 from optuna.samplers.nsgaii import BLXAlphaCrossover
+from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -270,5 +272,27 @@ SAMPLERS: dict[str, Callable[[Experiment, int], BaseSampler]] = {
     "nsga2": _genetic,
     "pbt": _pbt,
 }
+
+
+@contextmanager
+def constraints_elsewhere() -> Iterator[None]:
+    """Silence samplers that pass constraints over: the selection keeps to them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Constraints have been set")
+        yield
+
+
+def take_over_space(sampler: BaseSampler, earlier: BaseSampler) -> None:
+    """Let a sampler go on with what an earlier one of the same study has found out of the space.
+
+    Optuna goes through all trials for it, once for a sampler; with one for each suggestion, a
+    thousand trials that are replayed would take a million looks.
+    """
+    for name in ("_search_space", "_intersection_search_space"):
+        found = getattr(earlier, name, None)
+        if type(earlier) is type(sampler) and isinstance(found, IntersectionSearchSpace):
+            setattr(sampler, name, found)
+
+
 REMEMBERING = frozenset({"cmaes", "genetic", "nsga2", "qmc"})
 """Algorithms that keep notes in the study, beside the parameters and values of the trials."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -166,8 +164,8 @@ class Study:
 
     def ask(self) -> Suggestion:
         """Return the next configuration to try."""
-        self._study.sampler = samplers.build(self._experiment, self.count())
-        with _constraints_elsewhere():
+        self._use_sampler(self.count())
+        with samplers.constraints_elsewhere():
             trial = self._study.ask(self._distributions)
         return self._suggestion(self._frozen(trial.number - self._offset))
 
@@ -226,13 +224,18 @@ class Study:
             self._describe(frozen, trial)
         if state == OptunaState.PRUNED and len(self._experiment.objective) > 1:
             state = OptunaState.COMPLETE  # Optuna prunes single-objective studies only
-        self._study.sampler = samplers.build(self._experiment, trial.number)
+        self._use_sampler(trial.number)
         values = [o.value(trial.metrics) for o in self._experiment.objective]
         is_complete = state == OptunaState.COMPLETE
-        with _constraints_elsewhere():
+        with samplers.constraints_elsewhere():
             self._study.tell(
                 trial.number + self._offset, values if is_complete else None, state=state
             )
+
+    def _use_sampler(self, number: int) -> None:
+        sampler = samplers.build(self._experiment, number)
+        samplers.take_over_space(sampler, self._study.sampler)
+        self._study.sampler = sampler
 
     def _can_have(self, known: Known) -> bool:
         space = self._experiment.space
@@ -251,8 +254,8 @@ class Study:
     def _replay(self, known: Known) -> None:
         """Ask for a trial once more, have the algorithm take its notes, and keep what was."""
         self._study.enqueue_trial(dict(known.parameters))
-        self._study.sampler = samplers.build(self._experiment, self.count())
-        with _constraints_elsewhere():
+        self._use_sampler(self.count())
+        with samplers.constraints_elsewhere():
             trial = self._study.ask()
             _ = trial.relative_params  # Optuna computes it only where a parameter is not fixed
         for name, distribution in self._distributions.items():
@@ -299,7 +302,7 @@ class Study:
 
     def _completed(self, trial: FrozenTrial) -> FrozenTrial:
         """Give a trial the parameters that a crash in the middle of `ask` kept from it."""
-        self._study.sampler = samplers.build(self._experiment, trial.number - self._offset)
+        self._use_sampler(trial.number - self._offset)
         live = optuna.trial.Trial(self._study, trial._trial_id)
         for name, distribution in self._distributions.items():
             live._suggest(name, distribution)  # one that is there stays as it is
@@ -339,11 +342,3 @@ class Study:
             self._study._study_id, number + self._offset
         )
         return storage.get_trial(trial_id)
-
-
-@contextmanager
-def _constraints_elsewhere() -> Iterator[None]:
-    """Silence samplers that pass constraints over: the selection keeps to them."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Constraints have been set")
-        yield
