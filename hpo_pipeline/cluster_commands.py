@@ -140,15 +140,19 @@ def _attach(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    from hpo_pipeline.backends.katib import KatibEngine
+    from hpo_pipeline.backends.cluster_site import ClusterSite
     from hpo_pipeline.katib.stored import load_experiment
     from hpo_pipeline.progress import PlainLines
+    from hpo_pipeline.run_folder import RunFolder
 
     api = _cluster(options)
     experiment = load_experiment(api, options.namespace, options.name)
-    engine = KatibEngine(experiment, api, progress=PlainLines(experiment, sys.stderr))
-    engine.stop(options.reason)
-    print(f"{options.name} ends as soon as its running trials have written their results")
+    folder = RunFolder(Path("runs") / f"{options.name}-katib")
+    site = ClusterSite(experiment, folder, api, progress=PlainLines(experiment, sys.stderr))
+    if site.stop(options.reason):
+        print(f"{options.name} ends as soon as its running trials have written their results")
+    else:
+        print(f"{options.name} has ended already")
     return 0
 
 
