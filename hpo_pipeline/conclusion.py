@@ -228,6 +228,14 @@ class Conclusion:
         return found
 
 
+def evaluation_argv(
+    experiment: Path, dataset: Path, model: Path, max_length: int, out: Path
+) -> list[str]:
+    """Return the arguments of `python -m hpo_pipeline.trial.evaluate`, for every site."""
+    argv = ["--experiment", str(experiment), "--dataset", str(dataset), "--model", str(model)]
+    return [*argv, "--max-length", str(max_length), "--out", str(out)]
+
+
 def run_place(folder: RunFolder, chosen: Chosen) -> Path:
     """Return the folder of the run whose model stands for the winner."""
     return (folder.confirmation if chosen.is_rerun else folder).trials / chosen.run

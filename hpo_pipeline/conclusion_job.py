@@ -17,7 +17,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hpo_pipeline.answer import error_answer, read_answer, write_answer
-from hpo_pipeline.conclusion import CONCLUSION_FILE, Conclusion, Measure, Told, run_place
+from hpo_pipeline.conclusion import (
+    CONCLUSION_FILE,
+    Conclusion,
+    Measure,
+    Told,
+    evaluation_argv,
+    run_place,
+)
 from hpo_pipeline.errors import BackendError, HpoError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.experiment_file import load
@@ -110,8 +117,7 @@ def _measure(experiment: Path, dataset: Path) -> Measure:
     def measure(model: Path, max_length: int) -> Evaluation:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "evaluation.json"
-            argv = ["--experiment", str(experiment), "--dataset", str(dataset)]
-            argv += ["--model", str(model), "--max-length", str(max_length), "--out", str(out)]
+            argv = evaluation_argv(experiment, dataset, model, max_length, out)
             command = [sys.executable, "-m", "hpo_pipeline.trial.evaluate", *argv]
             code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
             if not out.exists():

@@ -25,7 +25,15 @@ from hpo_pipeline.confirm import confirm
 from hpo_pipeline.errors import HpoError, RunFolderError
 from hpo_pipeline.experiment import Experiment
 from hpo_pipeline.experiment_file import load
-from hpo_pipeline.results import SearchResult, Trial, TrialState, Winner, read_trial, write_json
+from hpo_pipeline.results import (
+    RESULT_FILE,
+    SearchResult,
+    Trial,
+    TrialState,
+    Winner,
+    read_trial,
+    write_json,
+)
 
 EXPERIMENT_FILE = "experiment.json"
 RUN_FILE = "run.json"
@@ -139,6 +147,12 @@ class RunFolder:
         line = json.dumps({"time": time.time(), "trial": trial, "event": event})
         with (self.path / "timeline.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
+
+    def record(self, trial: Trial) -> None:
+        """Write the result of a trial that ran elsewhere."""
+        place = self.trials / trial.name
+        place.mkdir(parents=True, exist_ok=True)
+        write_json(place / RESULT_FILE, trial.to_json())
 
     def finished_trials(self) -> list[Trial]:
         """Return the trials that have a result, by number."""

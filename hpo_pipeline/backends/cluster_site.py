@@ -34,13 +34,11 @@ from hpo_pipeline.katib.trial_job import (
 )
 from hpo_pipeline.progress import Progress
 from hpo_pipeline.results import (
-    RESULT_FILE,
     Chosen,
     SearchResult,
     Trial,
     TrialState,
     read_trial,
-    write_json,
 )
 from hpo_pipeline.run_folder import RunFolder
 from hpo_pipeline.run_names import is_run_of
@@ -115,15 +113,13 @@ class ClusterSite:
     def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
         if not self._is_there():
             self.check()
-        engine = KatibEngine(
-            self._experiment, self._api, progress=self._progress, finished=self._record
-        )
+        engine = self._engine()
         if not engine.apply(earlier):
             self._progress.say(f"goes on with {self._experiment.name} in the cluster")
         trials, state, said = engine.follow(interruption)
         ended = [trial for trial in trials if trial.state.is_final]
         for trial in ended:
-            self._record(trial)
+            self._folder.record(trial)
         why = early_end(self._experiment, ended, said)
         return Searched(tuple(ended), why, state == "failed", engine.seconds())
 
@@ -144,9 +140,7 @@ class ClusterSite:
 
         def record(job: Ended) -> None:
             trial = _trial(by_name[job.name], job)
-            place = folder.trials / job.name
-            place.mkdir(parents=True, exist_ok=True)
-            write_json(place / RESULT_FILE, trial.to_json())
+            folder.record(trial)
             self._progress.say(f"{job.name} {trial.state.value}")
 
         parallel = self._experiment.budget.parallel
@@ -175,7 +169,7 @@ class ClusterSite:
 
     def standing(self) -> SearchResult | None:
         """Return the search as it stands on the cluster; None where there is none."""
-        engine = KatibEngine(self._experiment, self._api, progress=self._progress)
+        engine = self._engine()
         try:
             trials, state, said = engine.read()
         except ClusterError as error:
@@ -195,8 +189,7 @@ class ClusterSite:
         found = self.standing()
         is_running = found is not None and found.state == "running"
         if is_running:
-            engine = KatibEngine(self._experiment, self._api, progress=self._progress)
-            engine.stop(reason)
+            self._engine().stop(reason)
             self._progress.say(f"{self._experiment.name} ends: {reason}")
         return is_running or stopped > 0
 
@@ -282,10 +275,13 @@ class ClusterSite:
                 raise
             return False
 
-    def _record(self, trial: Trial) -> None:
-        place = self._folder.trials / trial.name
-        place.mkdir(parents=True, exist_ok=True)
-        write_json(place / RESULT_FILE, trial.to_json())
+    def _engine(self) -> KatibEngine:
+        return KatibEngine(
+            self._experiment,
+            self._api,
+            progress=self._progress,
+            finished=self._folder.record,
+        )
 
 
 def early_end(experiment: Experiment, trials: Sequence[Trial], said: str) -> str | None:

@@ -23,6 +23,8 @@ from hpo_pipeline.katib.api import JOBS, PODS, Api, Kind, Object
 from hpo_pipeline.katib.causes import (
     failure_cause,
     overdue_cause,
+    own_container,
+    terminated,
     waiting_since,
 )
 from hpo_pipeline.katib.feed import Feed
@@ -247,19 +249,18 @@ def _with_failure(job: Object, message: str) -> Object:
     return {**job, "status": {"conditions": [condition]}}
 
 
-def _image(pod: Object | None) -> str:
-    for container in ((pod or {}).get("status") or {}).get("containerStatuses") or ():
-        if container["name"] == TRIAL_CONTAINER:
-            return str(container.get("imageID", ""))
-    return ""
-
-
 def _answer(pod: Object | None) -> dict[str, Any] | None:
     """Return what the job's container left as its termination message, if it is an answer."""
-    for container in ((pod or {}).get("status") or {}).get("containerStatuses") or ():
-        if container["name"] == TRIAL_CONTAINER:
-            message = ((container.get("state") or {}).get("terminated") or {}).get("message")
-            with contextlib.suppress(ValueError, TypeError):
-                found = json.loads(message or "")
-                return found if isinstance(found, dict) else None
+    message = (terminated(_status(pod)) or {}).get("message")
+    with contextlib.suppress(ValueError, TypeError):
+        found = json.loads(message or "")
+        return found if isinstance(found, dict) else None
     return None
+
+
+def _image(pod: Object | None) -> str:
+    return str(own_container(_status(pod)).get("imageID", ""))
+
+
+def _status(pod: Object | None) -> Object:
+    return (pod or {}).get("status") or {}

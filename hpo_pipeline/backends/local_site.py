@@ -16,7 +16,15 @@ from hpo_pipeline.backends.interruption import Interruption
 from hpo_pipeline.backends.local import LocalEngine
 from hpo_pipeline.backends.processes import ProcessServer, ServerDied
 from hpo_pipeline.backends.reruns import Needed, Reruns, for_reruns
-from hpo_pipeline.conclusion import Conclusion, Gated, Registered, Told, is_kept, run_place
+from hpo_pipeline.conclusion import (
+    Conclusion,
+    Gated,
+    Registered,
+    Told,
+    evaluation_argv,
+    is_kept,
+    run_place,
+)
 from hpo_pipeline.confirm import Run
 from hpo_pipeline.errors import BackendError
 from hpo_pipeline.experiment import Experiment
@@ -164,8 +172,8 @@ class LocalSite:
         out = self._folder.path / "evaluated.json"
         out.unlink(missing_ok=True)
         log = self._folder.path / "evaluate.log"
-        argv = ["--experiment", str(self._folder.experiment_file), "--dataset", str(self._dataset)]
-        argv += ["--model", str(model), "--max-length", str(max_length), "--out", str(out)]
+        experiment, dataset = self._folder.experiment_file, self._dataset
+        argv = evaluation_argv(experiment, dataset, model, max_length, out)
         server = self._server
         server.wait_until_ready()
         code = server.run("evaluate", "evaluate", argv, log=log)

@@ -67,17 +67,17 @@ def failure_cause(pod: Object | None, said: str, log: Sequence[str] = ()) -> str
         return f"it was evicted from its node: {status.get('message', '')}".rstrip(": ")
     if status.get("reason") in ("Preempting", "Preempted"):
         return "it was preempted by a pod of a higher priority"
-    terminated = _terminated(status)
-    if terminated is None:
+    end = terminated(status)
+    if end is None:
         return pending_cause(pod) or said
-    if terminated.get("reason") == "OOMKilled":
+    if end.get("reason") == "OOMKilled":
         return f"it was killed for lack of memory; the limit is {_memory_limit(pod)}"
-    message = str(terminated.get("message") or "")
+    message = str(end.get("message") or "")
     lines = [line for line in (message.splitlines() or log) if line.strip()]
     own = [line.partition(_OWN)[2] for line in lines if _OWN in line]
     if own:
         return own[-1]
-    code = terminated.get("exitCode")
+    code = end.get("exitCode")
     if code == 137:
         return "it was killed (SIGKILL), not by its memory limit; its pod or node may have gone"
     if code == 143:
@@ -103,13 +103,16 @@ def waiting_since(pod: Object) -> datetime | None:
     return datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
 
 
-def _terminated(status: Object) -> dict[str, Any] | None:
-    for container in status.get("containerStatuses") or ():
-        if container["name"] == TRIAL_CONTAINER:
-            state = container.get("state") or {}
-            found: dict[str, Any] | None = state.get("terminated")
-            return found
-    return None
+def own_container(status: Object) -> dict[str, Any]:
+    """Return what a pod's status says of the container with our work; empty where nothing."""
+    listed: list[dict[str, Any]] = status.get("containerStatuses") or []
+    return next((c for c in listed if c["name"] == TRIAL_CONTAINER), {})
+
+
+def terminated(status: Object) -> dict[str, Any] | None:
+    """Return how that container ended, or None where it has not."""
+    found: dict[str, Any] | None = (own_container(status).get("state") or {}).get("terminated")
+    return found
 
 
 def _memory_limit(pod: Object) -> str:
