@@ -23,7 +23,7 @@ e2e: $(READY)  ## on the cluster that KUBECONFIG names, with Katib and our image
 
 pipeline: $(READY)  ## compile the pipeline; with KFP_ENDPOINT set, upload it
 	$(BIN)/python -m pipelines.hpo
-	@test -z "$$KFP_ENDPOINT" || $(BIN)/python -m pipelines.upload
+	@test -z "$$KFP_ENDPOINT" || $(BIN)/python -m hpo_pipeline.kubeflow.upload
 
 manifests: $(READY)  ## render the examples again
 	for file in experiments/*.yaml; do \
@@ -58,9 +58,9 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-wire: $(READY)  ## compile the messages after a change of katib/wire/*.proto
+wire: $(READY)  ## compile the messages after a change of trial/wire/*.proto
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. \
-		--grpc_python_out=. hpo_pipeline/katib/wire/*.proto
+		--grpc_python_out=. hpo_pipeline/trial/wire/*.proto
 
 setup: $(READY)
 

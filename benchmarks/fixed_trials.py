@@ -57,7 +57,7 @@ def loop(dataset: Path, chosen: list[dict[str, float | int]], *, careful: bool) 
         TrainingArguments,
     )
 
-    from hpo_pipeline.assets import fetch
+    from hpo_pipeline.data.assets import fetch
 
     source = str(fetch("minilm"))
     tokenizer = AutoTokenizer.from_pretrained(source)
@@ -138,8 +138,8 @@ def main() -> None:
     if options.dataset:  # in the child process of a loop
         loop(options.dataset, chosen, careful=options.only == "careful")
         return
-    from hpo_pipeline.experiment_file import load
-    from hpo_pipeline.prepare import prepare
+    from hpo_pipeline.data.prepare import prepare
+    from hpo_pipeline.experiment.loading import load
 
     seconds = {}
     with tempfile.TemporaryDirectory() as name:

@@ -32,7 +32,7 @@ from pathlib import Path
 
 import yaml
 
-from hpo_pipeline.run_folder import RunFolder
+from hpo_pipeline.results.run_folder import RunFolder
 
 EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits-pbt.yaml"
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import grpc
 import numpy as np
 
-from hpo_pipeline.katib.services.serving import start
-from hpo_pipeline.katib.services.suggestion import SuggestionService
-from hpo_pipeline.katib.wire import katib_pb2 as wire
-from hpo_pipeline.katib.wire import katib_pb2_grpc
+from hpo_pipeline.engines.katib.services.serving import start
+from hpo_pipeline.engines.katib.services.suggestion import SuggestionService
+from hpo_pipeline.trial.wire import katib_pb2 as wire
+from hpo_pipeline.trial.wire import katib_pb2_grpc
 
 
 def serve(pipe: Connection) -> None:

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpo_pipeline.errors import HpoError
-    from hpo_pipeline.experiment import Experiment
-    from hpo_pipeline.experiment_file import load
-    from hpo_pipeline.results import SearchResult, Trial
+    from hpo_pipeline.experiment.loading import load
+    from hpo_pipeline.experiment.schema import Experiment
+    from hpo_pipeline.results.outcome import SearchResult
+    from hpo_pipeline.results.trial import Trial
 
 __version__ = "0.1.0"
 __all__ = ["Experiment", "HpoError", "SearchResult", "Trial", "__version__", "load"]
 
 _HOME = {
-    "Experiment": "experiment",
+    "Experiment": "experiment.schema",
     "HpoError": "errors",
-    "SearchResult": "results",
-    "Trial": "results",
-    "load": "experiment_file",
+    "SearchResult": "results.outcome",
+    "Trial": "results.trial",
+    "load": "experiment.loading",
 }
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from hpo_pipeline.cli import main
+from hpo_pipeline.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -47,7 +47,7 @@ def check(
     data_version: str,
 ) -> NamedTuple("Checked", [("experiment", str), ("data", str)]):
     """Check the experiment, with all faults at once, and name this run of it."""
-    from hpo_pipeline.steps import check, overriding
+    from hpo_pipeline.kubeflow.steps import check, overriding
 
     return check(experiment, engine, run_id, **overriding(locals()))
 
@@ -55,7 +55,7 @@ def check(
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def prepare(experiment: str, engine: str, dataset: Output[Dataset]):
     """Read, split and tokenise the data, once."""
-    from hpo_pipeline.steps import prepare
+    from hpo_pipeline.kubeflow.steps import prepare
 
     dataset.metadata.update(prepare(experiment, engine, dataset.path))
 
@@ -70,7 +70,7 @@ def search(
     task_config: dsl.TaskConfig,
 ):
     """Search on Katib: launch the experiment, or come back to it, and follow it to its end."""
-    from hpo_pipeline.steps import search
+    from hpo_pipeline.kubeflow.steps import search
 
     found = search(experiment, engine, run.path, dataset=dataset.path, pods=vars(task_config))
     metrics.metadata.update(found)
@@ -86,7 +86,7 @@ def search_here(
     metrics: Output[Metrics],
 ):
     """Search inside this step: its pod has the GPU."""
-    from hpo_pipeline.steps import search
+    from hpo_pipeline.kubeflow.steps import search
 
     found = search(experiment, engine, run.path, dataset=dataset.path, gpus=gpus)
     metrics.metadata.update(found)
@@ -95,7 +95,7 @@ def search_here(
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def confirm(searched: Input[Artifact], engine: str, dataset: Input[Dataset], run: Output[Artifact]):
     """Train the best configurations again with other seeds, where the experiment says so."""
-    from hpo_pipeline.steps import confirm
+    from hpo_pipeline.kubeflow.steps import confirm
 
     confirm(searched.path, engine, run.path, dataset=dataset.path)
 
@@ -103,7 +103,7 @@ def confirm(searched: Input[Artifact], engine: str, dataset: Input[Dataset], run
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def select(confirmed: Input[Artifact], engine: str, run: Output[Artifact]) -> str:
     """Choose the winner: constraints first, then the objective, or the rule of the experiment."""
-    from hpo_pipeline.steps import select
+    from hpo_pipeline.kubeflow.steps import select
 
     return select(confirmed.path, engine, run.path)
 
@@ -118,7 +118,7 @@ def gate(
     confusion: Output[ClassificationMetrics],
 ) -> NamedTuple("Gate", [("promote", bool), ("reason", str)]):
     """Measure the winner and the champion on the test rows, and decide between them."""
-    from hpo_pipeline.steps import gate, shown_gate
+    from hpo_pipeline.kubeflow.steps import gate, shown_gate
 
     found = gate(selected.path, engine, run.path, dataset=dataset.path)
     return shown_gate(found, test, confusion)
@@ -134,7 +134,7 @@ def register(
     model: Output[Model],
 ) -> str:
     """Register the winner; it becomes champion if it beats the one that there is by now."""
-    from hpo_pipeline.steps import register, shown_model
+    from hpo_pipeline.kubeflow.steps import register, shown_model
 
     found = register(gated.path, engine, run.path, dataset=dataset.path, run_id=run_id)
     return shown_model(found, run.path, model)
@@ -148,7 +148,7 @@ def report(
     metrics: Output[Metrics],
 ):
     """Write the report, the leaderboard and the numbers of the run."""
-    from hpo_pipeline.steps import report
+    from hpo_pipeline.kubeflow.steps import report
 
     metrics.metadata.update(report(registered.path, page.path, leaderboard.path))
 
@@ -169,7 +169,7 @@ def wind_up(
     status: dsl.PipelineTaskFinalStatus,
 ):
     """End what still runs, and report on a run that has failed from what the cluster knows."""
-    from hpo_pipeline.steps import overriding, wind_up
+    from hpo_pipeline.kubeflow.steps import overriding, wind_up
 
     told = {"status": f"{status.state} {status.error_message}", "leaderboard": leaderboard.path}
     wind_up(experiment, engine, run_id, **told, **overriding(locals()))

@@ -121,7 +121,7 @@ def write_experiment(tmp_path: Path, tiny_bert: Path, sentences: Path):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A process server for the trials of fake clusters."""
-    from tests.backends.test_local import start_server
+    from tests.engines.test_local import start_server
 
     server = start_server(tmp_path_factory.mktemp("server"))
     yield server
@@ -131,8 +131,8 @@ def server(tmp_path_factory):
 @pytest.fixture
 def cluster(server, tmp_path, tiny_bert, sentences):
     """A fake cluster on which all is well, with model and data in its storage."""
-    from tests.katib.fake_cluster import FakeCluster
-    from tests.katib.test_preflight import sound
+    from tests.engines.katib.fake_cluster import FakeCluster
+    from tests.engines.katib.test_doctor import sound
 
     cluster = FakeCluster(server, tmp_path / "cluster")
     (cluster.storage / "tiny-bert").symlink_to(tiny_bert)

@@ -10,8 +10,8 @@ import pytest
 
 import hpo_pipeline
 from hpo_pipeline.errors import HpoError
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.experiment_file import load
+from hpo_pipeline.experiment.loading import load
+from hpo_pipeline.experiment.schema import Experiment
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "transformers", "datasets", "optuna", "pandas", "pydantic", "plotly", "rich"}
@@ -29,12 +29,12 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_the_help_loads_nothing_heavy():
-    code = "from hpo_pipeline.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    code = "from hpo_pipeline.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass"
     assert not loaded_by(code) & HEAVY
 
 
 def test_the_process_that_follows_a_search_loads_no_torch():
-    modules = "hpo_pipeline.whole_run, hpo_pipeline.status, hpo_pipeline.progress"
+    modules = "hpo_pipeline.run.launch, hpo_pipeline.cli.output, hpo_pipeline.report.terminal"
     assert not loaded_by(f"import {modules}") & {"torch", "transformers", "datasets", "pandas"}
 
 

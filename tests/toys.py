@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.experiment_file import read
-from hpo_pipeline.results import Point, Trial, TrialState
+from hpo_pipeline.experiment.loading import read
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.trial import Point, Trial, TrialState
 
 LR = {"type": "float", "low": 1e-5, "high": 1e-1, "log": True}
 TASK = {"kind": "text-classification", "model": "some/model", "data": "some/data"}

@@ -28,9 +28,9 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.results import Point, Trial
-from hpo_pipeline.results import TrialState as State
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.trial import Point, Trial
+from hpo_pipeline.results.trial import TrialState as State
 from hpo_pipeline.search.distributions import distributions
 from hpo_pipeline.search.journal import open_journal
 from hpo_pipeline.search.study import Study, Suggestion

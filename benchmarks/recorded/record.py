@@ -18,8 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hpo_pipeline.results import Trial, TrialState
-from hpo_pipeline.run_folder import RunFolder
+from hpo_pipeline.results.run_folder import RunFolder
+from hpo_pipeline.results.trial import Trial, TrialState
 
 HERE = Path(__file__).parent
 EXPERIMENT, TABLE = HERE / "digits.yaml", HERE / "digits.csv.gz"

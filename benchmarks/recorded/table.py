@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.results import Point, Trial, TrialState
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.study import Study, Suggestion
 
 TABLE = Path(__file__).parent / "digits.csv.gz"

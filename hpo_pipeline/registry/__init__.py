@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from hpo_pipeline.errors import RegistryError
-from hpo_pipeline.registry.directory import DirectoryRegistry
+from hpo_pipeline.registry.directory.driver import DirectoryRegistry
 from hpo_pipeline.registry.record import Candidate, Event, ModelRecord, local_path
-from hpo_pipeline.registry.servers import open_kubeflow, open_mlflow
+from hpo_pipeline.registry.server.opening import open_kubeflow, open_mlflow
 
 DEFAULT = "models"
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo_pipeline.objective import Goal
+from hpo_pipeline.experiment.objective import Goal
 
 ROUNDING = 1e-9
 """What rounding may take from a gain: 0.57 - 0.56 is a little less than 0.01."""

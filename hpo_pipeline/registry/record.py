@@ -19,7 +19,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from hpo_pipeline.errors import RegistryError
-from hpo_pipeline.space import Value
+from hpo_pipeline.experiment.space import Value
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"

@@ -9,12 +9,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from hpo_pipeline.space import (
-    ChoiceParameter,
-    FloatParameter,
-    IntParameter,
-    Space,
-)
+from hpo_pipeline.experiment.space import ChoiceParameter, FloatParameter, IntParameter, Space
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from optuna._hypervolume import compute_hypervolume  # public only inside a plot
 
-from hpo_pipeline.objective import Objective
-from hpo_pipeline.results import Trial
-from hpo_pipeline.selection import signed
+from hpo_pipeline.experiment.objective import Objective
+from hpo_pipeline.results.ranking import signed
+from hpo_pipeline.results.trial import Trial
 
 
 def reference_point(objectives: Sequence[Objective], trials: Sequence[Trial]) -> tuple[float, ...]:

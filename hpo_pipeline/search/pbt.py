@@ -18,13 +18,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.population import Population
-from hpo_pipeline.results import Trial, TrialState
+from hpo_pipeline.experiment.population import Population
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.search import PbtSettings
+from hpo_pipeline.experiment.space import ChoiceParameter, FloatParameter, IntParameter, Value
+from hpo_pipeline.results.ranking import rank
+from hpo_pipeline.results.trial import Trial, TrialState
 from hpo_pipeline.search.distributions import distributions
-from hpo_pipeline.selection import rank
-from hpo_pipeline.space import ChoiceParameter, FloatParameter, IntParameter, Value
-from hpo_pipeline.strategies import PbtSettings
 
 PARENT = "parent"
 LAST = "last"

@@ -32,18 +32,18 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.population import population
-from hpo_pipeline.search.distributions import distributions
-from hpo_pipeline.search.pbt import PbtSampler
-from hpo_pipeline.space import Frozen, Space, Value
-from hpo_pipeline.strategies import (
+from hpo_pipeline.experiment.population import population
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.search import (
     CmaesSettings,
     GeneticSettings,
     GpSettings,
     PbtSettings,
     TpeSettings,
 )
+from hpo_pipeline.experiment.space import Frozen, Space, Value
+from hpo_pipeline.search.distributions import distributions
+from hpo_pipeline.search.pbt import PbtSampler
 
 SettingsT = TypeVar("SettingsT", bound=Frozen)
 

@@ -18,14 +18,14 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.objective import Constraint
-from hpo_pipeline.results import Point, Trial, TrialState
-from hpo_pipeline.search import samplers, stopping
+from hpo_pipeline.experiment.formula import Constraint
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.space import Value
+from hpo_pipeline.results.ranking import is_usable
+from hpo_pipeline.results.trial import Point, Trial, TrialState
+from hpo_pipeline.search import pruners, samplers
 from hpo_pipeline.search.distributions import distributions
 from hpo_pipeline.search.pbt import LAST, PARENT, parent_of
-from hpo_pipeline.selection import is_usable
-from hpo_pipeline.space import Value
 
 IDENTITY = "identity"
 EARLIER = "earlier"
@@ -82,7 +82,7 @@ class Study:
         """Open a search, of whose `start` configurations the first `asked` were asked for."""
         self._experiment = experiment
         self._distributions = distributions(experiment.space)
-        self._pruner = stopping.build(experiment)
+        self._pruner = pruners.build(experiment)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
             study_name=experiment.name,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForImageClassification
 
-from hpo_pipeline.experiment import Task
+from hpo_pipeline.experiment.task import Task
 
 MODEL_CLASS = AutoModelForImageClassification
 

@@ -13,8 +13,8 @@ from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from hpo_pipeline.errors import DataError, TrialError
-from hpo_pipeline.experiment import Task
-from hpo_pipeline.space import Assignments, section
+from hpo_pipeline.experiment.space import Assignments, section
+from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.experiment import Task
+from hpo_pipeline.experiment.task import Task
 
 MODEL_CLASS = AutoModelForSequenceClassification
 

@@ -15,22 +15,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpo_pipeline.answer import write_answer
+from hpo_pipeline.data.storage import Storage
 from hpo_pipeline.errors import DataError, ExperimentError, TrialError
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.experiment_file import load
-from hpo_pipeline.results import (
+from hpo_pipeline.experiment.loading import load
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.space import Value
+from hpo_pipeline.results.files import (
     CHECKPOINT_FOLDER,
     DISK_FULL_EXIT,
     MODEL_FOLDER,
     RESULT_FILE,
-    Trial,
-    TrialState,
-    read_trial,
     write_json,
 )
-from hpo_pipeline.space import Value
-from hpo_pipeline.storage import Storage
+from hpo_pipeline.results.job_output import write_answer
+from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.command import TrialCommand, parse
 from hpo_pipeline.trial.reporting import Channel, MetricLines, Reporter, Several
 
@@ -123,7 +121,7 @@ def _result(
 
 def _prepared(experiment: Experiment, command: TrialCommand) -> Path:
     """Return the dataset of the experiment, prepared by the first trial that comes."""
-    from hpo_pipeline.trial.preparation import prepared_once
+    from hpo_pipeline.data.prepare_once import prepared_once
 
     assert command.datasets is not None
     if command.storage is None:
@@ -143,7 +141,7 @@ def _reporter(command: TrialCommand, experiment: Experiment, stop: _StopRequest)
         reporters.append(Channel(command.channel))
     if command.database is not None or command.stopping is not None:
         # Imported here: trials of this machine need no gRPC.
-        from hpo_pipeline.trial.katib_reporting import DatabaseReporter, StoppingReporter
+        from hpo_pipeline.trial.grpc_reporting import DatabaseReporter, StoppingReporter
 
         if command.database is not None:
             reporters.append(DatabaseReporter(command.database, command.name))

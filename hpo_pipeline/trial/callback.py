@@ -13,8 +13,9 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hpo_pipeline.errors import TrialError
-from hpo_pipeline.objective import Metrics, Objective, with_score
-from hpo_pipeline.results import Point
+from hpo_pipeline.experiment.metrics import Metrics
+from hpo_pipeline.experiment.objective import Objective, with_score
+from hpo_pipeline.results.trial import Point
 from hpo_pipeline.trial.reporting import Reporter
 
 _TIMINGS = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")

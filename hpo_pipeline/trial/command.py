@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo_pipeline.errors import ExperimentError
-from hpo_pipeline.katib.names import NO_PARENT, trial_number
+from hpo_pipeline.trial.names import NO_PARENT, trial_number
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,6 @@ on the machine: its practical metrics are the ones to quote.
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +15,14 @@ import torch
 from datasets import load_from_disk
 from sklearn.metrics import confusion_matrix
 
-from hpo_pipeline.answer import error_answer, write_answer
-from hpo_pipeline.errors import DataError, HpoError
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.experiment_file import load
-from hpo_pipeline.objective import with_score
-from hpo_pipeline.prepare import DatasetMeta
-from hpo_pipeline.results import Evaluation
+from hpo_pipeline.data.dataset import DatasetMeta
+from hpo_pipeline.errors import DataError
+from hpo_pipeline.experiment.objective import with_score
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.outcome import Evaluation
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.metrics import classification_metrics
-from hpo_pipeline.trial.practical import measure_model, peak_memory_mb, saved_size_mb
+from hpo_pipeline.trial.practical_metrics import measure_model, peak_memory_mb, saved_size_mb
 from hpo_pipeline.trial.train import load_processor
 
 BATCH = 64
@@ -107,26 +102,3 @@ def _confusion(logits: Any, labels: Any) -> tuple[tuple[int, ...], ...]:
 def _cross_entropy(logits: Any, labels: Any) -> float:
     loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
     return float(loss)
-
-
-def main(argv: Sequence[str]) -> int:
-    """Evaluate a model folder and write what was measured to a JSON file."""
-    parser = argparse.ArgumentParser(prog="python -m hpo_pipeline.trial.evaluate")
-    parser.add_argument("--experiment", type=Path, required=True)
-    parser.add_argument("--dataset", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--max-length", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args(argv)
-    try:
-        experiment = load(options.experiment)
-        found = evaluate(experiment, options.dataset, options.model, options.max_length)
-    except HpoError as error:
-        write_answer(options.out, error_answer(error))
-        return error.exit_code
-    write_answer(options.out, found.to_json())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from typing import IO, Any, Protocol
 
 from hpo_pipeline.errors import TrialError
-from hpo_pipeline.katib.names import EPOCH, TRAINING_STEP
-from hpo_pipeline.results import Point, Trial, TrialState
+from hpo_pipeline.results.trial import Point, Trial, TrialState
+from hpo_pipeline.trial.names import EPOCH, TRAINING_STEP
 
 logger = logging.getLogger(__name__)
 

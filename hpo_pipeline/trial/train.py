@@ -20,19 +20,22 @@ import transformers
 from datasets import Dataset, load_from_disk
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
+from hpo_pipeline.data.assets.source import model_source
+from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
 from hpo_pipeline.errors import DataError, TrialError
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.objective import PRACTICAL_METRICS, with_score
-from hpo_pipeline.population import population
-from hpo_pipeline.prepare import PROCESSOR_FOLDER, DatasetMeta, model_source
-from hpo_pipeline.results import CHECKPOINT_FOLDER, MODEL_FOLDER, Point, Trial, TrialState
-from hpo_pipeline.space import Value, section
+from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
+from hpo_pipeline.experiment.objective import with_score
+from hpo_pipeline.experiment.population import population
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.space import Value, section
+from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER
+from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.metrics import classification_metrics
 from hpo_pipeline.tasks.models import build_model, config_overrides, freeze
 from hpo_pipeline.trial.callback import TrialCallback
-from hpo_pipeline.trial.interval import IntervalCallback, Parent, read_parent
-from hpo_pipeline.trial.practical import measure_model, peak_memory_mb, saved_size_mb
+from hpo_pipeline.trial.pbt_interval import IntervalCallback, Parent, read_parent
+from hpo_pipeline.trial.practical_metrics import measure_model, peak_memory_mb, saved_size_mb
 from hpo_pipeline.trial.reporting import Reporter
 
 ROWS_IN_MEMORY = 20_000

@@ -16,14 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from hpo_pipeline.engines.katib.names import EXPERIMENT_LABEL
+from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, PODS, TRIALS, Cluster
+from hpo_pipeline.engines.kubernetes.names import JOB_LABEL
 from hpo_pipeline.errors import ClusterError
-from hpo_pipeline.katib.api import (
-    EXPERIMENTS,
-    PODS,
-    TRIALS,
-    Cluster,
-)
-from hpo_pipeline.katib.names import EXPERIMENT_LABEL, JOB_LABEL
 from tests.e2e.cut import Wire
 
 pytestmark = pytest.mark.e2e

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.katib.api import EXPERIMENTS, JOBS, Cluster
-from hpo_pipeline.katib.trial_job import WORK_LABEL
+from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, JOBS, Cluster
+from hpo_pipeline.engines.kubernetes.pods import WORK_LABEL
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore")]  # of kfp's own
 ROOT = Path(__file__).parents[2]
@@ -90,7 +90,7 @@ def test_the_pipeline_runs_on_the_cluster_from_end_to_end(api, tmp_path, monkeyp
 
 def test_a_search_step_that_is_killed_again_and_again_runs_one_experiment(api, tmp_path):
     """Killed at random moments and retried, as Argo does; then one registration, twice."""
-    from hpo_pipeline import steps
+    from hpo_pipeline.kubeflow import steps
 
     run_id, rng = f"kill-{time.time():.0f}", random.Random(0)
     checked = steps.check(EXPERIMENT, "katib", run_id, namespace=NAMESPACE, trial_image=IMAGE)

@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from hpo_pipeline.errors import PipelineError
-from pipelines import recurring
-from pipelines.api import Kfp
-from pipelines.cron import parse_cron
-from pipelines.runs import group_id
-from pipelines.standing import named
-from pipelines.upload import main as upload
+from hpo_pipeline.kubeflow.api import Kfp
+from hpo_pipeline.kubeflow.schedule import recurring
+from hpo_pipeline.kubeflow.schedule.cron import parse_cron
+from hpo_pipeline.kubeflow.schedule.runs import group_id
+from hpo_pipeline.kubeflow.schedule.state import named
+from hpo_pipeline.kubeflow.upload import main as upload
 
 pytestmark = [
     pytest.mark.e2e,

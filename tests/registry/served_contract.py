@@ -11,7 +11,7 @@ import pytest
 
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry.record import Stage, folder_sha256
-from hpo_pipeline.registry.served import Place, ServedRegistry
+from hpo_pipeline.registry.server.driver import Place, ServedRegistry
 from tests.registry.contract import Add, RegistryContract, make_candidate, make_model
 from tests.registry.fake_server import FakeServer
 

@@ -6,7 +6,7 @@ import pytest
 
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry import open_registry
-from hpo_pipeline.registry.address import parse
+from hpo_pipeline.registry.server.address import parse
 
 
 @pytest.mark.parametrize(

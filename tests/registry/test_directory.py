@@ -14,7 +14,7 @@ import pytest
 
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry import open_registry
-from hpo_pipeline.registry.directory import DirectoryRegistry
+from hpo_pipeline.registry.directory.driver import DirectoryRegistry
 from tests.registry.contract import SPAWN, Add, RegistryContract, make_candidate, make_model
 
 NAME = "tweets"

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hpo_pipeline.objective import Goal
+from hpo_pipeline.experiment.objective import Goal
 from hpo_pipeline.registry.gate import decide
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry import Registry, open_registry
-from hpo_pipeline.registry.kubeflow import KubeflowPlace, token
-from hpo_pipeline.registry.rest import Rest
-from hpo_pipeline.registry.served import Place
-from hpo_pipeline.registry.store import Store
+from hpo_pipeline.registry.server.driver import Place
+from hpo_pipeline.registry.server.kubeflow import KubeflowPlace, token
+from hpo_pipeline.registry.server.rest import Rest
+from hpo_pipeline.registry.server.store import Store
 from tests.registry.contract import SPAWN, Add, make_candidate, make_model
 from tests.registry.fake_model_registry import FakeModelRegistry
 from tests.registry.fake_server import served

@@ -12,9 +12,9 @@ pytest.importorskip("mlflow")
 
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry import open_registry
-from hpo_pipeline.registry.mlflow import MlflowPlace
-from hpo_pipeline.registry.served import Place, ServedRegistry
-from hpo_pipeline.registry.servers import MLFLOW_SETTINGS
+from hpo_pipeline.registry.server.driver import Place, ServedRegistry
+from hpo_pipeline.registry.server.mlflow import MlflowPlace
+from hpo_pipeline.registry.server.opening import MLFLOW_SETTINGS
 from tests.registry.contract import Add, make_candidate
 from tests.registry.fake_mlflow import FakeMlflow
 from tests.registry.fake_server import served
@@ -116,7 +116,7 @@ class TestMlflow(ServedContract):
 
 
 def test_without_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "hpo_pipeline.registry.mlflow")
+    monkeypatch.delitem(sys.modules, "hpo_pipeline.registry.server.mlflow")
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(RegistryError, match=r"pip install 'hpo-pipeline\[mlflow\]'"):
         open_registry("mlflow://host:5000")

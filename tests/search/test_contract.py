@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.results import Point, Trial, TrialState
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.ranking import winner
+from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.journal import open_journal
+from hpo_pipeline.search.pruners import STOPPING_RULES
 from hpo_pipeline.search.samplers import SAMPLERS
-from hpo_pipeline.search.stopping import STOPPING_RULES
 from hpo_pipeline.search.study import Study, Suggestion
-from hpo_pipeline.selection import winner
 from tests.toys import toy_experiment
 
 SPACE: dict[str, dict[str, Any]] = {

@@ -12,8 +12,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from hpo_pipeline.experiment.space import Space
 from hpo_pipeline.search.distributions import distributions
-from hpo_pipeline.space import Space
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpo_pipeline.objective import Objective
+from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.search.hypervolume import hypervolume, reference_point
 from tests.toys import toy_trial
 

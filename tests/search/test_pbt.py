@@ -7,10 +7,10 @@ import re
 import pytest
 from optuna.storages import InMemoryStorage
 
-from hpo_pipeline.experiment import Experiment
-from hpo_pipeline.experiment_file import read
-from hpo_pipeline.population import Population, population
-from hpo_pipeline.results import TrialState
+from hpo_pipeline.experiment.loading import read
+from hpo_pipeline.experiment.population import Population, population
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.trial import TrialState
 from hpo_pipeline.search.journal import open_journal
 from hpo_pipeline.search.study import Study, Suggestion
 from tests.toys import toy_curve, toy_experiment, toy_trial

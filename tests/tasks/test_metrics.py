@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hpo_pipeline.errors import TrialError
-from hpo_pipeline.objective import QUALITY_METRICS
+from hpo_pipeline.experiment.metrics import QUALITY_METRICS
 from hpo_pipeline.tasks.metrics import classification_metrics
 
 

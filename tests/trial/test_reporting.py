@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hpo_pipeline.errors import TrialError
-from hpo_pipeline.results import Point
+from hpo_pipeline.results.trial import Point
 from hpo_pipeline.trial.reporting import (
     Channel,
     MetricLines,

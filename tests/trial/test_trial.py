@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.experiment_file import load
-from hpo_pipeline.prepare import prepare
-from hpo_pipeline.results import Point, Trial, TrialState, read_trial
+from hpo_pipeline.data.prepare import prepare
+from hpo_pipeline.experiment.loading import load
+from hpo_pipeline.results.trial import Point, Trial, TrialState, read_trial
 from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.command import TrialCommand, full_argv
 from hpo_pipeline.trial.evaluate import evaluate

@@ -1,0 +1,1 @@
+"""The command `hpo`: its arguments, and what it prints."""

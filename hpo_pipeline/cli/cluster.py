@@ -1,0 +1,231 @@
+"""The commands of `hpo` for experiments on a cluster: render, doctor, attach, stop, delete, katib.
+
+Part of the command line: reads arguments, calls a stage, prints what it gave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo_pipeline.errors import BackendError
+
+if TYPE_CHECKING:
+    from hpo_pipeline.engines.kubernetes.api import Cluster
+    from hpo_pipeline.experiment.schema import Experiment
+    from hpo_pipeline.results.outcome import SearchResult
+
+NAMESPACE = "hpo"
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the parser of `hpo`."""
+    render = commands.add_parser("render", help="print an experiment as Kubernetes objects")
+    render.set_defaults(command=_render)
+    render.add_argument("file", type=Path, help="experiment file")
+    add_changes(render)
+
+    doctor = commands.add_parser("doctor", help="look whether a cluster can run an experiment")
+    doctor.set_defaults(command=_doctor)
+    doctor.add_argument("file", type=Path, help="experiment file")
+    add_changes(doctor)
+    _add_context(doctor)
+
+    for name, command, text in (
+        ("attach", _attach, "come back to an experiment in a cluster"),
+        ("stop", _stop, "end an experiment in a cluster early, keeping its results"),
+        ("delete", _delete, "remove an experiment from a cluster, with its trials"),
+    ):
+        parser = commands.add_parser(name, help=text)
+        parser.set_defaults(command=command)
+        parser.add_argument("name", help="name of the experiment")
+        parser.add_argument("--namespace", "-n", default=NAMESPACE, help=f"({NAMESPACE})")
+        _add_context(parser)
+        if name == "stop":
+            parser.add_argument("--reason", default="by hpo stop", help="for the record")
+        if name == "attach":
+            parser.add_argument("--run", type=Path, metavar="FOLDER", help="run folder")
+            parser.add_argument("--plain", action="store_true", help="lines, no live table")
+
+    katib = commands.add_parser("katib", help="register our services in Katib, or remove them")
+    actions = katib.add_subparsers(required=True, metavar="ACTION")
+    for action, text in (
+        ("install", "add our algorithms to Katib's configuration"),
+        ("uninstall", "take them out again; nothing else is touched"),
+        ("status", "tell which of them Katib knows"),
+        ("entries", "print what install adds, for GitOps"),
+    ):
+        parser = actions.add_parser(action, help=text)
+        parser.set_defaults(command=_katib, action=action)
+        parser.add_argument("--katib-namespace", default="kubeflow", help="(kubeflow)")
+        _add_context(parser)
+        if action in ("install", "entries"):
+            for target in ("suggestion", "suggestion-gp", "stopping"):
+                parser.add_argument(f"--{target}-image", help=f"(hpo-{target}:dev)")
+
+
+def add_changes(parser: argparse.ArgumentParser) -> None:
+    """Add the options that replace entries of the experiment file."""
+    parser.add_argument("--namespace", "-n", help="instead of cluster.namespace")
+    parser.add_argument("--image", help="instead of cluster.image")
+    parser.add_argument("--trials", type=int, help="instead of budget.trials")
+    parser.add_argument("--parallel", type=int, help="instead of budget.parallel")
+
+
+def load_changed(options: argparse.Namespace) -> Experiment:
+    """Return the experiment of a file with the options' changes."""
+    from hpo_pipeline.experiment.loading import load
+
+    budget = {"trials": options.trials, "parallel": options.parallel}
+    cluster = {"namespace": options.namespace, "image": options.image}
+    return load(
+        options.file,
+        budget={name: value for name, value in budget.items() if value is not None},
+        cluster={name: value for name, value in cluster.items() if value is not None},
+    )
+
+
+def run_on_cluster(options: argparse.Namespace) -> SearchResult:
+    """Run an experiment on a cluster and print what it found."""
+    experiment = load_changed(options)
+    return _follow(experiment, options, options.file)
+
+
+def print_status(options: argparse.Namespace) -> int:
+    """Print an experiment of a cluster as it stands."""
+    from hpo_pipeline.cli.output import print_trials
+    from hpo_pipeline.engines.katib.lookup import load_experiment
+    from hpo_pipeline.engines.katib.remote_experiment import KatibEngine
+    from hpo_pipeline.report.terminal import PlainLines
+    from hpo_pipeline.results.outcome import SearchResult
+
+    api = _cluster(options)
+    experiment = load_experiment(api, options.namespace, str(options.run))
+    engine = KatibEngine(experiment, api, progress=PlainLines(experiment, sys.stderr))
+    trials, state, said = engine.read()
+    result = SearchResult(
+        experiment.name, state, engine.seconds(), tuple(trials), reason=said or None
+    )
+    print_trials(experiment, result, as_json=options.json)
+    return 0
+
+
+def _render(options: argparse.Namespace) -> int:
+    from hpo_pipeline.engines.katib.manifest import as_yaml, manifests
+
+    print(as_yaml(manifests(load_changed(options))), end="")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from hpo_pipeline.engines.katib.doctor import examine
+
+    findings = examine(load_changed(options), _cluster(options))
+    for finding in findings:
+        mark = "ok   " if finding.is_right else "FAULT"
+        remedy = f"\n      {finding.remedy}" if finding.remedy else ""
+        print(f"{mark} {finding.what}{remedy}")
+    return 0 if all(finding.is_right for finding in findings) else 1
+
+
+def _attach(options: argparse.Namespace) -> int:
+    from hpo_pipeline.engines.katib.lookup import load_experiment
+
+    api = _cluster(options)
+    experiment = load_experiment(api, options.namespace, options.name)
+    result = _follow(experiment, options, None)
+    return 0 if result.state == "succeeded" else 1
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from hpo_pipeline.engines.katib.engine import ClusterSite
+    from hpo_pipeline.engines.katib.lookup import load_experiment
+    from hpo_pipeline.report.terminal import PlainLines
+    from hpo_pipeline.results.run_folder import RunFolder
+
+    api = _cluster(options)
+    experiment = load_experiment(api, options.namespace, options.name)
+    folder = RunFolder(Path("runs") / f"{options.name}-katib")
+    site = ClusterSite(experiment, folder, api, progress=PlainLines(experiment, sys.stderr))
+    if site.stop(options.reason):
+        print(f"{options.name} ends as soon as its running trials have written their results")
+    else:
+        print(f"{options.name} has ended already")
+    return 0
+
+
+def _delete(options: argparse.Namespace) -> int:
+    from hpo_pipeline.engines.katib.lookup import delete
+
+    if not delete(_cluster(options), options.namespace, options.name):
+        raise BackendError(f"{options.name}: no such experiment in namespace {options.namespace}")
+    print(f"{options.name} is deleted; what its trials wrote stays in the storage")
+    return 0
+
+
+def _katib(options: argparse.Namespace) -> int:
+    from hpo_pipeline.engines.katib import install
+
+    images = {
+        target: getattr(options, f"{target.replace('-', '_')}_image", None)
+        for target in install.IMAGES
+    }
+    given = {target: image for target, image in images.items() if image}
+    if options.action == "entries":
+        from hpo_pipeline.engines.katib.manifest import as_yaml
+
+        print(as_yaml([install.entries(given)]), end="")
+        return 0
+    api, namespace = _cluster(options), options.katib_namespace
+    if options.action == "status":
+        searches, rules = install.known_algorithms(install.configuration(api, namespace))
+        ours = [*install.SEARCHES, *install.RULES]
+        known = {name.removeprefix("hpo-") for name in searches | rules if name[:4] == "hpo-"}
+        print(f"known: {', '.join(sorted(known)) or 'none'}")
+        print(f"missing: {', '.join(name for name in ours if name not in known) or 'none'}")
+        return 0 if known >= set(ours) else 1
+    if options.action == "install":
+        changed = install.install(api, namespace, given)
+        print("Katib knows our algorithms" if changed else "Katib knew them already")
+    else:
+        changed = install.uninstall(api, namespace)
+        print("our algorithms are taken out" if changed else "there were none of ours")
+    return 0
+
+
+def _follow(
+    experiment: Experiment, options: argparse.Namespace, source: Path | None
+) -> SearchResult:
+    from hpo_pipeline.cli.output import print_result
+    from hpo_pipeline.report.terminal import open_progress
+    from hpo_pipeline.results.run_folder import RunFolder
+    from hpo_pipeline.run.launch import run_there
+
+    folder = RunFolder(options.run or Path("runs") / f"{experiment.name}-katib")
+    is_live = sys.stdout.isatty() and not options.plain
+    progress = open_progress(experiment, sys.stdout, live=is_live)
+    try:
+        result = run_there(
+            experiment,
+            folder,
+            _cluster(options),
+            progress=progress,
+            source=source,
+            registry=getattr(options, "registry", None),
+        )
+    finally:
+        progress.close()
+    print_result(experiment, folder, result)
+    return result
+
+
+def _cluster(options: argparse.Namespace) -> Cluster:
+    from hpo_pipeline.engines.kubernetes.api import Cluster
+
+    return Cluster(options.context)
+
+
+def _add_context(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--context", help="context of the kubeconfig")

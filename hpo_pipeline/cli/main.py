@@ -1,0 +1,255 @@
+"""The command line `hpo`: reads arguments, calls a stage, prints what it gave.
+
+Exit codes: 0 done, 1 the search failed, 2 the input is wrong, 130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hpo_pipeline.cli import cluster
+from hpo_pipeline.errors import ExperimentError, HpoError
+
+RUNS = Path("runs")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors are printed without a traceback."""
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries are told as one error
+    options = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except HpoError as error:
+        print(f"hpo: {error}", file=sys.stderr)
+        if error.exit_code > 128 and not getattr(error, "has_advice", False):
+            print("the same command goes on with it", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output, `head` for instance, has gone
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hpo", description="Hyperparameter optimisation of transformers by practical metrics."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run an experiment, or go on with it")
+    run.set_defaults(command=_run)
+    run.add_argument("file", type=Path, help="experiment file")
+    run.add_argument("--run", type=Path, metavar="FOLDER", help="run folder (runs/NAME)")
+    run.add_argument("--registry", metavar="URI", help="where models are registered (models)")
+    run.add_argument("--plain", action="store_true", help="lines instead of the live table")
+    run.add_argument("--engine", choices=("local", "katib"), default="local", help="(local)")
+    run.add_argument("--context", help="context of the kubeconfig, for Katib")
+    cluster.add_changes(run)
+
+    check = commands.add_parser("check", help="find all faults of an experiment file")
+    check.set_defaults(command=_check)
+    check.add_argument("file", type=Path, help="experiment file")
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of experiment files")
+    schema.set_defaults(command=_schema)
+
+    status = commands.add_parser("status", help="show a run")
+    status.set_defaults(command=_status)
+    _add_run(status)
+    status.add_argument("--json", action="store_true", help="for machines")
+    status.add_argument("--engine", choices=("local", "katib"), default="local", help="(local)")
+    status.add_argument("--namespace", "-n", default="hpo", help="of the cluster, for Katib")
+    status.add_argument("--context", help="context of the kubeconfig, for Katib")
+
+    show = commands.add_parser("show", help="show one trial")
+    show.set_defaults(command=_show)
+    show.add_argument("trial", help="its name or number")
+    show.add_argument("run", type=Path, nargs="?", help="run folder (the latest below runs/)")
+
+    report = commands.add_parser("report", help="write the report of a run")
+    report.set_defaults(command=_report)
+    _add_run(report)
+    report.add_argument("--out", type=Path, help="file (report.html in the run folder)")
+
+    prepare = commands.add_parser("prepare", help="prepare the data of an experiment")
+    prepare.set_defaults(command=_prepare)
+    prepare.add_argument("file", type=Path, help="experiment file")
+    prepare.add_argument("--datasets", type=Path, help="folder of all datasets (in the cache)")
+
+    cluster.add_commands(commands)
+    _add_assets(commands)
+    _add_models(commands)
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, nargs="?", help="run folder (the latest below runs/)")
+
+
+def _add_assets(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    assets = commands.add_parser("assets", help="list and fetch models and data")
+    assets.set_defaults(command=_assets, action="list")
+    actions = assets.add_subparsers(metavar="ACTION")
+    actions.add_parser("list", help="list them").set_defaults(action="list")
+    for action, text in (("fetch", "fetch some, or all"), ("verify", "hash all files again")):
+        sub = actions.add_parser(action, help=text)
+        sub.set_defaults(action=action)
+        sub.add_argument("names", nargs="*", help="all, if none is named")
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    models = commands.add_parser("models", help="show and roll back registered models")
+    models.set_defaults(command=_models, action="list")
+    models.add_argument("--registry", metavar="URI", help="where models are registered (models)")
+    actions = models.add_subparsers(metavar="ACTION")
+    actions.add_parser("list", help="list them").set_defaults(action="list")
+    for action, text in (
+        ("show", "show the versions of a model"),
+        ("history", "show what happened to a model"),
+        ("rollback", "make the previous champion champion again"),
+    ):
+        sub = actions.add_parser(action, help=text)
+        sub.set_defaults(action=action)
+        sub.add_argument("name")
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.engine == "katib":
+        result = cluster.run_on_cluster(options)
+        return 0 if result.state == "succeeded" else 1
+    from hpo_pipeline.cli.output import print_result
+    from hpo_pipeline.engines.local.faults import local_faults
+    from hpo_pipeline.report.terminal import open_progress
+    from hpo_pipeline.results.run_folder import RunFolder
+    from hpo_pipeline.run.launch import run_here
+
+    experiment = cluster.load_changed(options)
+    faults = local_faults(experiment)
+    if faults:
+        raise ExperimentError(str(options.file), faults)
+    folder = RunFolder(options.run or RUNS / experiment.name)
+    is_live = sys.stdout.isatty() and not options.plain
+    progress = open_progress(experiment, sys.stdout, live=is_live)
+    try:
+        result = run_here(
+            experiment, folder, source=options.file, progress=progress, registry=options.registry
+        )
+    finally:
+        progress.close()
+    print_result(experiment, folder, result)
+    return 0 if result.state == "succeeded" else 1
+
+
+def _check(options: argparse.Namespace) -> int:
+    from hpo_pipeline.experiment.loading import read
+
+    experiment, faults, sections = read(options.file)
+    from hpo_pipeline.jobs.check import argument_faults
+
+    sys.path.insert(0, str(options.file.parent.resolve()))  # the user's metrics
+    faults += argument_faults(sections)
+    if faults or experiment is None:
+        raise ExperimentError(str(options.file), faults)
+    size = experiment.space.size()
+    points = "" if size is None else f", {size:,} configurations"
+    print(f"{options.file}: no faults; {len(experiment.space)} parameters{points}")
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from hpo_pipeline.experiment.schema import Experiment
+
+    print(json.dumps(Experiment.model_json_schema(by_alias=True), indent=2))
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from hpo_pipeline.data.assets import cache_folder
+    from hpo_pipeline.data.prepare_once import prepared_once
+    from hpo_pipeline.experiment.loading import load
+
+    print(prepared_once(load(options.file), options.datasets or cache_folder() / "datasets"))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    if options.engine == "katib":
+        if options.run is None:
+            raise ExperimentError("hpo status", ["--engine katib needs the name of an experiment"])
+        return cluster.print_status(options)
+    from hpo_pipeline.cli.output import print_result
+    from hpo_pipeline.results.run_folder import RunFolder, latest
+
+    folder = RunFolder(options.run or latest(RUNS))
+    result = folder.result()
+    if options.json:
+        print(json.dumps(result.summary(), indent=2))
+    else:
+        print_result(folder.experiment(), folder, result)
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from hpo_pipeline.cli.output import print_trial
+    from hpo_pipeline.results.run_folder import RunFolder, latest
+
+    folder = RunFolder(options.run or latest(RUNS))
+    print_trial(folder.experiment(), folder, options.trial)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from hpo_pipeline.report.html import write_report
+    from hpo_pipeline.results.run_folder import RunFolder, latest
+
+    folder = RunFolder(options.run or latest(RUNS))
+    out = options.out or folder.report
+    write_report(folder.experiment(), folder.result(), out, run_info=folder.info())
+    print(out)
+    return 0
+
+
+def _assets(options: argparse.Namespace) -> int:
+    from hpo_pipeline.cli.output import print_assets
+    from hpo_pipeline.data import assets
+
+    names = getattr(options, "names", None) or [
+        name for name, asset in assets.ASSETS.items() if not asset.is_built_in
+    ]
+    if options.action == "list":
+        print_assets()
+    elif options.action == "fetch":
+        for name in names:
+            print(f"{name}: {assets.fetch(name)}")
+    else:
+        for name in names:
+            assets.verify(name)
+            print(f"{name}: every file is as it must be")
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from hpo_pipeline.cli.output import print_history, print_models, print_versions
+    from hpo_pipeline.registry import open_registry
+
+    registry = open_registry(options.registry)
+    if options.action == "list":
+        print_models(registry)
+    elif options.action == "show":
+        print_versions(registry, options.name)
+    elif options.action == "history":
+        print_history(registry, options.name)
+    else:
+        record = registry.rollback(options.name)
+        print(f"{record.name}: version {record.version} is champion again")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

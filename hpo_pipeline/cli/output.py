@@ -1,0 +1,219 @@
+"""What the commands print: results, trials, assets and models as tables on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hpo_pipeline.data.assets import ASSETS, cache_folder, is_fetched
+from hpo_pipeline.errors import RunFolderError
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.space import render
+from hpo_pipeline.registry import Registry
+from hpo_pipeline.report import formatting
+from hpo_pipeline.report.terminal import leaderboard
+from hpo_pipeline.results.outcome import SearchResult
+from hpo_pipeline.results.ranking import rank
+from hpo_pipeline.results.run_folder import RunFolder
+from hpo_pipeline.results.trial import Trial
+
+HEADLINE = ("accuracy", "f1", "loss", "latency_p50_ms", "latency_p95_ms", "model_size_mb")
+LEADERBOARD_ROWS = 20
+
+
+def print_result(experiment: Experiment, folder: RunFolder, result: SearchResult) -> None:
+    """Print a run: the leaderboard, the winner, and where everything is."""
+    console = _console()
+    ranked = rank(experiment, result.trials)
+    if ranked:
+        name = result.winner.name if result.winner else None
+        console.print(leaderboard(experiment, ranked[:LEADERBOARD_ROWS], winner=name))
+        if len(ranked) > LEADERBOARD_ROWS:
+            console.print(f"{len(ranked) - LEADERBOARD_ROWS} more in leaderboard.csv")
+    if result.confirmed:
+        console.print(_confirmed(experiment, result))
+    counts = ", ".join(f"{count} {state}" for state, count in result.counts().items())
+    reason = f": {escape(result.reason)}" if result.reason else ""
+    state = f"{result.experiment} {result.state}{reason}"
+    console.print(f"{state}; {counts or 'no trials'}; {result.seconds:.0f} s")
+    if result.winner is not None:
+        chosen = ", ".join(f"{n}={render(v)}" for n, v in result.winner.assignments.items())
+        console.print(f"winner  {result.winner.name}: {escape(chosen)}")
+        if result.winner.run:
+            console.print(f"trained as {result.winner.run}")
+        if result.winner.test:
+            console.print(f"test    {_metrics(result.winner.test)}")
+        model = result.winner.model or ""
+        console.print(f"model   {model if ':' in model else _short(Path(model))}")
+    if result.winner is not None and result.winner.registered:
+        note = escape(result.winner.note or "")
+        console.print(f"registered as {result.winner.registered}: {note}")
+    if folder.report.exists():
+        console.print(f"report  {_short(folder.report)}")
+    elif result.state == "interrupted":
+        console.print("the same `hpo run` goes on with it")
+
+
+def print_trials(experiment: Experiment, result: SearchResult, *, as_json: bool) -> None:
+    """Print a search that has no run folder: an experiment in a cluster."""
+    if as_json:
+        print(json.dumps(result.summary(), indent=2))
+        return
+    console = _console()
+    ranked = rank(experiment, result.trials)
+    others = [trial for trial in result.trials if trial not in ranked]
+    shown = [*ranked, *others][:LEADERBOARD_ROWS]
+    console.print(leaderboard(experiment, shown))
+    counts = ", ".join(f"{count} {state}" for state, count in result.counts().items())
+    reason = f": {escape(result.reason)}" if result.reason else ""
+    console.print(f"{result.experiment} {result.state}{reason}; {counts}; {result.seconds:.0f} s")
+
+
+def print_trial(experiment: Experiment, folder: RunFolder, wanted: str) -> None:
+    """Print one trial with its curve and the end of its log.
+
+    Raises:
+        RunFolderError: there is no such trial.
+    """
+    trials = folder.result().trials
+    found = [t for t in trials if wanted in (t.name, str(t.number))]
+    others = folder.confirmation
+    found += [t for t in others.finished_trials() if wanted == t.name]
+    if not found:
+        names = f"{trials[0].name} to {trials[-1].name}" if trials else "none yet"
+        raise RunFolderError(f"{folder.path}: has no trial {wanted!r}; there are {names}")
+    trial, console = found[0], _console()
+    console.print(f"{trial.name}: {trial.state.value}")
+    if trial.reason:
+        console.print(f"reason: {escape(trial.reason)}")
+    _print_pairs(console, "assignments", {n: render(v) for n, v in trial.assignments.items()})
+    _print_pairs(console, "metrics", {n: f"{v:.6g}" for n, v in trial.metrics.items()})
+    _print_pairs(console, "seconds", {n: f"{v:.2f}" for n, v in trial.seconds.items()})
+    _print_curve(console, experiment, trial)
+    place = folder.trials if trial in trials else others.trials
+    log = place / trial.name / "log.txt"
+    if log.exists():
+        console.print(f"log: {_short(log)}")
+
+
+def print_assets() -> None:
+    """Print the models and data that experiments may name."""
+    table = _table("name", "kind", "MB", "licence", "fetched", "what it is")
+    for name, asset in ASSETS.items():
+        size = "" if asset.is_built_in else f"{asset.size / 1e6:.1f}"
+        there = "built in" if asset.is_built_in else _yes(is_fetched(asset, cache_folder()))
+        table.add_row(name, asset.kind, size, asset.licence, there, escape(asset.description))
+    _console().print(table)
+
+
+def print_models(registry: Registry) -> None:
+    """Print the registered models and their champions."""
+    table = _table("model", "versions", "champion", "trial", "test metrics of the champion")
+    for name in registry.names():
+        champion = registry.champion(name)
+        row = (
+            ("none", "", "")
+            if champion is None
+            else (str(champion.version), champion.trial, _metrics(champion.test_metrics))
+        )
+        table.add_row(name, str(len(registry.versions(name))), *row)
+    _console().print(table)
+
+
+def print_versions(registry: Registry, name: str) -> None:
+    """Print the versions of a model, the latest last."""
+    table = _table("version", "stage", "created", "experiment", "trial", "test metrics", "why")
+    for record in registry.versions(name):
+        table.add_row(
+            str(record.version),
+            record.stage.value,
+            record.created[:19],
+            record.experiment,
+            record.trial,
+            _metrics(record.test_metrics),
+            escape(record.reason),
+        )
+    _console().print(table)
+
+
+def print_history(registry: Registry, name: str) -> None:
+    """Print what happened to a model."""
+    table = _table("time", "version", "what", "why")
+    for event in registry.history(name):
+        table.add_row(event.time[:19], str(event.version), event.kind.value, escape(event.reason))
+    _console().print(table)
+
+
+def _confirmed(experiment: Experiment, result: SearchResult) -> Table:
+    """Return a table of the configurations that were trained again, best first."""
+    searched = {trial.name: trial for trial in result.trials}
+    heads = [h for o in experiment.objective for h in (o.name, "in the search")]
+    table = _table("confirmed", "seeds", *heads, "assignments")
+    for found in result.confirmed:
+        values = []
+        for objective in experiment.objective:
+            values.append(formatting.spread(found, objective.name))
+            values.append(formatting.number(objective.value(searched[found.trial].metrics)))
+        seeds = str(len(found.seeds)) + f", {len(found.failed)} failed" * bool(found.failed)
+        table.add_row(
+            found.trial, seeds, *values, escape(formatting.assignments(found.assignments))
+        )
+    return table
+
+
+def _print_pairs(console: Console, title: str, pairs: dict[str, str]) -> None:
+    if pairs:
+        table = _table(title, "")
+        for name, value in pairs.items():
+            table.add_row(name, escape(value))
+        console.print(table)
+
+
+def _print_curve(console: Console, experiment: Experiment, trial: Trial) -> None:
+    names = [o.name for o in experiment.objective]
+    if "loss" not in names:
+        names.append("loss")
+    if not trial.curve:
+        return
+    table = _table("evaluation", "training step", "epoch", *names)
+    for point in trial.curve:
+        mark = " *" if point.step == trial.best_step else ""
+        values = [f"{point.metrics[n]:.4g}" if n in point.metrics else "" for n in names]
+        table.add_row(f"{point.step}{mark}", str(point.training_step), f"{point.epoch:g}", *values)
+    console.print(table)
+
+
+def _metrics(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {metrics[name]:.4g}" for name in HEADLINE if name in metrics)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _console() -> Console:
+    # Piped output is for other programs: it is not folded at 80 columns.
+    return (
+        Console(soft_wrap=True, highlight=False)
+        if sys.stdout.isatty()
+        else Console(width=240, highlight=False)
+    )
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

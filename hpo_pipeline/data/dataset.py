@@ -1,0 +1,41 @@
+"""A prepared dataset on disk: what it is keyed by and what describes it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from hpo_pipeline.errors import DataError
+from hpo_pipeline.results.files import DATASET_FILE
+
+PROCESSOR_FOLDER = "processor"
+
+
+@dataclass(frozen=True)
+class DatasetMeta:
+    """What is known about a prepared dataset; `dataset.json` in its folder."""
+
+    fingerprint: str
+    kind: str
+    source: str
+    data_sha256: str
+    labels: list[str]
+    rows: dict[str, int]
+    majority: float
+    max_length: int
+    shape: list[int] | None
+    notes: dict[str, int]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Return the metadata of a prepared dataset.
+
+        Raises:
+            DataError: the folder holds none.
+        """
+        try:
+            return cls(**json.loads((folder / DATASET_FILE).read_text("utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"{folder}: is no prepared dataset ({error})") from error

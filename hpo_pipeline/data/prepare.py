@@ -1,0 +1,126 @@
+"""The prepare stage: data are read, split and tokenised once, and written as Arrow.
+
+The folder is named by a fingerprint of everything that went in, so a second run finds and reuses
+it. The test rows lie in a folder of their own that no trial opens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pandas as pd
+
+from hpo_pipeline.data.assets.source import model_source
+from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
+from hpo_pipeline.data.readers import Tables, read_tables
+from hpo_pipeline.data.splits import labels, split
+from hpo_pipeline.errors import DataError
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.files import DATASET_FILE, write_json
+from hpo_pipeline.tasks import TASKS
+
+FORMAT = 1
+
+
+def prepare(experiment: Experiment, out: Path) -> Path:
+    """Prepare the data of an experiment below `out` and return their folder.
+
+    Raises:
+        DataError: the data or the tokenizer cannot be used; nothing is left behind.
+    """
+    tables = read_tables(experiment.task)
+    splits = split(tables.tables, experiment.task.rows)
+    source = model_source(experiment.task.model)
+    kind = TASKS[experiment.task.kind]
+    processor = kind.processor(experiment.task, source, list(splits["train"]["input"]))
+    meta = _meta(experiment, tables, splits, processor)
+    folder = out / f"{experiment.name}-{meta.fingerprint[:16]}"
+    if (folder / DATASET_FILE).exists():
+        return folder
+    draft = out / f".{folder.name}.{os.getpid()}"
+    try:
+        _write(draft, experiment, splits, meta, processor)
+        _move(draft, folder)
+    except OSError as error:
+        raise DataError(f"{out}: the dataset cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _write(
+    draft: Path,
+    experiment: Experiment,
+    splits: dict[str, pd.DataFrame],
+    meta: DatasetMeta,
+    processor: Any,
+) -> None:
+    kind = TASKS[experiment.task.kind]
+    number = {label: i for i, label in enumerate(meta.labels)}
+    for name, table in splits.items():
+        inputs = list(table["input"])
+        rows = kind.encode(inputs, processor, meta.max_length)
+        content = [
+            {**row, "label": number[label], "input": text}
+            for row, label, text in zip(rows, table["label"], inputs, strict=True)
+        ]
+        if name != "train":
+            # Rows of one length side by side need next to no padding when evaluated.
+            content.sort(key=lambda row: len(row.get("input_ids", ())))
+        datasets.disable_progress_bars()
+        datasets.Dataset.from_list(content).save_to_disk(str(draft / name))
+    if processor is not None:
+        processor.save_pretrained(str(draft / PROCESSOR_FOLDER))
+    write_json(draft / DATASET_FILE, asdict(meta))
+
+
+def _move(draft: Path, folder: Path) -> None:
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not (folder / DATASET_FILE).exists():  # else another process was faster: same content
+            raise
+
+
+def _meta(
+    experiment: Experiment, tables: Tables, splits: dict[str, pd.DataFrame], processor: Any
+) -> DatasetMeta:
+    task = experiment.task
+    content = {
+        "format": FORMAT,
+        "kind": task.kind,
+        "data": tables.sha256,
+        "rows": task.rows.model_dump(),
+        "columns": task.columns.model_dump(),
+        "max_length": experiment.max_length(),
+        "processor": _processor_text(processor),
+        "shape": tables.shape,
+    }
+    fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    test = splits["test"]["label"]
+    return DatasetMeta(
+        fingerprint=fingerprint,
+        kind=task.kind,
+        source=tables.source,
+        data_sha256=tables.sha256,
+        labels=labels(splits),
+        rows={name: len(table) for name, table in splits.items()},
+        majority=float(test.value_counts(normalize=True).max()),
+        max_length=experiment.max_length(),
+        shape=list(tables.shape) if tables.shape else None,
+        notes=tables.notes,
+    )
+
+
+def _processor_text(processor: Any) -> str:
+    if processor is None:
+        return ""
+    backend = getattr(processor, "backend_tokenizer", None)
+    return backend.to_str() if backend else json.dumps(processor.get_vocab(), sort_keys=True)

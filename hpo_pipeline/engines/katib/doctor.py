@@ -1,0 +1,345 @@
+"""What must be right on a cluster before an experiment starts: every finding at once.
+
+Each check asks the cluster for little and says what to do. Where the answer is kept from us
+(403), that is a finding only if the engine itself needs the permission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from hpo_pipeline.engines.katib import install, manifest
+from hpo_pipeline.engines.katib.names import INJECTION_LABEL, SERVICES_ACCOUNT
+from hpo_pipeline.engines.katib.trial_template import is_stock
+from hpo_pipeline.engines.kubernetes.api import (
+    CLAIMS,
+    CRDS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    QUOTAS,
+    REVIEWS,
+    SELF_REVIEWS,
+    SERVICE_ACCOUNTS,
+    STORAGE_CLASSES,
+    Api,
+    Object,
+)
+from hpo_pipeline.engines.kubernetes.diagnosis import is_waiting_in_vain, pending_cause
+from hpo_pipeline.errors import ClusterError, HpoError
+from hpo_pipeline.experiment.schema import Experiment
+
+NEEDED = (
+    ("kubeflow.org", "experiments", "", ("get", "list", "watch", "create", "patch")),
+    ("kubeflow.org", "trials", "", ("list", "watch")),
+    ("", "configmaps", "", ("get", "create")),
+    ("", "pods", "", ("list", "watch")),
+    ("", "pods", "log", ("get",)),
+    ("batch", "jobs", "", ("get", "list", "watch", "create", "delete")),
+)
+NOT_FOUND, FORBIDDEN = 404, 403
+TOO_OLD = (0, 16)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `remedy` says what to do where it is not as it must be."""
+
+    what: str
+    is_right: bool = True
+    remedy: str = ""
+
+
+Check = Callable[[], Iterator[Finding]]
+
+
+def examine(experiment: Experiment, api: Api) -> list[Finding]:
+    """Return all findings; where the API cannot be reached, there is only that one."""
+    try:
+        api.list(PODS, experiment.cluster.namespace)
+    except ClusterError as error:
+        if error.status in (0, 401):
+            return [Finding(str(error), False, "check KUBECONFIG, the context and your login")]
+    checks: list[Callable[[Experiment, Api], Iterator[Finding]]] = [
+        _katib,
+        _namespace,
+        _permissions,
+        _algorithms,
+        _accounts,
+        _storage,
+        _gpus,
+        _quota,
+        _image,
+    ]
+    findings = [Finding("the API server answers")]
+    for check in checks:
+        findings += _guarded(partial(check, experiment, api), check.__name__.strip("_"))
+    return findings
+
+
+def faults(findings: list[Finding]) -> list[str]:
+    """Return what is wrong, each with what to do."""
+    wrong = [finding for finding in findings if not finding.is_right]
+    return [f"{f.what}" + (f"; {f.remedy}" if f.remedy else "") for f in wrong]
+
+
+def _guarded(check: Check, name: str) -> list[Finding]:
+    try:
+        return list(check())
+    except ClusterError as error:
+        if error.status == FORBIDDEN:
+            return [Finding(f"{name}: not looked at, for lack of permission")]
+        return [Finding(f"{name}: {error}", False)]
+    except HpoError as error:
+        return [Finding(f"{name}: {error}", False)]
+
+
+def _katib(experiment: Experiment, api: Api) -> Iterator[Finding]:
+    namespace = experiment.cluster.katib_namespace
+    remedy = "install Katib 0.19 (see the README)"
+    for plural in ("experiments", "suggestions", "trials"):
+        try:
+            found = api.get(CRDS, "", f"{plural}.kubeflow.org")
+        except ClusterError as error:
+            if error.status != NOT_FOUND:
+                raise
+            yield Finding("Katib is not installed: there is no kind Experiment", False, remedy)
+            return
+        served = [v["name"] for v in found["spec"]["versions"] if v.get("served")]
+        if "v1beta1" not in served:
+            what = f"Katib's {plural} are served as {', '.join(served)}, not as v1beta1"
+            yield Finding(what, False, remedy)
+    try:
+        controller = api.get(DEPLOYMENTS, namespace, "katib-controller")
+    except ClusterError as error:
+        if error.status != NOT_FOUND:
+            raise
+        what = f"namespace {namespace} has no katib-controller"
+        yield Finding(what, False, "set cluster.katib_namespace to where Katib runs")
+        return
+    image = controller["spec"]["template"]["spec"]["containers"][0]["image"]
+    if not (controller.get("status") or {}).get("readyReplicas"):
+        yield Finding("katib-controller is not ready", False, "see its log")
+    version = _version(image)
+    if version is not None and version < TOO_OLD:
+        yield Finding(f"Katib is too old ({image})", False, remedy)
+    else:
+        yield Finding(f"Katib is there ({image})")
+
+
+def _version(image: str) -> tuple[int, ...] | None:
+    tag = image.rpartition(":")[2].removeprefix("v").split("-")[0]
+    parts = tag.split(".")[:2]
+    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else None
+
+
+def _namespace(experiment: Experiment, api: Api) -> Iterator[Finding]:
+    name = experiment.cluster.namespace
+    try:
+        found = api.get(NAMESPACES, "", name)
+    except ClusterError as error:
+        if error.status != NOT_FOUND:
+            raise
+        yield Finding(f"there is no namespace {name}", False, "kubectl apply -k manifests/base")
+        return
+    labels = found["metadata"].get("labels") or {}
+    if labels.get(INJECTION_LABEL) != "enabled":
+        remedy = f"kubectl label namespace {name} {INJECTION_LABEL}=enabled"
+        yield Finding(f"namespace {name} lacks the label {INJECTION_LABEL}", False, remedy)
+    else:
+        yield Finding(f"namespace {name} has Katib's label")
+    enforced = labels.get("pod-security.kubernetes.io/enforce")
+    if enforced == "restricted" and "earlyStopping" in _spec(experiment):
+        yield Finding(
+            f"namespace {name} enforces the pod security level restricted, and Katib gives its "
+            f"early-stopping container no security context",
+            False,
+            f"kubectl label --overwrite namespace {name} "
+            f"pod-security.kubernetes.io/enforce=baseline",
+        )
+
+
+def _permissions(experiment: Experiment, api: Api) -> Iterator[Finding]:
+    namespace, missing = experiment.cluster.namespace, []
+    for group, resource, subresource, verbs in NEEDED:
+        for verb in verbs:
+            if not _may(api, namespace, (group, resource, subresource), verb):
+                missing.append(f"{verb} {resource}{'/' * bool(subresource)}{subresource}")
+    if missing:
+        who = _who(api)
+        what = f"{who} may not {', '.join(missing)} in namespace {namespace}"
+        yield Finding(what, False, f"bind the Role hpo-runner of manifests/base to {who}")
+    else:
+        yield Finding("you may start and follow experiments")
+
+
+def _who(api: Api) -> str:
+    """Return the name under which the cluster knows us, which is what a binding needs."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        found = api.create(SELF_REVIEWS, "", review)
+        return str(found["status"]["userInfo"]["username"])
+    except (ClusterError, KeyError):
+        return "you"
+
+
+def _may(api: Api, namespace: str, what: tuple[str, str, str], verb: str) -> bool:
+    group, resource, subresource = what
+    attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": resource}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {**attributes, "subresource": subresource}},
+    }
+    return bool(api.create(REVIEWS, "", review)["status"]["allowed"])
+
+
+def _algorithms(experiment: Experiment, api: Api) -> Iterator[Finding]:
+    namespace = experiment.cluster.katib_namespace
+    searches, rules = install.known_algorithms(install.configuration(api, namespace))
+    spec = _spec(experiment)
+    wanted = [(spec["algorithm"]["algorithmName"], searches)]
+    if "earlyStopping" in spec:
+        wanted.append((spec["earlyStopping"]["algorithmName"], rules))
+    missing = [name for name, known in wanted if name not in known]
+    if missing:
+        is_of_katib = is_stock(experiment)
+        listed = ", ".join(sorted(searches | rules))
+        remedy = f"there are {listed}" if is_of_katib else "hpo katib install"
+        yield Finding(f"Katib does not know {', '.join(missing)}", False, remedy)
+    else:
+        yield Finding(f"Katib knows {', '.join(name for name, _ in wanted)}")
+
+
+def _accounts(experiment: Experiment, api: Api) -> Iterator[Finding]:
+    namespace = experiment.cluster.namespace
+    wanted = [experiment.cluster.service_account]
+    wanted += [] if is_stock(experiment) else [SERVICES_ACCOUNT]
+    for name in wanted:
+        try:
+            api.get(SERVICE_ACCOUNTS, namespace, name)
+        except ClusterError as error:
+            if error.status != NOT_FOUND:
+                raise
+            what = f"namespace {namespace} has no service account {name}"
+            yield Finding(what, False, "kubectl apply -k manifests/base")
+
+
+def _storage(experiment: Experiment, api: Api) -> Iterator[Finding]:
+    claim, namespace = experiment.cluster.storage.claim, experiment.cluster.namespace
+    if claim is None:
+        return
+    try:
+        found = api.get(CLAIMS, namespace, claim)
+    except ClusterError as error:
+        if error.status != NOT_FOUND:
+            raise
+        what = f"namespace {namespace} has no claim {claim}"
+        yield Finding(what, False, "kubectl apply -k manifests/base, or set cluster.storage")
+        return
+    phase = (found.get("status") or {}).get("phase")
+    modes = found["spec"].get("accessModes") or []
+    if phase == "Lost":
+        yield Finding(f"claim {claim} has lost its volume", False, "make a new one")
+    elif phase != "Bound":
+        yield _unbound(claim, found["spec"].get("storageClassName"), api)
+    else:
+        yield Finding(f"claim {claim} is bound")
+    nodes = _schedulable(experiment, api)
+    if "ReadWriteMany" not in modes and len(nodes) > 1 and experiment.budget.parallel > 1:
+        yield Finding(
+            f"claim {claim} is {', '.join(modes)}, and trials may run on {len(nodes)} nodes",
+            False,
+            "use a claim that is ReadWriteMany, cluster.node_selector for one node, or "
+            "cluster.storage.uri",
+        )
+
+
+def _unbound(claim: str, storage_class: str | None, api: Api) -> Finding:
+    """Tell whether a claim that is not bound can still become so: only a class makes volumes."""
+    remedy = "make a volume that fits it, or a claim of a class that `kubectl get sc` lists"
+    if not storage_class:
+        return Finding(f"claim {claim} is not bound, and names no storage class", False, remedy)
+    try:
+        api.get(STORAGE_CLASSES, "", storage_class)
+    except ClusterError as error:
+        if error.status == NOT_FOUND:
+            what = f"claim {claim} is not bound: there is no storage class {storage_class}"
+            return Finding(what, False, remedy)
+        if error.status != FORBIDDEN:
+            raise
+    said = "it may bind with the first pod; if not, its class has no volume for it"
+    return Finding(f"claim {claim} is not bound yet ({storage_class}); {said}")
+
+
+def _schedulable(experiment: Experiment, api: Api) -> list[Object]:
+    wanted = experiment.cluster.node_selector.items()
+    try:
+        nodes = api.list(NODES, "")["items"]
+    except ClusterError:
+        return []
+    return [
+        node
+        for node in nodes
+        if wanted <= (node["metadata"].get("labels") or {}).items()
+        and not (node["spec"].get("unschedulable") or False)
+    ]
+
+
+def _gpus(experiment: Experiment, api: Api) -> Iterator[Finding]:
+    cluster = experiment.cluster
+    nodes = api.list(NODES, "")["items"]
+    fitting = _schedulable(experiment, api)
+    if not fitting:
+        selector = ", ".join(f"{k}={v}" for k, v in cluster.node_selector.items())
+        what = f"none of {len(nodes)} nodes fits {selector or 'the trials'}"
+        yield Finding(what, False, "see cluster.node_selector")
+        return
+    if not cluster.gpus:
+        return
+    name = cluster.gpu_resource
+    most = max(int(n["status"]["allocatable"].get(name, 0)) for n in fitting)
+    if most < cluster.gpus:
+        yield Finding(
+            f"a trial wants {cluster.gpus} {name}, and no node has more than {most}",
+            False,
+            "see cluster.gpus, cluster.gpu_resource and the device plugin",
+        )
+        return
+    total = sum(int(n["status"]["allocatable"].get(name, 0)) for n in fitting)
+    slots = total // cluster.gpus
+    parallel = experiment.budget.parallel
+    less = f"; {slots} of {parallel} trials can run at a time" if slots < parallel else ""
+    yield Finding(f"{total} {name} on {len(fitting)} nodes{less}")
+
+
+def _quota(experiment: Experiment, api: Api) -> Iterator[Finding]:
+    cluster = experiment.cluster
+    key = f"requests.{cluster.gpu_resource}"
+    for quota in api.list(QUOTAS, cluster.namespace)["items"]:
+        hard = (quota["spec"].get("hard") or {}).get(key)
+        if hard is not None and cluster.gpus and int(hard) < cluster.gpus:
+            name = quota["metadata"]["name"]
+            what = (
+                f"quota {name} allows {hard} {cluster.gpu_resource}, a trial wants {cluster.gpus}"
+            )
+            yield Finding(what, False, "ask for more, or set cluster.gpus lower")
+
+
+def _image(experiment: Experiment, api: Api) -> Iterator[Finding]:
+    """Look whether pods with this image wait for it in vain; only nodes can tell for sure."""
+    wanted = experiment.cluster.image
+    for pod in api.list(PODS, experiment.cluster.namespace)["items"]:
+        images = [container["image"] for container in pod["spec"]["containers"]]
+        if wanted in images and is_waiting_in_vain(pod):
+            yield Finding(f"image {wanted}: {pending_cause(pod)}", False, "see cluster.image")
+            return
+
+
+def _spec(experiment: Experiment) -> dict[str, Any]:
+    spec: dict[str, Any] = manifest.manifests(experiment)[1]["spec"]
+    return spec

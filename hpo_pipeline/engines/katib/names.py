@@ -1,0 +1,28 @@
+"""The names that manifests, services, trials and engine must agree on."""
+
+from __future__ import annotations
+
+PREFIX = "hpo-"
+"""Before the name of each of our algorithms and stopping rules in Katib."""
+
+SUGGESTION_PORT = 6789
+STOPPING_PORT = 6788
+DATABASE_PORT = 6789
+
+EXPERIMENT_LABEL = "katib.kubeflow.org/experiment"
+INJECTION_LABEL = "katib.kubeflow.org/metrics-collector-injection"
+
+IDENTITY_ANNOTATION = "hpo-pipeline/identity"
+"""A hash of what a manifest was rendered from, to tell whether it is the same experiment."""
+STOP_ANNOTATION = "hpo-pipeline/stop"
+"""Put on a running experiment: its trials end early, and it ends when they have."""
+
+MINUTES_ANNOTATION = "hpo-pipeline/minutes"
+"""The time budget, for the stopping service."""
+
+SERVICES_ACCOUNT = "hpo-services"
+
+
+def database_address(katib_namespace: str) -> str:
+    """Return where Katib's database takes reports."""
+    return f"katib-db-manager.{katib_namespace}:{DATABASE_PORT}"

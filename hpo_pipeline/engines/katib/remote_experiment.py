@@ -1,0 +1,342 @@
+"""The engine of a cluster: the experiment is given to Katib and followed to its end.
+
+It applies under the experiment's own name and adopts what is there, so that the same command,
+run again after whatever happened, comes back to the same experiment. What the services behind
+our algorithms decide is not known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from hpo_pipeline.engines.interruption import Interrupted, Interruption
+from hpo_pipeline.engines.katib import manifest, status
+from hpo_pipeline.engines.katib.names import EXPERIMENT_LABEL, IDENTITY_ANNOTATION, STOP_ANNOTATION
+from hpo_pipeline.engines.katib.trial_template import EXPERIMENT_POD_LABEL, is_stock
+from hpo_pipeline.engines.katib.view import KatibView
+from hpo_pipeline.engines.kubernetes.api import (
+    CONFIG_MAPS,
+    EXPERIMENTS,
+    JOBS,
+    PODS,
+    TRIALS,
+    Api,
+    Kind,
+    Object,
+)
+from hpo_pipeline.engines.kubernetes.diagnosis import overdue_cause, pending_cause, waiting_since
+from hpo_pipeline.engines.kubernetes.names import JOB_LABEL
+from hpo_pipeline.engines.kubernetes.watch import Feed
+from hpo_pipeline.errors import BackendError, ClusterError
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.report.terminal import Progress
+from hpo_pipeline.results.trial import Trial, TrialState
+
+logger = logging.getLogger(__name__)
+
+TICK = 0.5
+SHOW_SECONDS = 1.0
+MAX_LOGS = 32
+"""Logs that are followed at a time; beyond, curves are read when a trial has ended."""
+SETTLE_SECONDS = 20.0
+VAIN_SECONDS = 60.0
+CONFLICT, NOT_FOUND = 409, 404
+
+
+class KatibEngine:
+    """One experiment on a cluster.
+
+    `finished` is told each trial when it has ended, with its curve.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        api: Api,
+        *,
+        progress: Progress,
+        finished: Callable[[Trial], None] = lambda trial: None,
+    ) -> None:
+        self._experiment = experiment
+        self._api = api
+        self._progress = progress
+        self._finished = finished
+        self._namespace = experiment.cluster.namespace
+        self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._view = KatibView(experiment, api)
+        self._told: set[str] = set()
+        self._said: set[str] = set()
+        self._following: set[str] = set()
+        self._failure: ClusterError | None = None
+        self._is_gone = False
+
+    def apply(self, earlier: Sequence[Trial] = ()) -> bool:
+        """Create the experiment, or adopt the one of this name; return whether it was created.
+
+        Raises:
+            BackendError: there is another experiment of this name.
+            ClusterError: the cluster refuses it.
+            ExperimentError: it cannot run on a cluster.
+        """
+        config, custom = manifest.manifests(self._experiment, earlier)
+        is_new = self._create(CONFIG_MAPS, config)
+        if self._create(EXPERIMENTS, custom):
+            return True
+        try:
+            self._adopt(self._api.get(EXPERIMENTS, self._namespace, self._experiment.name))
+        except BackendError:
+            with contextlib.suppress(ClusterError):
+                if is_new:
+                    self._api.delete(CONFIG_MAPS, self._namespace, config["metadata"]["name"])
+            raise
+        return False
+
+    def follow(self, interruption: Interruption) -> tuple[list[Trial], str, str]:
+        """Follow the experiment to its end, and end what still runs then.
+
+        Returns:
+            all trials, the state (succeeded or failed), and what Katib says about the end.
+
+        Raises:
+            BackendError: the experiment was deleted, or the cluster refuses to show it.
+            Interrupted: by Ctrl-C or SIGTERM; the experiment goes on.
+        """
+        name = self._experiment.name
+        feeds = [
+            self._feed(EXPERIMENTS, "", self._on_experiment),
+            self._feed(TRIALS, f"{EXPERIMENT_LABEL}={name}", self._on_trial),
+            self._feed(PODS, f"{EXPERIMENT_POD_LABEL}={name}", self._on_pod),
+        ]
+        budget = self._experiment.budget
+        self._progress.started(manifest.max_trials(self._experiment), budget.parallel)
+        for feed in feeds:
+            feed.start()
+        try:
+            state, said = self._until_ended(interruption)
+        except Interrupted as error:
+            raise error.with_advice(
+                f"the experiment goes on in the cluster\n"
+                f"  hpo attach {name} --namespace {self._namespace}    comes back to it\n"
+                f"  hpo stop {name} --namespace {self._namespace}      ends it, keeping its results"
+            ) from error
+        finally:
+            for feed in feeds:
+                feed.stop()
+        self._settle()
+        self._stop_rest()
+        self._show()
+        return self._view.trials(), state, said
+
+    def read(self) -> tuple[list[Trial], str, str]:
+        """Read the experiment as it stands, once.
+
+        Returns:
+            the trials, the state (running, succeeded or failed), and what Katib says.
+        """
+        name = self._experiment.name
+        self._view.item = self._api.get(EXPERIMENTS, self._namespace, name)
+        self._view.read_trials()
+        for trial in status.states_of(self._experiment, self._view.items.values()):
+            if trial.state in (TrialState.RUNNING, TrialState.FAILED):
+                self._view.read_end(trial)
+        state, said = status.ended(self._view.item) or ("running", "")
+        return self._view.trials(), state, said
+
+    def seconds(self) -> float:
+        """Return how long the experiment has run, or ran."""
+        return self._view.seconds()
+
+    def stop(self, reason: str) -> None:
+        """Ask the experiment to end early, keeping the results that running trials have.
+
+        With our services it ends when its trials have; Katib's own can only be cut off.
+        """
+        name = self._experiment.name
+        note = {"metadata": {"annotations": {STOP_ANNOTATION: reason}}}
+        self._api.patch(EXPERIMENTS, self._namespace, name, note)
+        if is_stock(self._experiment):
+            self._end_now(f"stopped: {reason}")
+
+    def _create(self, kind: Kind, body: Object) -> bool:
+        try:
+            self._api.create(kind, self._namespace, body)
+        except ClusterError as error:
+            if error.status == CONFLICT:
+                return False
+            raise
+        return True
+
+    def _adopt(self, found: Object) -> None:
+        name = self._experiment.name
+        notes = found["metadata"].get("annotations") or {}
+        if found["metadata"].get("deletionTimestamp"):
+            raise BackendError(f"{name}: the experiment is just being deleted; try again soon")
+        if notes.get(IDENTITY_ANNOTATION) != manifest.identity(self._experiment):
+            raise BackendError(
+                f"{name}: namespace {self._namespace} has another experiment of this name, or "
+                f"this one before it was changed; choose another name, or remove it: "
+                f"hpo delete {name} --namespace {self._namespace}"
+            )
+        wanted = manifest.max_trials(self._experiment)
+        if wanted != found["spec"].get("maxTrialCount") and status.ended(found) is None:
+            change = {"spec": {"maxTrialCount": wanted}}
+            self._api.patch(EXPERIMENTS, self._namespace, name, change)
+            self._progress.say(f"the experiment goes on to {wanted} trials")
+
+    def _feed(self, kind: Kind, labels: str, take: Callable[[str, Object], None]) -> Feed:
+        def put(event: str, item: Object) -> None:
+            self._queue.put(lambda: take(event, item))
+
+        def failed(error: ClusterError) -> None:
+            self._queue.put(lambda: self._fail(error))
+
+        return Feed(
+            self._api,
+            kind,
+            self._namespace,
+            labels=labels,
+            take=put,
+            failed=failed,
+        )
+
+    def _fail(self, error: ClusterError) -> None:
+        self._failure = error
+
+    def _until_ended(self, interruption: Interruption) -> tuple[str, str]:
+        shown = 0.0
+        while True:
+            interruption.check()
+            with contextlib.suppress(queue.Empty):
+                self._queue.get(timeout=TICK)()
+                while True:
+                    self._queue.get_nowait()()
+            if self._failure is not None:
+                raise self._failure
+            if self._is_gone:
+                raise BackendError(f"{self._experiment.name}: the experiment was deleted")
+            if time.monotonic() - shown > SHOW_SECONDS:
+                shown = time.monotonic()
+                self._show()
+                self._say_what_waits()
+                self._end_if_hopeless()
+            ended = status.ended(self._view.item) if self._view.item else None
+            if ended is not None:
+                return ended
+
+    def _on_experiment(self, event: str, item: Object) -> None:
+        if item["metadata"]["name"] != self._experiment.name:
+            return
+        self._view.item = item
+        self._is_gone = event == "DELETED"
+
+    def _on_trial(self, event: str, item: Object) -> None:
+        name = item["metadata"]["name"]
+        if event == "DELETED":
+            self._view.items.pop(name, None)
+            return
+        self._view.items[name] = item
+        if self._view.has_settled(item):
+            self._tell(name)
+
+    def _on_pod(self, event: str, item: Object) -> None:
+        trial = item["metadata"].get("labels", {}).get(JOB_LABEL, "")
+        if not trial or event == "DELETED":
+            return
+        self._view.pods[trial] = item
+        is_running = (item.get("status") or {}).get("phase") == "Running"
+        if is_running and trial not in self._following and len(self._following) < MAX_LOGS:
+            self._following.add(trial)
+            threading.Thread(target=self._follow_log, args=(trial, item), daemon=True).start()
+
+    def _say_what_waits(self) -> None:
+        """Say once why a pod does not start."""
+        for trial, pod in self._view.pods.items():
+            cause = overdue_cause(pod, datetime.now(UTC))
+            if cause is not None and trial not in self._said:
+                self._said.add(trial)
+                self._progress.say(f"{trial} does not start: {cause}")
+
+    def _follow_log(self, trial: str, pod: Object) -> None:
+        try:
+            for line in self._view.log(pod, follow=True):
+                self._queue.put(partial(self._on_line, trial, line))
+        except ClusterError as error:
+            logger.debug("%s: %s", trial, error)
+        self._queue.put(lambda: self._following.discard(trial))
+
+    def _on_line(self, trial: str, line: str) -> None:
+        self._view.lines.setdefault(trial, []).append(line)
+
+    def _tell(self, name: str) -> None:
+        """Tell the end of a trial once, with what its log says."""
+        if name in self._told:
+            return
+        self._told.add(name)
+        found = status.states_of(self._experiment, [self._view.items[name]])
+        self._view.read_end(found[0])
+        listed = {trial.name: trial for trial in self._view.trials()}
+        self._finished(listed[name])
+
+    def _settle(self) -> None:
+        """Wait a little for the last trials: Katib may end the experiment before their status."""
+        end = time.monotonic() + SETTLE_SECONDS
+        while True:
+            self._view.read_trials()
+            is_ours = not is_stock(self._experiment)
+            if all(map(self._view.has_settled, self._view.items.values())):
+                break
+            if time.monotonic() > end or not is_ours:
+                break
+            time.sleep(TICK)
+        for name, item in self._view.items.items():
+            if status.is_complete(item):
+                self._tell(name)
+
+    def _stop_rest(self) -> None:
+        """End trials that still run when the experiment has ended: Katib lets them, in vain."""
+        # Marked first, for Katib makes a new job for a trial that has not ended.
+        for name, item in self._view.items.items():
+            if status.is_complete(item):
+                continue
+            self._progress.say(f"{name} has not ended with the experiment and is ended now")
+            cause = pending_cause(self._view.pods.get(name) or {})
+            change = {"status": status.killed_status(item, datetime.now(UTC), cause)}
+            try:
+                self._api.patch(TRIALS, self._namespace, name, change, subresource="status")
+                self._api.delete(JOBS, self._namespace, name)
+            except ClusterError as error:
+                self._progress.say(f"{name}: could not be ended ({error})")
+        self._view.read_trials()
+
+    def _end_now(self, reason: str, *, failed: bool = False) -> None:
+        """End the experiment without waiting for its trials."""
+        name = self._experiment.name
+        found = self._api.get(EXPERIMENTS, self._namespace, name)
+        if status.ended(found) is None:
+            change = {
+                "status": status.ended_status(found, reason, datetime.now(UTC), failed=failed)
+            }
+            self._api.patch(EXPERIMENTS, self._namespace, name, change, subresource="status")
+        self._view.read_trials()
+        self._stop_rest()
+
+    def _end_if_hopeless(self) -> None:
+        """End the experiment where no pod starts, and none will: its image cannot be had."""
+        active = [n for n, item in self._view.items.items() if not status.is_complete(item)]
+        pods = [self._view.pods.get(name) for name in active]
+        since = [waiting_since(pod) for pod in pods if pod is not None]
+        are_all_vain = len(since) == len(active) and all(s is not None for s in since)
+        if not active or not are_all_vain:
+            return
+        if min((datetime.now(UTC) - s).total_seconds() for s in since if s) > VAIN_SECONDS:
+            self._end_now(pending_cause(pods[0] or {}) or "no pod starts", failed=True)
+
+    def _show(self) -> None:
+        self._progress.update(self._view.trials(), seconds=self._view.seconds())

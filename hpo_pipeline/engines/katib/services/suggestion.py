@@ -1,0 +1,177 @@
+"""The suggestion service: Katib asks it which configurations to try next.
+
+Between requests it keeps the study; after a restart it is built again from the trials of the
+next request, so that nothing needs a disk. A request that is repeated, since its reply got lost,
+gets the same reply.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+import grpc
+
+from hpo_pipeline.engines.katib.names import STOPPING_PORT, SUGGESTION_PORT
+from hpo_pipeline.engines.katib.services import convert
+from hpo_pipeline.engines.katib.services.serving import NotNow, guarded, serve
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.space import render
+from hpo_pipeline.results.trial import Trial, TrialState
+from hpo_pipeline.search.study import Known, Study
+from hpo_pipeline.trial.names import NO_PARENT, PARENT
+from hpo_pipeline.trial.wire import katib_pb2 as wire
+from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
+
+logger = logging.getLogger(__name__)
+
+ASK_TIMEOUT = 2.0
+
+IsOver = Callable[[str], str | None]
+"""Returns why the search of an experiment is over, or None."""
+
+
+class Search:
+    """The search of one experiment, as it goes on from request to request."""
+
+    def __init__(self, experiment: Experiment, earlier: Sequence[Trial]) -> None:
+        self._experiment = experiment
+        self._earlier = earlier
+        self._study: Study | None = None
+        self._missing: set[int] = set()
+
+    def suggest(
+        self, known: dict[int, Known], first: int, count: int
+    ) -> list[tuple[str, dict[str, str]]]:
+        """Return names and parameters of the trials from number `first` on, `count` of them."""
+        study = self._study
+        if study is None or study.count() < first:
+            study = Study.rebuilt(self._experiment, known, asked=first, earlier=self._earlier)
+            self._study = study
+        else:
+            self._observe(study, known, first)
+        for number in range(first, first + count):
+            if number >= study.count():
+                study.ask()
+        return [self._reply(study, number) for number in range(first, first + count)]
+
+    def _observe(self, study: Study, known: dict[int, Known], first: int) -> None:
+        """Tell the study how trials ended.
+
+        Katib leaves out trials that ended without metrics. One that is left out twice is not
+        just about to be created.
+        """
+        for number, here in known.items():
+            if here.trial.state.is_final and study.knows(number):
+                study.tell(here.trial)
+        missing = {number for number in range(first) if number not in known}
+        for number in missing & self._missing:
+            study.tell(Trial("", number, TrialState.FAILED, {}))
+        self._missing = missing
+
+    def _reply(self, study: Study, number: int) -> tuple[str, dict[str, str]]:
+        texts = {name: render(value) for name, value in study.parameters(number).items()}
+        if self._experiment.search.algorithm == "pbt":
+            parent = study.asked(number).parent
+            texts[PARENT] = NO_PARENT if parent is None else study.name(parent)
+        return study.name(number), texts
+
+
+class SuggestionService(katib_pb2_grpc.SuggestionServicer):
+    """Katib's `Suggestion` over our search algorithms."""
+
+    def __init__(self, is_over: IsOver = lambda name: None) -> None:
+        self._is_over = is_over
+        self._lock = threading.Lock()
+        self._searches: dict[bytes, Search] = {}
+
+    @guarded
+    def ValidateAlgorithmSettings(
+        self, request: wire.ValidateAlgorithmSettingsRequest, context: grpc.ServicerContext
+    ) -> wire.ValidateAlgorithmSettingsReply:
+        """Refuse what the algorithm cannot serve, with the reason."""
+        convert.search_experiment(request.experiment)
+        return wire.ValidateAlgorithmSettingsReply()
+
+    @guarded
+    def GetSuggestions(
+        self, request: wire.GetSuggestionsRequest, context: grpc.ServicerContext
+    ) -> wire.GetSuggestionsReply:
+        """Return exactly as many configurations as were asked for."""
+        reason = self._is_over(request.experiment.name)
+        if reason is not None:
+            raise NotNow(f"the search is over: {reason}")
+        experiment, earlier = convert.search_experiment(request.experiment)
+        known = convert.known_trials(experiment, request.trials)
+        count = request.current_request_number
+        first = request.total_request_number - count
+        with self._lock:
+            key = _key(request.experiment)
+            search = self._searches.setdefault(key, Search(experiment, earlier))
+            found = search.suggest(known, first, count)
+        reply = wire.GetSuggestionsReply()
+        for name, texts in found:
+            pairs = [wire.ParameterAssignment(name=n, value=v) for n, v in texts.items()]
+            reply.parameter_assignments.add(trial_name=name, assignments=pairs)
+        return reply
+
+
+def _key(experiment: wire.Experiment) -> bytes:
+    """Return what tells searches apart; the number of trials may change on the way."""
+    copy = wire.Experiment()
+    copy.CopyFrom(experiment)
+    copy.spec.max_trial_count = copy.spec.parallel_trial_count = 0
+    return copy.SerializeToString(deterministic=True)
+
+
+START_PATIENCE = 10.0
+_QUICK = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.min_reconnect_backoff_ms", 200))
+
+
+class StoppingBeside:
+    """Asks the stopping service of the same pod whether the search is over, if there is one."""
+
+    def __init__(self, address: str = f"127.0.0.1:{STOPPING_PORT}") -> None:
+        self._channel = grpc.insecure_channel(address, options=_QUICK)
+        self._stub = live_pb2_grpc.StoppingStub(self._channel)
+
+    def await_start(self, seconds: float = START_PATIENCE) -> bool:
+        """Wait for the service to answer; return whether it does.
+
+        The pod is ready when the suggestion service is. Katib then asks both, and where one
+        does not answer yet, it takes its time before it asks again.
+        """
+        try:
+            grpc.channel_ready_future(self._channel).result(timeout=seconds)
+        except grpc.FutureTimeoutError:
+            return False
+        return True
+
+    def __call__(self, experiment: str) -> str | None:
+        """Return why the search is over, or None."""
+        request = live_pb2.IsOverRequest(experiment_name=experiment)
+        try:
+            decision = self._stub.IsOver(request, timeout=ASK_TIMEOUT)
+        except grpc.RpcError:
+            return None
+        return decision.reason if decision.stop else None
+
+
+def main() -> None:
+    """Serve on Katib's port for suggestions."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    beside = StoppingBeside()
+    service = SuggestionService(beside)
+
+    def add(server: grpc.Server) -> None:
+        katib_pb2_grpc.add_SuggestionServicer_to_server(service, server)
+
+    beside.await_start()
+    # One at a time: a search is a sequence, and Katib sends one request at a time anyway.
+    serve(f"[::]:{SUGGESTION_PORT}", add, workers=4)
+
+
+if __name__ == "__main__":
+    main()

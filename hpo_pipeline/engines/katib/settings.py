@@ -1,0 +1,96 @@
+"""Our search and stopping sections as settings of Katib, which are texts, and back.
+
+Writer and reader stand together. What Katib's specification has no place for travels here too:
+the seed, several objectives, constraints, conditions, configurations to begin with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.space import render
+from hpo_pipeline.experiment.stopping import StockStopping, Stopping, StoppingSection
+from hpo_pipeline.results.trial import Trial, TrialState
+
+OBJECTIVES, CONSTRAINTS, CONDITIONS = "objectives", "constraints", "conditions"
+START, EARLIER, SEED = "start", "earlier", "seed"
+_TRAVELLING = (OBJECTIVES, CONSTRAINTS, CONDITIONS, START, EARLIER, SEED)
+_STOPPING: TypeAdapter[Stopping] = TypeAdapter(StoppingSection)
+
+
+def search_settings(experiment: Experiment, earlier: Sequence[Trial] = ()) -> dict[str, str]:
+    """Return the settings of the algorithm of an experiment; what is as by default is left out."""
+    search, space = experiment.search, experiment.space
+    own = search.settings if isinstance(search.settings, dict) else _given(search.settings)
+    found: dict[str, Any] = dict(own)
+    if experiment.search.algorithm == "katib":
+        return {name: _text(value) for name, value in found.items()}
+    found[SEED] = search.seed
+    conditions = {
+        name: {other: list(map(render, values)) for other, values in space[name].when.items()}
+        for name in space
+        if space[name].when
+    }
+    start = [{n: render(v) for n, v in point.items()} for point in search.start]
+    known = [[{n: render(v) for n, v in t.assignments.items()}, t.metrics] for t in earlier]
+    objectives = [o.model_dump(exclude_none=True) for o in experiment.objective]
+    is_plain = len(objectives) == 1 and experiment.objective[0].score is None
+    found |= {OBJECTIVES: [] if is_plain else objectives, CONSTRAINTS: experiment.constraints}
+    found |= {CONDITIONS: conditions, START: start, EARLIER: known}
+    return {n: _text(v) for n, v in found.items() if v not in ((), [], {}, None)}
+
+
+def read_search(settings: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the algorithm's own settings, and the travelling ones, as values."""
+    values = {name: _value(text) for name, text in settings.items()}
+    travelling = {name: values.pop(name) for name in _TRAVELLING if name in values}
+    return values, travelling
+
+
+def earlier_trials(known: Sequence[Any], experiment: Experiment) -> list[Trial]:
+    """Return the trials of other searches that `search_settings` wrote."""
+    return [
+        Trial(f"earlier-{i}", i, TrialState.SUCCEEDED, experiment.space.parse(texts), metrics)
+        for i, (texts, metrics) in enumerate(known)
+    ]
+
+
+def stopping_settings(experiment: Experiment) -> dict[str, str]:
+    """Return the settings of the stopping rule of an experiment."""
+    rule = experiment.stopping
+    if isinstance(rule, StockStopping):
+        return {name: _text(value) for name, value in rule.settings.items()}
+    found = rule.model_dump(exclude={"algorithm"}, exclude_none=True)
+    return {name: _text(value) for name, value in found.items()}
+
+
+def read_stopping(algorithm: str, settings: Mapping[str, str]) -> Stopping:
+    """Return the stopping section that `stopping_settings` wrote.
+
+    Raises:
+        pydantic.ValidationError: there is no such rule, or it takes no such settings.
+    """
+    values = {name: _value(text) for name, text in settings.items()}
+    return _STOPPING.validate_python({**values, "algorithm": algorithm})
+
+
+def _given(settings: Any) -> dict[str, Any]:
+    found: dict[str, Any] = settings.model_dump(exclude_none=True, exclude_defaults=True)
+    return found
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _value(text: str) -> Any:
+    """Return what a text says as JSON, or the text where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,106 @@
+"""The trial template of a Katib Experiment: the job of one trial, with placeholders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hpo_pipeline.engines.katib import names
+from hpo_pipeline.engines.kubernetes.api import Object
+from hpo_pipeline.engines.kubernetes.names import QUEUE_LABEL, TRIAL_CONTAINER
+from hpo_pipeline.engines.kubernetes.pods import (
+    _APP,
+    EXPERIMENT_FILE,
+    EXPERIMENT_MOUNT,
+    STORAGE_MOUNT,
+    _container,
+    _pod,
+    trials_folder,
+)
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.search import StockSearch
+from hpo_pipeline.trial.command import TrialCommand
+from hpo_pipeline.trial.names import PARENT
+
+DEADLINE_SLACK = 600
+"""Seconds after the time budget at which Kubernetes ends a trial that heard nothing."""
+
+
+EXPERIMENT_POD_LABEL = "hpo-pipeline/experiment"
+
+
+_TRIAL = {**_APP, "app.kubernetes.io/component": "trial"}
+
+
+def is_stock(experiment: Experiment) -> bool:
+    """Tell whether an experiment asks for nothing of ours on the cluster but the trial image."""
+    return isinstance(experiment.search, StockSearch)
+
+
+def algorithm_name(experiment: Experiment) -> str:
+    """Return the name of the search algorithm in Katib."""
+    search = experiment.search
+    return search.name if isinstance(search, StockSearch) else names.PREFIX + search.algorithm
+
+
+def trial_template(experiment: Experiment, config_name: str) -> Object:
+    """Return the template from which Katib makes each trial's job."""
+    variables = _variables(experiment)
+    parameters = [{"name": "trialName", "reference": "${trialSpec.Name}"}]
+    parameters += [{"name": v, "reference": name} for name, v in variables.items()]
+    return {
+        "retain": True,
+        "primaryContainerName": TRIAL_CONTAINER,
+        "trialParameters": parameters,
+        "trialSpec": _job(experiment, config_name, variables),
+    }
+
+
+def _variables(experiment: Experiment) -> dict[str, str]:
+    """Return the name in the template of each parameter; dots mean something there."""
+    listed = [*experiment.space]
+    if experiment.search.algorithm == "pbt":
+        listed.append(PARENT)
+    return {name: name.replace(".", "_") for name in listed}
+
+
+def _job(experiment: Experiment, config_name: str, variables: dict[str, str]) -> Object:
+    cluster, minutes = experiment.cluster, experiment.budget.minutes
+    spec: dict[str, Any] = {"backoffLimit": 0}
+    if minutes is not None:
+        spec["activeDeadlineSeconds"] = round(minutes * 60) + DEADLINE_SLACK
+    labels = {**_TRIAL, EXPERIMENT_POD_LABEL: experiment.name}
+    container = _container(
+        experiment,
+        ["python", "-m", "hpo_pipeline.trial"],
+        _command(experiment, variables).argv(),
+    )
+    spec["template"] = {
+        "metadata": {"labels": labels, "annotations": {"sidecar.istio.io/inject": "false"}},
+        "spec": _pod(experiment, config_name, container),
+    }
+    job: Object = {"apiVersion": "batch/v1", "kind": "Job", "spec": spec}
+    if cluster.queue:
+        job["metadata"] = {"labels": {QUEUE_LABEL: cluster.queue}}
+    return job
+
+
+def _command(experiment: Experiment, variables: dict[str, str]) -> TrialCommand:
+    cluster = experiment.cluster
+    holders = {name: f"${{trialParameters.{v}}}" for name, v in variables.items()}
+    parent = holders.pop(PARENT, None)
+    service = f"{experiment.name}-{algorithm_name(experiment)}.{cluster.namespace}"
+    is_ours = not is_stock(experiment)
+    return TrialCommand(
+        experiment=EXPERIMENT_MOUNT / EXPERIMENT_FILE,
+        dataset=None,
+        datasets=STORAGE_MOUNT / "datasets",
+        output=trials_folder(experiment),
+        name="${trialParameters.trialName}",
+        number=-1,
+        assignments=holders,
+        resume=Path(parent) if parent else None,
+        stopping=f"{service}:{names.STOPPING_PORT}" if is_ours else None,
+        database=names.database_address(cluster.katib_namespace) if is_ours else None,
+        storage=cluster.storage.uri,
+    )

@@ -1,0 +1,1 @@
+"""Plain Kubernetes: objects, watches, jobs and pods. Nothing here knows Katib."""

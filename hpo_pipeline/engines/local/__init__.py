@@ -1,0 +1,1 @@
+"""This machine as an engine: a search loop over trial processes."""

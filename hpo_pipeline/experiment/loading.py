@@ -1,0 +1,189 @@
+"""Reading an experiment file: all its faults in one message, each with its path.
+
+It turns pydantic's faults into the words of the file, adds what consistency.py finds between
+the sections that are right by themselves, and makes paths absolute.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from hpo_pipeline.errors import ExperimentError
+from hpo_pipeline.experiment.checks import cross_faults
+from hpo_pipeline.experiment.document import read_document
+from hpo_pipeline.experiment.schema import Experiment, Select
+from hpo_pipeline.experiment.search import Search
+from hpo_pipeline.experiment.space import PARAMETERS
+from hpo_pipeline.experiment.stopping import Stopping
+
+DATA_SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+STRATEGIES: dict[str, Any] = {
+    get_args(kind.model_fields["algorithm"].annotation)[0]: kind
+    for kind in get_args(Search) + get_args(Stopping)
+}
+RULES: dict[str, Any] = {
+    get_args(kind.model_fields["rule"].annotation)[0]: kind for kind in get_args(Select)
+}
+_KINDS = {"search": STRATEGIES, "stopping": STRATEGIES, "select": RULES}
+# Pydantic's words where they speak of Python rather than of the file.
+_WORDS = {
+    "extra_forbidden": "unknown key",
+    "missing": "is required",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "too_short": "must have at least {min_length} entry",
+    "too_long": "must have at most {max_length} entries",
+    "union_tag_invalid": "must be one of {expected_tags}, got '{tag}'",
+    "union_tag_not_found": "type is required: float, int or choice",
+}
+
+
+Changes = Mapping[str, Any] | None
+
+
+def load(path: Path, **changes: Changes) -> Experiment:
+    """Read an experiment file.
+
+    Args:
+        changes: by section (`budget`, `cluster`, …), entries that replace those of the file.
+
+    Raises:
+        ExperimentError: with all faults that can be seen without transformers.
+    """
+    experiment, faults, _ = read(path, **changes)
+    if faults or experiment is None:
+        raise ExperimentError(str(path), faults)
+    return experiment
+
+
+def read(path: Path, **changes: Changes) -> tuple[Experiment | None, list[str], dict[str, Any]]:
+    """Read an experiment file without raising for faults inside it.
+
+    Returns:
+        the experiment or None; the faults; and the sections that are right by themselves, so
+        that further checks can speak about them together with the faults of the others.
+
+    Raises:
+        ExperimentError: the file is not a readable YAML mapping.
+    """
+    raw = read_document(path)
+    for section, entries in changes.items():
+        if entries and isinstance(raw.get(section, {}), dict):
+            raw[section] = {**raw.get(section, {}), **entries}
+    faults: list[str] = []
+    experiment = None
+    try:
+        experiment = Experiment.model_validate(_located(raw, path.parent))
+    except ValidationError as error:
+        faults = _messages(error, raw)
+    sections = dict(experiment) if experiment else _sound_sections(raw)
+    faults += cross_faults(sections)
+    return experiment, faults, sections
+
+
+def _located(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Make paths in the task absolute; what is no path there stays a name."""
+    task = raw.get("task")
+    if not isinstance(task, dict):
+        return raw
+    located = dict(task)
+    for key in ("model", "data"):
+        name = task.get(key)
+        if isinstance(name, str) and name and "://" not in name and _is_path(name, folder):
+            located[key] = str((folder / os.path.expanduser(name)).resolve())
+    return {**raw, "task": located}
+
+
+def _is_path(name: str, folder: Path) -> bool:
+    looks_so = name.startswith((".", "/", "~")) or Path(name).suffix in DATA_SUFFIXES
+    return looks_so or ("/" in name and (folder / name).exists())
+
+
+def _messages(error: ValidationError, raw: Mapping[str, Any]) -> list[str]:
+    """Turn pydantic's faults into `path: what, got value`, in the words of the file."""
+    faults = error.errors()
+    lines = []
+    for fault in faults:
+        where = fault["loc"]
+        if fault["type"] == "too_short" and any(_is_below(f["loc"], where) for f in faults):
+            continue  # pydantic counts the sound entries only
+        if fault["type"] == "union_tag_invalid":
+            where = (*where, fault["ctx"]["discriminator"].strip("'"))
+        words = _WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+        text = words.format(**fault.get("ctx", {})) if fault["type"] in _WORDS else words
+        if fault["type"] == "string_pattern_mismatch" and where == ("name",):
+            text = "must be 1 to 40 of a-z, 0-9 and -, with a letter first and no - at the end"
+        if fault["type"] == "union_tag_not_found" and where[0] == "select":
+            text = f"rule is required: {', '.join(RULES)}"
+        if fault["type"] == "extra_forbidden":
+            text += _siblings(where)
+        elif fault["type"] != "missing" and "got" not in text:
+            text = f"{text[:1].lower()}{text[1:]}, got {_short(fault['input'])}"
+        lines.append(f"{_path(where, raw) or 'the file'}: {text}")
+    return list(dict.fromkeys(lines))
+
+
+def _is_below(location: tuple[int | str, ...], above: tuple[int | str, ...]) -> bool:
+    return len(location) > len(above) and location[: len(above)] == above
+
+
+def _path(location: tuple[int | str, ...], raw: Mapping[str, Any]) -> str:
+    """Write a location as the file has it: without union tags, and one objective unnumbered."""
+    parts = [str(part) for part in location]
+    if parts[:1] == ["space"] and len(parts) > 2 and parts[2] in PARAMETERS:
+        del parts[2]
+    if len(parts) > 1 and parts[1] in _KINDS.get(parts[0], {}):
+        del parts[1]
+    if parts[:2] == ["objective", "0"] and not isinstance(raw.get("objective"), list):
+        del parts[1]
+    return ".".join(parts)
+
+
+def _siblings(location: tuple[int | str, ...]) -> str:
+    """Name the keys that are allowed where an unknown one stands."""
+    model: Any = Experiment
+    for part in location[:-1]:
+        if part in PARAMETERS and location[0] == "space":
+            model = PARAMETERS[str(part)]
+        elif part in (kinds := _KINDS.get(str(location[0]), {})):
+            model = kinds[str(part)]
+        elif isinstance(part, str) and (names := _fields(model)) and part in names:
+            model = names[part].annotation
+            # `tuple[Objective, ...]` and `Register | None` hold the model that is meant.
+            model = next((kind for kind in get_args(model) if _fields(kind)), model)
+    return "; allowed are " + ", ".join(_fields(model))
+
+
+def _fields(model: Any) -> dict[str, Any]:
+    fields = getattr(model, "model_fields", {})
+    return {field.alias or name: field for name, field in fields.items()}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _sound_sections(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return the sections that are right by themselves, parsed."""
+    sections: dict[str, Any] = {}
+    for name, field in Experiment.model_fields.items():
+        key = field.alias or name
+        if key not in raw:
+            if not field.is_required():
+                sections[name] = field.get_default(call_default_factory=True)
+            continue
+        kind: Any = Annotated[(field.annotation, Field(), *field.metadata)]
+        adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        try:
+            sections[name] = adapter.validate_python(raw[key])
+        except ValidationError:
+            continue
+    return sections

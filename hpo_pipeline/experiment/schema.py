@@ -1,0 +1,169 @@
+"""The experiment: the schema of the file that every engine reads.
+
+One of the four places (with space.py, strategies.py and cluster.py) where a field of the file is
+defined; everything else is derived from these frozen models. It knows what a file may say, not how
+anything is done, nor how it is read (experiment_file.py) or whether its sections fit together
+(consistency.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from hpo_pipeline.experiment.cluster import Cluster
+from hpo_pipeline.experiment.formula import Constraint, ConstraintText
+from hpo_pipeline.experiment.objective import Objective
+from hpo_pipeline.experiment.search import DEFAULT_SEARCH, Count, SearchSection
+from hpo_pipeline.experiment.space import Frozen, Space, Value, as_tuple
+from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, StoppingSection
+from hpo_pipeline.experiment.task import Task
+
+
+class Budget(Frozen):
+    """When the search ends, and how much of it runs at a time."""
+
+    trials: Annotated[int, Field(ge=1, le=100_000)]
+    parallel: Annotated[int, Field(ge=1, le=1_000)] = 1
+    max_failed: Annotated[int, Field(ge=0)] = 3
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    target: float | None = None
+    keep: Count = 1
+
+
+class SelectBest(Frozen):
+    """The best trial by the one objective there is."""
+
+    rule: Literal["best"]
+
+
+class SelectKnee(Frozen):
+    """The trial of the Pareto front that is farthest from the plane through its extremes."""
+
+    rule: Literal["knee"]
+
+
+class SelectWeights(Frozen):
+    """The trial with the largest weighted mean of the objectives, each scaled by the front."""
+
+    rule: Literal["weights"]
+    weights: dict[str, Annotated[float, Field(gt=0)]]
+
+
+class SelectLexicographic(Frozen):
+    """The best by the first objective of `order`; among those within its tolerance, the next."""
+
+    rule: Literal["lexicographic"]
+    order: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
+    tolerance: dict[str, Annotated[float, Field(ge=0)]] = {}
+
+
+Select = SelectBest | SelectKnee | SelectWeights | SelectLexicographic
+SelectSection = Annotated[Select, Field(discriminator="rule")]
+
+MAX_SEEDS = 100
+
+
+class Confirm(Frozen):
+    """The `top` configurations of the search are trained again with `seeds` other seeds each."""
+
+    top: Annotated[int, Field(ge=1, le=100)] = 3
+    seeds: Annotated[int, Field(ge=2, le=MAX_SEEDS)] = 3
+
+
+class Local(Frozen):
+    """What only the engine of this machine reads."""
+
+    trials_per_gpu: Count = 1
+    threads: Count | None = None
+
+
+class Register(Frozen):
+    """Where the winner goes, and when it replaces the champion."""
+
+    model: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
+    registry: str | None = None
+    min_gain: Annotated[float, Field(ge=0)] = 0.0
+
+
+def _as_list(value: Any) -> Any:
+    return as_tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+class Experiment(Frozen):
+    """One experiment file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
+    task: Task
+    objective: Annotated[
+        tuple[Objective, ...], BeforeValidator(_as_list), Field(min_length=1, max_length=4)
+    ]
+    constraints: Annotated[tuple[ConstraintText, ...], BeforeValidator(as_tuple)] = ()
+    space: Space
+    search: SearchSection = DEFAULT_SEARCH
+    stopping: StoppingSection = DEFAULT_STOPPING
+    budget: Budget
+    select: SelectSection | None = None
+    confirm: Confirm | None = None
+    local: Local = Local()
+    cluster: Cluster = Cluster()
+    register_: Register | None = Field(default=None, alias="register")
+
+    @property
+    def selection_rule(self) -> Select:
+        """The rule that chooses the winner: where the file has none, best or knee."""
+        if self.select is not None:
+            return self.select
+        return SelectBest(rule="best") if len(self.objective) == 1 else SelectKnee(rule="knee")
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The metrics that the objectives and constraints need."""
+        names = (o.reads for o in self.objective)
+        return frozenset().union(*names, *(Constraint(c).names for c in self.constraints))
+
+    def to_json(self) -> str:
+        """Return the experiment as JSON, which `load` reads back to an equal one."""
+        return self.model_dump_json(by_alias=True, indent=2)
+
+    def identity(self) -> str:
+        """Return a hash of all that decides which trials are run and what they yield.
+
+        Budget, selection, confirmation, engine and registration are left out: a run may go on
+        with more trials, and its winner may be chosen anew.
+        """
+        later = {"budget", "select", "confirm", "local", "cluster", "register_"}
+        content = self.model_dump(mode="json", exclude=later)
+        if self.search.algorithm == "pbt":
+            content["trials"] = self.budget.trials  # they decide how far each trial trains
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def longest_training(self) -> int | None:
+        """Return the most evaluations (or epochs) of any trial, or None where steps decide."""
+        training = self.task.training
+        counts_epochs = getattr(self.stopping, "resource", "evaluation") == "epoch"
+        if "max_steps" in training or "max_steps" in self.space:
+            return None
+        if training.get("eval_strategy", "epoch") != "epoch" and not counts_epochs:
+            return None
+        if "num_train_epochs" in self.space:
+            return math.ceil(max(float(v) for v in bounds(self.space, "num_train_epochs")))
+        return math.ceil(float(training.get("num_train_epochs", 3)))
+
+    def max_length(self) -> int:
+        """Return the longest input, in tokens, that any trial asks for."""
+        if "task.max_length" not in self.space:
+            return self.task.max_length
+        return max(int(v) for v in bounds(self.space, "task.max_length"))
+
+
+def bounds(space: Space, name: str) -> list[Value]:
+    """Return values that span a parameter: both ends of a range, or all choices."""
+    parameter = space[name]
+    if parameter.type == "choice":
+        return list(parameter.values)
+    return [parameter.low, parameter.high]

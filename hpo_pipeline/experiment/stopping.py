@@ -1,0 +1,106 @@
+"""The section `stopping`: the settings of each early-stopping rule.
+
+What the rules compute is in search/pruners.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hpo_pipeline.experiment.search import Count, KatibName, _named
+from hpo_pipeline.experiment.space import Frozen, PlainValue
+
+Resource = Literal["evaluation", "epoch"]
+
+
+class NoStopping(Frozen):
+    """Every trial runs to its end."""
+
+    algorithm: Literal["none"]
+
+
+class MedianStopping(Frozen):
+    """A trial ends where its best is worse than the median of the others' running averages."""
+
+    algorithm: Literal["median"]
+    min_trials: Count = 3
+    start_step: Count = 1
+
+
+class PercentileStopping(Frozen):
+    """As median, but a trial must be among the best `percentile` per cent to go on."""
+
+    algorithm: Literal["percentile"]
+    percentile: Annotated[float, Field(gt=0, lt=100)] = 50.0
+    min_trials: Count = 3
+    start_step: Count = 1
+
+
+class AshaStopping(Frozen):
+    """Asynchronous successive halving.
+
+    A trial is judged when it has used `grace_period` of the resource, then `reduction_factor`
+    times as much, and so on: the best one in `reduction_factor` goes on. At `max_resource`,
+    where it is set, every trial ends.
+    """
+
+    algorithm: Literal["asha"]
+    resource: Resource = "evaluation"
+    grace_period: Count = 1
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    max_resource: Count | None = None
+
+
+class HyperbandStopping(Frozen):
+    """Successive halving in brackets with different grace periods."""
+
+    algorithm: Literal["hyperband"]
+    resource: Resource = "evaluation"
+    grace_period: Count = 1
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    max_resource: Count | None = None
+
+
+class PatienceStopping(Frozen):
+    """A trial ends where `patience` evaluations in a row brought no gain of `min_delta`."""
+
+    algorithm: Literal["patience"]
+    patience: Count = 3
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ThresholdStopping(Frozen):
+    """A trial ends where its objective is below `lower` or above `upper`."""
+
+    algorithm: Literal["threshold"]
+    lower: float | None = None
+    upper: float | None = None
+    start_step: Count = 1
+
+
+class StockStopping(Frozen):
+    """A stopping rule of the Katib at hand, by its Katib name; only the Katib engine has it."""
+
+    algorithm: Literal["katib"]
+    name: KatibName
+    settings: dict[str, PlainValue] = {}
+
+
+Stopping = (
+    NoStopping
+    | MedianStopping
+    | PercentileStopping
+    | AshaStopping
+    | HyperbandStopping
+    | PatienceStopping
+    | ThresholdStopping
+    | StockStopping
+)
+
+
+StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], _named("none")]
+
+
+DEFAULT_STOPPING = NoStopping(algorithm="none")

@@ -1,0 +1,97 @@
+"""The section `task`: what is trained, on which data, and the fields that a search may set."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, QUALITY_METRICS
+from hpo_pipeline.experiment.search import Count
+from hpo_pipeline.experiment.space import Frozen
+
+TaskKind = Literal["text-classification", "image-classification"]
+
+
+SEARCHABLE_TASK_FIELDS = ("freeze", "max_length")
+
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _amount(value: object) -> object:
+    is_count = type(value) is int and value >= 1
+    is_share = type(value) is float and 0 < value < 1
+    if not (value is None or is_count or is_share):
+        raise ValueError(f"must be a number of rows from 1, or a share below 1, got {value!r}")
+    return value
+
+
+Amount = Annotated[Count | Share | None, BeforeValidator(_amount)]
+
+
+class Rows(Frozen):
+    """How many rows each split gets: a number of rows, or a share of all.
+
+    Left out, a split that the data bring is taken whole; else validation and test get 15 % each
+    and training the rest. `seed` decides which rows go where.
+    """
+
+    train: Amount = None
+    validation: Amount = None
+    test: Amount = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Columns(Frozen):
+    """The names of the columns of the data; None finds the usual ones."""
+
+    input: str | None = None
+    label: str = "label"
+
+
+class Task(Frozen):
+    """What is trained, on what, and everything that does not vary between trials.
+
+    `data_version` is any text that changes when the data behind a hub id or a URI have changed,
+    which nothing else tells: the data are then read again.
+    """
+
+    kind: TaskKind
+    model: Annotated[str, Field(min_length=1)]
+    data: Annotated[str, Field(min_length=1)]
+    data_version: str | None = None
+    columns: Columns = Columns()
+    rows: Rows = Rows()
+    max_length: Annotated[int, Field(ge=4, le=131_072)] = 128
+    from_scratch: bool = False
+    vocab_size: Annotated[int, Field(ge=50)] | None = None
+    freeze: Literal["none", "embeddings", "base"] = "none"
+    config: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    metrics: dict[str, str] = {}
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.vocab_size and not self.from_scratch:
+            raise ValueError("vocab_size trains a tokenizer, which needs from_scratch: true")
+        for section in ("config", "training"):
+            try:
+                json.dumps(getattr(self, section), allow_nan=False)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{section}: must be plain, finite values ({error})") from error
+        for name, target in self.metrics.items():
+            if not re.fullmatch(r"[A-Za-z_]\w*", name):
+                raise ValueError(f"metrics: a name has letters, digits and _, got {name!r}")
+            if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", target):
+                raise ValueError(f"metrics.{name}: must be module:function, got {target!r}")
+        return self
+
+    @property
+    def metric_names(self) -> dict[str, str]:
+        """Every metric that a trial of this task reports, with what it means."""
+        own = {name: f"the user's {target}" for name, target in self.metrics.items()}
+        return {**QUALITY_METRICS[self.kind], **own, **PRACTICAL_METRICS}

@@ -1,0 +1,184 @@
+"""The end of a run, where its models lie: the test rows, the gate, the registration.
+
+On this machine it is part of the process that follows the run; on a cluster it is a job of its
+own (conclusion_job.py) in a pod that has the storage. Each step can be repeated: what is measured
+is found in conclusion.json, and what is registered is known to the registry.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpo_pipeline.data.assets import ASSETS
+from hpo_pipeline.errors import BackendError
+from hpo_pipeline.experiment.objective import with_score
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.registry import Registry
+from hpo_pipeline.registry.record import ModelRecord
+from hpo_pipeline.registry.registration import judge, register
+from hpo_pipeline.report.model_card import Evidence, model_card
+from hpo_pipeline.results.files import DATASET_FILE, MODEL_FOLDER, write_json
+from hpo_pipeline.results.outcome import Chosen, Evaluation, Gated, Registered, Told
+from hpo_pipeline.results.run_folder import (
+    CONCLUSION_FILE,
+    RunFolder,
+    is_kept,
+    run_place,
+    run_result,
+)
+from hpo_pipeline.results.trial import Trial
+
+CHAMPION_FOLDER = "champion"  # for the time that it is measured, where the registry is elsewhere
+
+Measure = Callable[[Path, int], Evaluation]
+"""Measures a model folder on the test rows, with texts cut after so many tokens."""
+
+
+class Conclusion:
+    """What happens to the winner of a run in a folder that this process can write."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: RunFolder,
+        dataset: Path,
+        *,
+        measure: Measure,
+        registry: Registry | None,
+    ) -> None:
+        self._experiment = experiment
+        self._folder = folder
+        self._dataset = dataset
+        self._measure = measure
+        self._registry = registry
+
+    def gate(self, chosen: Chosen, told: Told) -> Gated:
+        """Keep the winner's model, measure it and the champion on the test rows, and decide."""
+        result = run_result(self._folder, chosen)
+        self._keep(chosen)
+        evaluation = self._evaluation(chosen.run, self._folder.model, result, is_own=True)
+        meta = json.loads((self._dataset / DATASET_FILE).read_text("utf-8"))
+        card = model_card(self._experiment, result, _evidence(meta, evaluation, told, self))
+        (self._folder.model / "README.md").write_text(card, "utf-8")
+        gated = Gated(evaluation, meta["fingerprint"])
+        if self._registry is None or self._experiment.register_ is None:
+            return gated
+        champion = self._registry.champion(self._experiment.register_.model)
+        decision = judge(
+            self._experiment,
+            evaluation.metrics,
+            champion,
+            lambda record: self._of_record(record, result),
+        )
+        version = champion.version if champion else None
+        return replace(gated, promote=decision.promote, reason=decision.reason, champion=version)
+
+    def register(self, chosen: Chosen, told: Told) -> Registered:
+        """Register the winner, and promote it where it beats whoever is champion by then.
+
+        Raises:
+            RegistryError: the registry cannot be used; trying again repairs what was half done.
+        """
+        gated = self.gate(chosen, told)
+        if self._registry is None:
+            raise BackendError("the experiment has no section register")
+        result = run_result(self._folder, chosen)
+        found = register(
+            self._experiment,
+            result,
+            self._folder.model,
+            registry=self._registry,
+            evidence={
+                "data_hash": gated.fingerprint,
+                "seed": str(chosen.seed),
+                **told.provenance,
+            },
+            test=gated.evaluation.metrics,
+            evaluate=lambda record: self._of_record(record, result),
+        )
+        record = found.record
+        return Registered(
+            record.name, record.version, found.is_champion, found.reason, record.model_uri
+        )
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment of the run."""
+        return self._experiment
+
+    def _keep(self, chosen: Chosen) -> None:
+        if is_kept(self._folder, chosen):
+            return
+        source = run_place(self._folder, chosen) / MODEL_FOLDER
+        if not source.is_dir():
+            raise BackendError(f"{source}: the model of the winner is not there (any more)")
+        _copy_folder(source, self._folder.model)
+        write_json(self._folder.path / CONCLUSION_FILE, {"run": chosen.run, "evaluations": {}})
+
+    def _of_record(self, record: ModelRecord, winner: Trial) -> Mapping[str, float]:
+        assert self._registry is not None
+        name = f"{record.name} version {record.version}"
+        if name in self._known():
+            return self._known()[name].metrics
+        scratch = self._folder.path / CHAMPION_FOLDER
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        try:
+            model = self._registry.fetch(record, scratch)
+            return self._evaluation(name, model, winner, is_own=False).metrics
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _known(self) -> dict[str, Evaluation]:
+        """Return what was measured before, by the name of the model."""
+        known = json.loads((self._folder.path / CONCLUSION_FILE).read_text("utf-8"))
+        return {name: Evaluation.from_json(found) for name, found in known["evaluations"].items()}
+
+    def _evaluation(self, name: str, model: Path, winner: Trial, *, is_own: bool) -> Evaluation:
+        """Measure a model, once."""
+        known = self._known()
+        if name in known:
+            return known[name]
+        length = winner.assignments.get("task.max_length", self._experiment.task.max_length)
+        found = self._measure(model, int(length))
+        own = {"train_seconds": winner.metrics["train_seconds"]} if is_own else {}
+        metrics = with_score({**found.metrics, **own}, self._experiment.objective)
+        found = replace(found, metrics=metrics)
+        file = self._folder.path / CONCLUSION_FILE
+        content = json.loads(file.read_text("utf-8"))
+        content["evaluations"][name] = found.to_json()
+        write_json(file, content)
+        return found
+
+
+def _evidence(
+    meta: Mapping[str, Any], evaluation: Evaluation, told: Told, conclusion: Conclusion
+) -> Evidence:
+    model = conclusion.experiment.task.model
+    asset = ASSETS.get(model)
+    return Evidence(
+        test=evaluation.metrics,
+        counts=told.counts,
+        source=meta["source"],
+        fingerprint=meta["fingerprint"],
+        rows=meta["rows"],
+        labels=meta["labels"],
+        majority=meta["majority"],
+        licence=asset.licence if asset else None,
+        base_model=asset.source if asset else model,
+        confirmed=told.confirmed,
+    )
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Replace a folder by a copy of another, never leaving half of it under its name."""
+    draft = target.with_name(f".{target.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(source, draft)
+    shutil.rmtree(target, ignore_errors=True)
+    draft.replace(target)

@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: the client, and the steps that its components call. No kfp in here."""

@@ -1,0 +1,1 @@
+"""Retraining on a schedule: recurring runs of Kubeflow Pipelines, or a CronJob."""

@@ -1,0 +1,218 @@
+"""Recurring runs of KFP by name: created, replaced, paused, removed, so that one at most is active.
+
+KFP knows them by an id, lets several have one name, and cannot change one. So a new one is created
+switched off, then every other of its name is deleted, then it is switched on. One that is deleted
+cannot be switched on any more: that is what makes this safe for any number of callers at once. A
+caller that dies in between leaves none active at worst, and the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from hpo_pipeline.errors import PipelineError
+from hpo_pipeline.kubeflow.api import Kfp
+from hpo_pipeline.kubeflow.schedule.cron import Cron
+from hpo_pipeline.kubeflow.schedule.runs import going_on, group_id
+from hpo_pipeline.kubeflow.schedule.state import Standing, marked, missing, named
+
+Json = dict[str, Any]
+_ATTEMPTS = 12
+_FRESH = timedelta(seconds=60)  # of a caller at work; more than its requests take
+_DEFINITION = (
+    "display_name",
+    "pipeline_version_reference",
+    "runtime_config",
+    "service_account",
+    "max_concurrency",
+    "trigger",
+    "no_catchup",
+    "experiment_id",
+)
+
+
+class Change(Enum):
+    """What applying a schedule came to."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+    UNCHANGED = "unchanged"
+    SWITCHED_ON = "was switched off, is active again"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What runs when; `cron` is in the cluster's time zone, `meaning` is what its user wrote."""
+
+    name: str
+    pipeline_id: str
+    group: str  # the experiment of KFP that its runs are listed under
+    cron: Cron
+    meaning: str
+    parameters: Mapping[str, object]
+    service_account: str = ""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What applying a schedule came to, and the runs of those it replaced that still go on."""
+
+    change: Change
+    is_paused: bool
+    going_on: tuple[str, ...] = ()
+
+
+def apply(kfp: Kfp, schedule: Schedule) -> Applied:
+    """Make a schedule the only one of its name, active unless it is paused."""
+    body = _body(kfp, schedule)
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    before = named(kfp, schedule.name)
+    is_paused = bool(before) and all(run.is_paused for run in before)
+    settled = _settle(kfp, body, digest, is_paused=is_paused)
+    if [(run.id, run.is_on) for run in before] == [(settled.id, settled.is_on)]:
+        return Applied(Change.UNCHANGED, is_paused)
+    if any(run.digest == digest for run in before) and not any(run.is_on for run in before):
+        return Applied(Change.SWITCHED_ON, is_paused)
+    if not before:
+        return Applied(Change.CREATED, is_paused)
+    return Applied(Change.REPLACED, is_paused, going_on(kfp, [run.body for run in before]))
+
+
+def pause(kfp: Kfp, name: str, *, paused: bool = True) -> Standing:
+    """Pause or resume the schedule of a name; a pause outlives applying it again.
+
+    A switched-off recurring run says so in its description, so it is replaced like a changed one;
+    KFP's own switch would look as if a caller had died before switching it on.
+    """
+    there = named(kfp, name)
+    if not there:
+        raise PipelineError(missing(kfp, name))
+    latest = _pick(there)
+    if not latest.digest:
+        kfp.post(f"/recurringruns/{latest.id}:{'disable' if paused else 'enable'}")
+        return latest
+    body = {key: latest.body[key] for key in _DEFINITION if latest.body.get(key)}
+    body["description"] = latest.meaning
+    if kfp.namespace:  # KFP for one user gives back a namespace that it does not take
+        body["namespace"] = kfp.namespace
+    return _settle(kfp, body, latest.digest, is_paused=paused)
+
+
+def remove(kfp: Kfp, name: str) -> int:
+    """Delete the schedule of a name; a run of it that is going on goes on."""
+    there = named(kfp, name)
+    if not there:
+        raise PipelineError(missing(kfp, name))
+    for run in there:
+        _delete(kfp, run)
+    return len(there)
+
+
+def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> Standing:
+    """Leave exactly one recurring run of the name: the one with this digest and state."""
+    name = str(body["display_name"])
+    described = {**body, "description": marked(str(body["description"]), digest, is_paused)}
+    is_lost = False  # where it is not there any more after it was created
+    for attempt in range(_ATTEMPTS):
+        there = named(kfp, name)
+        mine = [
+            run
+            for run in there
+            if (run.digest, run.is_paused) == (digest, is_paused) and not _is_stale(kfp, run)
+        ]
+        if not mine:
+            if is_lost and there:  # not lost to nobody: its owner goes on, and so one is left
+                break
+            kfp.post("/recurringruns", {**described, "mode": "DISABLE"})
+            is_lost = True
+            continue
+        kept = _pick(mine)
+        for run in there:
+            if run.id != kept.id:
+                _delete(kfp, run)
+        is_right = is_paused or (_switch_on(kfp, kept) and kept.is_on)
+        if is_right and len(there) == 1:
+            return kept
+        if attempt > 1:
+            time.sleep(random.uniform(0.05, 0.2) * attempt)  # others are at it too: let one win
+    raise PipelineError(
+        f"schedule {name}: another call set it to something else at this very moment; if yours is "
+        "to hold, give the command again"
+    )
+
+
+def _is_stale(kfp: Kfp, run: Standing) -> bool:
+    """Say whether a recurring run has been off for so long that switching it on would start it.
+
+    KFP makes up for the latest time since it was created or ran last. One that a dead caller left
+    behind, or that the UI's switch turned off, is made anew instead, and waits for its next time.
+    """
+    age = kfp.now - datetime.fromisoformat(run.created_at)
+    return not run.is_on and not run.is_paused and age > _FRESH
+
+
+def _switch_on(kfp: Kfp, run: Standing) -> bool:
+    """Switch a recurring run on, and say whether it is there.
+
+    For one that is on this changes nothing, but KFP then looks whether its ScheduledWorkflow still
+    exists; one without (deleted with kubectl, lost with a cluster) counts as active and never runs.
+    """
+    try:
+        kfp.post(f"/recurringruns/{run.id}:enable")
+    except PipelineError as error:
+        if error.status == 500 and "scheduled workflow exists" in str(error):
+            _delete(kfp, run)
+        elif error.status != 404:
+            raise
+        return False
+    return True
+
+
+def _pick(runs: list[Standing]) -> Standing:
+    """Choose as every other caller would: an active one, else the first."""
+    return min(runs, key=lambda run: (not run.is_on, run.created_at, run.id))
+
+
+def _delete(kfp: Kfp, run: Standing) -> None:
+    # Without ORPHAN the cluster would delete the workflows of its running runs with it. With it
+    # the object stays for a moment, until a finalizer is through: it is switched off before.
+    if run.is_on:
+        _unless(kfp, (404, 500), "POST", f"/recurringruns/{run.id}:disable")
+    _unless(kfp, (404,), "DELETE", f"/recurringruns/{run.id}")
+
+
+def _unless(kfp: Kfp, gone: tuple[int, ...], method: str, path: str) -> None:
+    """Send a request that may find nothing to act on any more, which KFP says in several ways."""
+    try:
+        if method == "POST":
+            kfp.post(path)
+        else:
+            kfp.delete(path, propagation_policy="ORPHAN")
+    except PipelineError as error:
+        if error.status not in gone:
+            raise
+
+
+def _body(kfp: Kfp, schedule: Schedule) -> Json:
+    body = {
+        "display_name": schedule.name,
+        "description": schedule.meaning,
+        # without a version: each run takes the latest one
+        "pipeline_version_reference": {"pipeline_id": schedule.pipeline_id},
+        "runtime_config": {"parameters": dict(schedule.parameters)},
+        "service_account": schedule.service_account,
+        "max_concurrency": "1",
+        "trigger": {"cron_schedule": {"cron": schedule.cron.six}},
+        "no_catchup": True,  # KFP's default is to make up for every run that was missed
+        "experiment_id": group_id(kfp, schedule.group),
+        "namespace": kfp.namespace,
+    }
+    return {key: value for key, value in body.items() if value}

@@ -1,0 +1,117 @@
+"""The experiment of a run: from the text and the parameters of a pipeline, and back to text."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from hpo_pipeline.engines.katib.faults import cluster_faults
+from hpo_pipeline.engines.local.faults import local_faults
+from hpo_pipeline.errors import ExperimentError
+from hpo_pipeline.experiment.loading import load
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.run_names import LONGEST, LONGEST_PBT, run_name
+
+ENGINES = ("katib", "local")
+
+OVERRIDES = {
+    "trials": ("budget", "trials"),
+    "parallel": ("budget", "parallel"),
+    "minutes": ("budget", "minutes"),
+    "namespace": ("cluster", "namespace"),
+    "trial_image": ("cluster", "image"),
+    "registry": ("register", "registry"),
+    "data_version": ("task", "data_version"),
+}
+"""What a run may replace in its experiment: by parameter, the section and its entry."""
+
+
+class Checked(NamedTuple):
+    """A right experiment as texts: with the name of this run, and what decides its data alone."""
+
+    experiment: str
+    data: str
+
+
+def overriding(given: Mapping[str, object]) -> dict[str, object]:
+    """Return those of a step's parameters that replace entries of the experiment."""
+    return {name: given[name] for name in OVERRIDES if name in given}
+
+
+def check(text: str, engine: str, run_id: str, **overrides: object) -> Checked:
+    """Check the text of an experiment, with all faults at once, and name this run of it.
+
+    Args:
+        run_id: the same for all steps of a run and for those that are repeated.
+        overrides: see `OVERRIDES`; what is 0 or empty stays as the text has it.
+
+    Raises:
+        ExperimentError: it is wrong, or this engine cannot run it.
+    """
+    experiment = read_text(text, overrides)
+    faults = [] if engine in ENGINES else [f"engine: must be one of {', '.join(ENGINES)}"]
+    faults += cluster_faults(experiment) if engine == "katib" else local_faults(experiment)
+    faults += _registry_faults(experiment) if engine == "local" else []
+    if faults:
+        raise ExperimentError(experiment.name, faults)
+    content = experiment.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    kept = ("name", "task", "objective", "space", "cluster")
+    data = {**{key: content[key] for key in kept if key in content}, "budget": {"trials": 1}}
+    return Checked(as_text(named(experiment, run_id)), yaml.safe_dump(data, sort_keys=False))
+
+
+def named(experiment: Experiment, run_id: str) -> Experiment:
+    """Return an experiment under the name that it has in one run."""
+    longest = LONGEST_PBT if experiment.search.algorithm == "pbt" else LONGEST
+    return experiment.model_copy(
+        update={"name": run_name(experiment.name, run_id, longest=longest)}
+    )
+
+
+def read_text(text: str, overrides: Mapping[str, object] | None = None) -> Experiment:
+    """Return the experiment of a text; parameters that are 0 or empty leave it as it is."""
+    changes: dict[str, dict[str, object]] = {}
+    for name, value in (overrides or {}).items():
+        section, entry = OVERRIDES[name]
+        if value:
+            changes.setdefault(section, {})[entry] = value
+    return with_changes(text, changes)
+
+
+def with_changes(text: str, changes: Mapping[str, Mapping[str, object]]) -> Experiment:
+    """Return the experiment of a text with other entries, by section.
+
+    Raises:
+        ExperimentError: with all faults.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "experiment.yaml"
+        file.write_text(text, "utf-8")
+        try:
+            return load(file, **changes)
+        except ExperimentError as error:
+            raise ExperimentError("the experiment", error.faults) from error
+
+
+def as_text(experiment: Experiment) -> str:
+    """Return an experiment as the text that `read_text` reads back."""
+    content = experiment.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def _registry_faults(experiment: Experiment) -> list[str]:
+    """Return what is wrong with a registry in a folder: the disk of a step is lost with its pod."""
+    section = experiment.register_
+    found = os.environ.get("HPO_REGISTRY") or (section.registry if section else "/")
+    if section is None or (found and (re.match(r"\w+://", found) or Path(found).is_absolute())):
+        return []
+    return [
+        f"register.registry: with the engine local it must be a service (mlflow://…, "
+        f"kubeflow://…) or an absolute path on a volume of the step, got {found or 'nothing'}"
+    ]

@@ -1,0 +1,117 @@
+"""The run folder on its way from step to step, and the site that a step works at.
+
+A step takes the folder of the one before, does its stage, and hands it on. With the engine katib
+it holds results only, and a step that is run again adopts what it had started on the cluster. With
+the engine local, where HPO_RUNS names a folder that outlives the pods, the runs are kept there, and
+a step that is run again goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo_pipeline.engines.interruption import Interruption
+from hpo_pipeline.engines.katib.engine import ClusterSite
+from hpo_pipeline.engines.kubernetes.api import Api, Cluster
+from hpo_pipeline.engines.local.engine import LocalSite
+from hpo_pipeline.errors import BackendError, ClusterError, HpoError
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.report.terminal import PlainLines
+from hpo_pipeline.results.run_folder import RunFolder
+from hpo_pipeline.run.flow import Flow
+
+Place = Path | str
+"""A path; Kubeflow Pipelines gives it as text."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step under way: its folder, and what works in it."""
+
+    folder: RunFolder
+    site: LocalSite | ClusterSite
+    flow: Flow
+    interruption: Interruption
+
+
+@contextmanager
+def taken_over(
+    run: Place,
+    engine: str,
+    out: Place,
+    *,
+    dataset: Place | None = None,
+    provenance: dict[str, str] | None = None,
+    api: Api | None = None,
+) -> Iterator[Step]:
+    """Take a run folder over from the step before, and hand it on to `out` at the end."""
+    experiment = RunFolder(Path(run)).experiment()
+    folder = workplace(experiment, out)
+    if not folder.experiment_file.exists():
+        shutil.copytree(run, folder.path, dirs_exist_ok=True)
+    with opened(
+        experiment, engine, folder, dataset=dataset, provenance=provenance, api=api
+    ) as found:
+        yield found
+    hand_on(folder, out)
+
+
+@contextmanager
+def opened(
+    experiment: Experiment,
+    engine: str,
+    folder: RunFolder,
+    *,
+    dataset: Place | None = None,
+    provenance: dict[str, str] | None = None,
+    api: Api | None = None,
+) -> Iterator[Step]:
+    """Work in a run folder at the site of an engine."""
+    progress = PlainLines(experiment, sys.stdout)
+    with folder.locked(), Interruption().installed() as interruption:
+        folder.adopt(experiment)
+        if "state" not in folder.state():
+            folder.write_state(state="running", reason=None)
+        site: LocalSite | ClusterSite
+        if engine == "katib":
+            site = ClusterSite(experiment, folder, api or Cluster(), progress=progress)
+        else:
+            source = folder.experiment_file
+            given = Path(dataset) if dataset else None
+            site = LocalSite(experiment, folder, source=source, progress=progress, dataset=given)
+        flow = Flow(experiment, folder, site, progress=progress, provenance=provenance)
+        try:
+            yield Step(folder, site, flow, interruption)
+        except ClusterError as error:
+            raise _explained(error) from error
+        finally:
+            if isinstance(site, LocalSite):
+                site.close()
+
+
+def workplace(experiment: Experiment, out: Place) -> RunFolder:
+    """Return the folder to work in: one that outlives the pod, where there is such a place."""
+    kept = os.environ.get("HPO_RUNS")
+    return RunFolder(Path(kept) / experiment.name if kept else Path(out))
+
+
+def hand_on(folder: RunFolder, out: Place) -> None:
+    """Copy a run folder to where the next step takes it from."""
+    if folder.path != Path(out).absolute():
+        shutil.copytree(folder.path, out, dirs_exist_ok=True)
+
+
+def _explained(error: ClusterError) -> HpoError:
+    """Say what to do about a permission that the pod's service account lacks."""
+    if error.status != 403:
+        return error
+    return BackendError(
+        f"{error}; bind the Role hpo-runner of manifests/base to the service account that runs "
+        f"the steps of the pipeline"
+    )

@@ -1,0 +1,1 @@
+"""Registries on servers: MLflow and Kubeflow Model Registry."""

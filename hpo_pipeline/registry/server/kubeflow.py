@@ -1,0 +1,250 @@
+"""The door to a Kubeflow Model Registry (also "Kubeflow Hub"): its REST API, v1 or v1alpha3.
+
+An entry is a version, with its number as the name, of an archived model `history of MODEL`: the
+database has a unique index on names. (Experiments would be the better place, but v1 has none.)
+Files lie in a store; the registry knows their URI. Not through its Python client: a client speaks
+one version of the API, configures logging when imported, and cannot tell a taken name from other
+errors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo_pipeline.errors import RegistryError
+from hpo_pipeline.registry.record import CANDIDATE, CHAMPION, Candidate
+from hpo_pipeline.registry.server.ledger import Claim
+from hpo_pipeline.registry.server.rest import Answer, Rest
+from hpo_pipeline.registry.server.store import Store
+
+APIS = ("/api/model_registry/v1", "/api/model_registry/v1alpha3")
+LEDGERS = "history of "
+ENTRY = "entry"
+MARK = "hpo-pipeline"
+KEY = "key"
+RECORD = "record"
+PAGE = 100
+CREATE_ATTEMPTS = 100
+TAKEN = 409
+MISSING = 404
+POD_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+PROPERTIES = (
+    *("experiment", "trial", "objective", "reason", "data_hash", "space_hash", "model_sha256"),
+    *("image_digest", "source_revision", "run", KEY),
+)
+
+Object = dict[str, Any]
+_HIDDEN = {
+    "state": "ARCHIVED",
+    "description": "The entries behind a model of hpo-pipeline: keep it.",
+}
+
+
+def token(url: str, environ: Mapping[str, str]) -> str | None:
+    """Return the bearer token: the one given, or the pod's, which only https may carry."""
+    if given := environ.get("HPO_REGISTRY_TOKEN"):
+        return given
+    file = Path(environ.get("KF_PIPELINES_SA_TOKEN_PATH") or POD_TOKEN)
+    if url.startswith("https://") and file.is_file():
+        return file.read_text("utf-8").strip()
+    return None
+
+
+class KubeflowPlace:
+    """A `Place` on a Model Registry. Without a store it can only be read."""
+
+    # Two processes that publish one claim meet at the version's name.
+    patience = 0.0
+
+    def __init__(self, rest: Rest, store: Store | None) -> None:
+        self.name = rest.url
+        self._rest = rest
+        self._api: str | None = None
+        self._store = store
+
+    def names(self) -> list[str]:
+        models = self._list("/registered_models")
+        return [model["name"] for model in models if MARK in model.get("customProperties", {})]
+
+    def entries(self, model: str) -> list[str]:
+        ledger = self._find("/registered_model", name=LEDGERS + model)
+        if ledger is None:
+            return []
+        found = self._list(f"/registered_models/{ledger['id']}/versions")
+        return [_text(entry, ENTRY) for entry in sorted(found, key=lambda e: int(e["name"]))]
+
+    def append(self, model: str, number: int, entry: str) -> bool:
+        ledger = self._made({"name": LEDGERS + model, **_HIDDEN})
+        body = {
+            "name": str(number),
+            "registeredModelId": ledger["id"],
+            "customProperties": _properties({ENTRY: entry}),
+            **_HIDDEN,
+        }
+        path = f"/registered_models/{ledger['id']}/versions"
+        if self._ask("POST", path, body, allow=(TAKEN,)).status != TAKEN:
+            return True
+        # The answer to a first attempt may have been lost: then the name is taken by this entry.
+        same = self._find("/model_version", name=str(number), parentResourceId=ledger["id"])
+        return same is not None and _text(same, ENTRY) == entry
+
+    def store(self, candidate: Candidate, folder: Path) -> str:
+        return self._files().put(candidate, folder)
+
+    def discard(self, location: str) -> None:
+        """Nothing: the place follows from the content, and may be another version's as well."""
+
+    def publish(self, claim: Claim) -> tuple[int, str]:
+        model = self._made({"name": claim.candidate.name})
+        version = self._version(model, claim.candidate)
+        path = f"/model_versions/{version['id']}/artifacts"
+        self._ask("POST", path, _artifact(claim), allow=(TAKEN,))
+        return int(version["name"]), claim.location
+
+    def tidy(self, claim: Claim, version: int) -> None:
+        """Nothing: a key never has two versions here."""
+
+    def point(self, model: str, champion: int | None, candidate: int | None) -> None:
+        found = self._known(model)
+        have = found.get("customProperties", {})
+        ours = {
+            alias: str(version)
+            for alias, version in ((CHAMPION, champion), (CANDIDATE, candidate))
+            if version is not None
+        }
+        others = {k: v for k, v in have.items() if k not in (CHAMPION, CANDIDATE, MARK)}
+        # The server replaces all properties of an object at once.
+        wanted = {**others, **_properties({**ours, MARK: "v1"})}
+        if wanted != have:
+            body = {"customProperties": wanted}
+            self._ask("PATCH", f"/registered_models/{found['id']}", body)
+
+    def has(self, model: str, version: int) -> bool:
+        home = self._known(model)["id"]
+        return self._find("/model_version", name=str(version), parentResourceId=home) is not None
+
+    def download(self, claim: Claim, folder: Path) -> Path:
+        return self._files().get(claim.candidate, folder)
+
+    def _version(self, model: Object, candidate: Candidate) -> Object:
+        """Return the version of a key, made with the next free number if need be."""
+        path = f"/registered_models/{model['id']}/versions"
+        for _ in range(CREATE_ATTEMPTS):
+            versions = list(self._list(path))
+            for version in versions:
+                if _text(version, KEY) == candidate.key:
+                    return version
+            numbers = [int(v["name"]) for v in versions if v["name"].isdecimal()]
+            body = _version(model, candidate, number=max(numbers, default=0) + 1)
+            answer = self._ask("POST", path, body, allow=(TAKEN,))
+            if answer.status != TAKEN:
+                return answer.body
+        raise RegistryError(f"{self.name}: {candidate.name}: no free version; try again")
+
+    def _files(self) -> Store:
+        if self._store is None:
+            raise RegistryError(
+                f"{self.name}: must have a place for model files, got none; "
+                f"add ?store=FOLDER or ?store=URI to the registry's URI"
+            )
+        return self._store
+
+    def _known(self, model: str) -> Object:
+        found = self._find("/registered_model", name=model)
+        if found is None:
+            raise RegistryError(f"{self.name}: no model of this name, got {model!r}")
+        return found
+
+    def _find(self, path: str, **query: str) -> Object | None:
+        answer = self._ask("GET", path, query=query, allow=(MISSING,))
+        return None if answer.status == MISSING else answer.body
+
+    def _made(self, body: Object) -> Object:
+        """Return the model of a name, made if need be."""
+        name = body["name"]
+        found = self._find("/registered_model", name=name)
+        if found is None:
+            answer = self._ask("POST", "/registered_models", body, allow=(TAKEN,))
+            found = answer.body if answer.status != TAKEN else None
+        return found or self._known(name)
+
+    def _list(self, path: str) -> Iterator[Object]:
+        token = ""
+        while True:
+            query = {"pageSize": str(PAGE), "orderBy": "ID"}
+            query |= {"nextPageToken": token} if token else {}
+            page = self._ask("GET", path, query=query).body
+            yield from page.get("items", ())
+            token = page.get("nextPageToken", "")
+            if not token:
+                return
+
+    def _ask(self, method: str, path: str, body: Object | None = None, **more: Any) -> Answer:
+        if self._api is None:
+            self._api = self._speaks()
+        return self._rest.ask(method, self._api + path, body, **more)
+
+    def _speaks(self) -> str:
+        """Return the path of the newest API that the server has."""
+        for api in APIS:
+            query = {"pageSize": "1"}
+            found = self._rest.ask("GET", f"{api}/registered_models", query=query, allow=(MISSING,))
+            if found.status != MISSING:
+                return api
+        raise RegistryError(
+            f"{self.name}: must be a Kubeflow Model Registry, got 404 for {' and '.join(APIS)}"
+        )
+
+
+def _properties(values: Mapping[str, str | float]) -> Object:
+    return {
+        name: {"metadataType": "MetadataStringValue", "string_value": value}
+        if isinstance(value, str)
+        else {"metadataType": "MetadataDoubleValue", "double_value": float(value)}
+        for name, value in values.items()
+    }
+
+
+def _text(found: Object, name: str) -> str:
+    return str(found.get("customProperties", {}).get(name, {}).get("string_value", ""))
+
+
+def _version(model: Object, candidate: Candidate, *, number: int) -> Object:
+    texts = {name: str(value) for name in PROPERTIES if (value := getattr(candidate, name))}
+    seeds = " ".join(f"{name}={seed}" for name, seed in candidate.seeds.items())
+    record = json.dumps(candidate.to_json(), ensure_ascii=False)
+    return {
+        "name": str(number),
+        "registeredModelId": model["id"],
+        "author": "hpo-pipeline",
+        "description": candidate.reason,
+        "customProperties": _properties(
+            {
+                **{f"test_{name}": value for name, value in candidate.test_metrics.items()},
+                **texts,
+                **({"seeds": seeds} if seeds else {}),
+                RECORD: record,
+            }
+        ),
+    }
+
+
+def _artifact(claim: Claim) -> Object:
+    candidate = claim.candidate
+    source = {"modelSourceKind": "hpo-pipeline", "modelSourceClass": "trial"}
+    if candidate.run:
+        # As Kubeflow's KEP-12020 wants it of models that a pipeline made.
+        source = {"modelSourceKind": "kfp", "modelSourceClass": "pipelinerun"}
+    return {
+        "artifactType": "model-artifact",
+        "name": candidate.name,  # as the registry's own client names and looks for it
+        "uri": claim.location,
+        "modelFormatName": "transformers",
+        "modelSourceGroup": candidate.experiment,
+        "modelSourceId": candidate.run or candidate.key,
+        "modelSourceName": candidate.trial,
+        **source,
+    }

@@ -1,0 +1,160 @@
+"""Confirming the best configurations: which are trained again with other seeds, and who wins then.
+
+The best of many noisy trials owes part of its result to luck, so the trials of the search only
+decide which configurations are tried again; their own results do not count. All get the same
+seeds, so that what a seed does to all of them cancels out of the comparison. How a run is
+started is the engine's; what is here are pure functions of the results.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hpo_pipeline.experiment.schema import MAX_SEEDS, Experiment
+from hpo_pipeline.results.outcome import Confirmed
+from hpo_pipeline.results.ranking import (
+    Scale,
+    Standing,
+    is_usable,
+    order,
+    rank,
+    scale_of,
+    violation,
+)
+from hpo_pipeline.results.trial import Trial
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration of the search that is trained with a seed of its own.
+
+    Name and number follow from trial and seed alone, so that a result stays the same run's
+    however the ranking of the search changes.
+    """
+
+    trial: Trial
+    seed: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        """The name of the run, and of its folder."""
+        return f"{self.trial.name}-s{self.seed}"
+
+
+def run_of(experiment: Experiment, trial: Trial, seed: int) -> Run:
+    """Return the run of a trial's configuration with a seed, from that of the search on."""
+    return Run(trial, seed, trial.number * (MAX_SEEDS + 1) + seed - experiment.search.seed)
+
+
+def planned(experiment: Experiment, trials: Sequence[Trial]) -> list[Run]:
+    """Return the runs that confirm the best configurations that satisfy the constraints."""
+    if experiment.confirm is None:
+        return []
+    first = experiment.search.seed + 1
+    seeds = range(first, first + experiment.confirm.seeds)
+    return [run_of(experiment, trial, seed) for trial in _top(experiment, trials) for seed in seeds]
+
+
+def confirm(
+    experiment: Experiment, trials: Sequence[Trial], runs: Iterable[Trial]
+) -> tuple[Confirmed, ...]:
+    """Return the configurations that have runs, best mean first.
+
+    Those with a run that failed, or is still to come, stand at the end: what trains with some
+    seeds only is not to be relied on.
+    """
+    by_name = {run.name: run for run in runs}
+    done: dict[str, list[Run]] = {}
+    for run in planned(experiment, trials):
+        if run.name in by_name:
+            done.setdefault(run.trial.name, []).append(run)
+    scale = scale_of(experiment, trials)
+    found = [
+        _summary(experiment, runs[0].trial, {r.seed: by_name[r.name] for r in runs}, scale)
+        for runs in done.values()
+    ]
+    complete = [c for c in found if _is_complete(experiment, c)]
+    places = order(experiment, [_standing(experiment, c) for c in complete], scale=scale)
+    return (*(complete[i] for i in places), *(c for c in found if c not in complete))
+
+
+def confirmed_winner(experiment: Experiment, confirmed: Sequence[Confirmed]) -> Confirmed | None:
+    """Return the best configuration whose means satisfy the constraints, or None."""
+    for found in confirmed[:1]:
+        if _is_complete(experiment, found) and violation(experiment, found.mean) == 0:
+            return found
+    return None
+
+
+def needed_models(
+    experiment: Experiment, trials: Sequence[Trial], runs: Iterable[Trial]
+) -> set[str]:
+    """Return the names of the runs whose models may still go on: none of a decided loser."""
+    confirmed = confirm(experiment, trials, runs)
+    open_ = {run.trial.name for run in planned(experiment, trials)}
+    open_ -= {c.trial for c in confirmed if c.failed or _is_complete(experiment, c)}
+    best = confirmed_winner(experiment, confirmed)
+    names = {run.name for run in planned(experiment, trials) if run.trial.name in open_}
+    return names | ({best.median} if best is not None and best.median else set())
+
+
+def no_winner(experiment: Experiment, confirmed: Sequence[Confirmed]) -> str:
+    """Say why no configuration was confirmed."""
+    if any(_is_complete(experiment, found) for found in confirmed):
+        return (
+            f"none of the {len(confirmed)} confirmed configurations satisfies the constraints on "
+            f"the mean of its seeds; raise confirm.top, or relax the constraints"
+        )
+    reasons = dict.fromkeys(reason for found in confirmed for reason in found.failed.values())
+    return f"no configuration trained with all seeds: {'; '.join(list(reasons)[:3])}"
+
+
+def _top(experiment: Experiment, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the best trials whose configurations differ, within the constraints."""
+    assert experiment.confirm is not None
+    feasible = (t for t in rank(experiment, trials) if violation(experiment, t.metrics) == 0)
+    distinct: list[Trial] = []
+    for trial in feasible:
+        if all(trial.assignments != other.assignments for other in distinct):
+            distinct.append(trial)
+        if len(distinct) == experiment.confirm.top:
+            break
+    return distinct
+
+
+def _summary(
+    experiment: Experiment, trial: Trial, done: Mapping[int, Trial], scale: Scale
+) -> Confirmed:
+    usable = {seed: run for seed, run in done.items() if is_usable(experiment, run)}
+    names = set.intersection(*(set(run.metrics) for run in usable.values())) if usable else set()
+    values = {n: [r.metrics[n] for r in usable.values()] for n in sorted(names)}
+    ranked = rank(experiment, usable.values(), scale=scale)
+    return Confirmed(
+        trial=trial.name,
+        assignments=trial.assignments,
+        seeds=tuple(usable),
+        mean={name: statistics.fmean(column) for name, column in values.items()},
+        std={n: statistics.stdev(column) for n, column in values.items() if len(column) > 1},
+        failed={
+            str(seed): run.reason or "no finite objective"
+            for seed, run in done.items()
+            if seed not in usable
+        },
+        # Of the middle two, where there are two, the worse one.
+        median=ranked[len(ranked) // 2].name if ranked else None,
+    )
+
+
+def _is_complete(experiment: Experiment, found: Confirmed) -> bool:
+    return experiment.confirm is not None and len(found.seeds) == experiment.confirm.seeds
+
+
+def _standing(experiment: Experiment, found: Confirmed) -> Standing:
+    # A formula's mean over the runs is in the means as `score`, as its value is in the metrics.
+    point = tuple(o.sign() * found.mean[o.name] for o in experiment.objective)
+    size = found.mean.get("model_size_mb", math.inf)
+    return Standing(point, violation(experiment, found.mean), size, number=0)

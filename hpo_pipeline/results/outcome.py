@@ -1,0 +1,190 @@
+"""What the stages of a run hand to each other: small frozen values and their JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from hpo_pipeline.experiment.space import Value
+from hpo_pipeline.results.trial import Trial, TrialState
+
+
+@dataclass(frozen=True)
+class Told:
+    """What only the process that followed the search knows of it.
+
+    `counts` are the trials by state; `provenance` may have source_revision, image_digest, run;
+    `keep` names the runs whose models stay when the winner's is safe.
+    """
+
+    counts: dict[str, int]
+    confirmed: Confirmed | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return what `to_json` wrote."""
+        found = data.get("confirmed")
+        confirmed = Confirmed(**{**found, "seeds": tuple(found["seeds"])}) if found else None
+        keep = tuple(data.get("keep", ()))
+        return cls(data["counts"], confirmed, data.get("provenance", {}), keep)
+
+
+@dataclass(frozen=True)
+class Gated:
+    """What the gate says of the winner, and the measurements that it rests on.
+
+    `champion` is the version that it was compared with, None where there was none; `image` is
+    what the trials ran on, with its digest, where that is known.
+    """
+
+    evaluation: Evaluation
+    fingerprint: str
+    promote: bool = False
+    reason: str = ""
+    champion: int | None = None
+    image: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain, flat data."""
+        data = dataclasses.asdict(self)
+        return {**data.pop("evaluation"), **data}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return what `to_json` wrote."""
+        own = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
+        return cls(**{**own, "evaluation": Evaluation.from_json(data)})
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The version that a winner became."""
+
+    model: str
+    version: int
+    is_champion: bool
+    reason: str
+    uri: str
+
+    @property
+    def title(self) -> str:
+        """The version in words."""
+        return f"{self.model} version {self.version}"
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A configuration that was trained again with other seeds.
+
+    `trial` is the name of the search's trial, whose own result does not count here. `mean` and
+    `std` (the sample standard deviation) are those of the runs with a result, which `seeds`
+    lists; `failed` says by seed why others have none. `median` is the name of the run in the
+    middle of them, which stands for the configuration.
+    """
+
+    trial: str
+    assignments: dict[str, Value]
+    seeds: tuple[int, ...]
+    mean: dict[str, float]
+    std: dict[str, float]
+    failed: dict[str, str]
+    median: str | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished model on the held-out test rows, measured alone.
+
+    `confusion` counts rows by their label (outer) and by what the model says (inner), in the
+    order of `labels`.
+    """
+
+    metrics: dict[str, float]
+    labels: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return what `to_json` wrote."""
+        rows = tuple(tuple(row) for row in data.get("confusion", ()))
+        return cls(dict(data["metrics"]), tuple(data.get("labels", ())), rows)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The winning configuration, and the run whose model stands for it.
+
+    `trial` is a trial of the search; `run` is the same, or a run with another seed, which lies in
+    the folder of the confirmation; `seed` is what the run was trained with.
+    """
+
+    trial: str
+    run: str
+    seed: int
+
+    @property
+    def is_rerun(self) -> bool:
+        """Whether the model is that of another run than the search's."""
+        return self.run != self.trial
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best configuration, its validation metrics, and those on the held-out test rows.
+
+    `name` is that of its trial in the search; `run` that of the run that its model and its
+    metrics are of, where this is another one.
+    """
+
+    name: str
+    assignments: dict[str, Value]
+    metrics: dict[str, float]
+    test: dict[str, float] = field(default_factory=dict)
+    model: str | None = None
+    registered: str | None = None
+    note: str | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A search as it stands: `state` is running, interrupted, succeeded or failed."""
+
+    experiment: str
+    state: str
+    seconds: float
+    trials: tuple[Trial, ...]
+    winner: Winner | None = None
+    reason: str | None = None
+    confirmed: tuple[Confirmed, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """Return how many trials are in each state; states that none is in are left out."""
+        states = [trial.state.value for trial in self.trials]
+        return {
+            state.value: states.count(state.value) for state in TrialState if state.value in states
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `hpo status --json` prints."""
+        return {
+            "experiment": self.experiment,
+            "state": self.state,
+            "reason": self.reason,
+            "seconds": round(self.seconds, 3),
+            "trials": self.counts(),
+            "confirmed": [dataclasses.asdict(found) for found in self.confirmed],
+            "winner": dataclasses.asdict(self.winner) if self.winner else None,
+        }

@@ -1,0 +1,214 @@
+"""Which trial wins: constraints first, then the objectives, ties by model size.
+
+Every engine's trials are ranked here and nowhere else. A trial that failed, or whose objective
+is not a finite number, is never chosen. With several objectives the trials are ranked Pareto
+front by Pareto front, and within each by the rule of the experiment.
+
+| rule          | within a front                                                               |
+| ------------- | ---------------------------------------------------------------------------- |
+| weights       | by the weighted sum of the objectives, each scaled by the first front        |
+| knee          | the same with equal weights: the farthest from the plane through the extremes |
+| lexicographic | by the first objective; within its tolerance by the second, and so on        |
+
+Scaling puts the best value that the first front has at 1 and its worst at 0, so that units do
+not matter, nor trials that went wrong (the upper-lower-bound approach of Marler and Arora,
+"Survey of multi-objective optimization methods", 2004). The knee is that of Das, "On
+characterizing the knee of the Pareto curve", 1999: with the extremes at (1, 0) and (0, 1), the
+distance to the line through them grows with the sum.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import mul
+
+from hpo_pipeline.experiment.formula import Constraint
+from hpo_pipeline.experiment.metrics import Metrics
+from hpo_pipeline.experiment.objective import Objective
+from hpo_pipeline.experiment.schema import Experiment, SelectLexicographic, SelectWeights
+from hpo_pipeline.results.trial import Trial, TrialState
+
+Point = tuple[float, ...]
+"""The values of the objectives, signed so that more is better."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the ranking compares of a trial, or of several that are taken together.
+
+    `violation` is what the constraints are missed by, `size` the megabytes of the model.
+    """
+
+    point: Point
+    violation: float
+    size: float
+    number: int
+
+    @property
+    def exact(self) -> tuple[float, ...]:
+        """The sort key that compares the objectives one after the other."""
+        return (self.violation, *(-value for value in self.point), self.size, self.number)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The best and the worst value of each objective on a Pareto front."""
+
+    best: Point
+    worst: Point
+
+    def scaled(self, point: Point) -> Point:
+        """Return a point with the best value at 1 and the worst at 0; 0 where they are equal."""
+        spans = zip(point, self.best, self.worst, strict=True)
+        return tuple((p - low) / (top - low) if top > low else 0.0 for p, top, low in spans)
+
+
+def violation(experiment: Experiment, metrics: Metrics) -> float:
+    """Return the sum of what the constraints are missed by; 0 where all hold."""
+    return math.fsum(max(0.0, Constraint(c).violation(metrics)) for c in experiment.constraints)
+
+
+def is_usable(experiment: Experiment, trial: Trial) -> bool:
+    """Tell whether a trial may win at all, constraints aside."""
+    if trial.state not in (TrialState.SUCCEEDED, TrialState.STOPPED):
+        return False
+    return all(math.isfinite(o.value(trial.metrics)) for o in experiment.objective)
+
+
+def rank(
+    experiment: Experiment, trials: Iterable[Trial], *, scale: Scale | None = None
+) -> list[Trial]:
+    """Return the usable trials, best first.
+
+    Those that satisfy the constraints come before those that do not, which are ordered by how
+    much they miss them. Equal objectives are decided by model size, then by the earlier trial.
+
+    Args:
+        scale: that of other trials, where these are too few to give one.
+    """
+    usable = [trial for trial in trials if is_usable(experiment, trial)]
+    standings = [_standing(experiment, trial) for trial in usable]
+    return [usable[i] for i in order(experiment, standings, scale=scale)]
+
+
+def winner(experiment: Experiment, trials: Iterable[Trial]) -> Trial | None:
+    """Return the best trial that satisfies the constraints, or None."""
+    best = next(iter(rank(experiment, trials)), None)
+    if best is None or violation(experiment, best.metrics) > 0:
+        return None
+    return best
+
+
+def order(
+    experiment: Experiment, standings: Sequence[Standing], *, scale: Scale | None = None
+) -> list[int]:
+    """Return the positions of the standings, best first."""
+    places = sorted(range(len(standings)), key=lambda i: standings[i].exact)
+    if len(experiment.objective) == 1:
+        return places
+    feasible = [i for i in places if standings[i].violation == 0]
+    points = [standings[i].point for i in feasible]
+    layers = [sorted(layer) for layer in fronts(points)]
+    scale = scale or _scale([points[j] for layer in layers[:1] for j in layer])
+    ordered = []
+    for layer in layers:
+        chosen = _by_rule(experiment, [points[j] for j in layer], scale)
+        ordered += [feasible[layer[place]] for place in chosen]
+    return ordered + [i for i in places if standings[i].violation > 0]
+
+
+def scale_of(experiment: Experiment, trials: Iterable[Trial]) -> Scale:
+    """Return the scale of the Pareto front of the trials that satisfy the constraints."""
+    usable = [trial for trial in trials if is_usable(experiment, trial)]
+    found = [s.point for t in usable if not (s := _standing(experiment, t)).violation]
+    return _scale([found[i] for layer in fronts(found)[:1] for i in layer])
+
+
+def pareto_front(objectives: Sequence[Objective], trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that no other trial beats in one objective without losing in another."""
+    points = [signed(objectives, trial.metrics) for trial in trials]
+    return [trials[i] for layer in fronts(points)[:1] for i in sorted(layer)]
+
+
+def fronts(points: Sequence[Point]) -> list[list[int]]:
+    """Return the positions of the points, front by front.
+
+    No point of the first front is dominated; none of the second is, once the first is taken
+    away; and so on. This is the efficient non-dominated sort ENS-BS (Zhang et al. 2015): in
+    descending order no point is dominated by a later one, so each is put into the first front
+    that has nothing to dominate it, which bisection finds.
+    """
+    found: list[list[int]] = []
+    for i in sorted(range(len(points)), key=lambda i: points[i], reverse=True):
+        place = bisect_left(found, True, key=partial(_is_free, points, points[i]))
+        if place == len(found):
+            found.append([])
+        found[place].append(i)
+    return found
+
+
+def signed(objectives: Sequence[Objective], metrics: Metrics) -> Point:
+    """Return the values of the objectives, signed so that more is better."""
+    return tuple(o.sign() * o.value(metrics) for o in objectives)
+
+
+def _standing(experiment: Experiment, trial: Trial) -> Standing:
+    return Standing(
+        point=signed(experiment.objective, trial.metrics),
+        violation=violation(experiment, trial.metrics),
+        size=trial.metrics.get("model_size_mb", math.inf),
+        number=trial.number,
+    )
+
+
+def _scale(front: Sequence[Point]) -> Scale:
+    columns = list(zip(*front, strict=True))
+    return Scale(tuple(map(max, columns)), tuple(map(min, columns)))
+
+
+def _by_rule(experiment: Experiment, front: Sequence[Point], scale: Scale) -> list[int]:
+    """Return the positions in one front, best first, equal ones in the order given."""
+    rule = experiment.selection_rule
+    names = [o.name for o in experiment.objective]
+    if isinstance(rule, SelectLexicographic):
+        steps = [(names.index(name), rule.tolerance.get(name, 0.0)) for name in rule.order]
+        return _lexicographic(front, steps)
+    weights = [rule.weights[n] if isinstance(rule, SelectWeights) else 1.0 for n in names]
+    merits = [sum(map(mul, weights, scale.scaled(point))) for point in front]
+    return sorted(range(len(front)), key=lambda i: -merits[i])
+
+
+def _lexicographic(front: Sequence[Point], steps: Sequence[tuple[int, float]]) -> list[int]:
+    """Choose one after the other, each as if those before it were not there.
+
+    Args:
+        steps: the columns in the order in which they are compared, each with its tolerance.
+    """
+    left = sorted(range(len(front)), key=lambda i: [-front[i][column] for column, _ in steps])
+    chosen: list[int] = []
+    while left:
+        near = left
+        for column, tolerance in steps:
+            best = max(front[i][column] for i in near)
+            near = [i for i in near if _is_near(front[i][column], best, tolerance)]
+        chosen.append(near[0])
+        left.remove(near[0])
+    return chosen
+
+
+def _is_near(value: float, best: float, tolerance: float) -> bool:
+    gap = best - value
+    return gap <= tolerance or math.isclose(gap, tolerance)  # 0.91 - 0.01 is not quite 0.9
+
+
+def _dominates(one: Point, other: Point) -> bool:
+    return one != other and all(a >= b for a, b in zip(one, other, strict=True))
+
+
+def _is_free(points: Sequence[Point], point: Point, front: Sequence[int]) -> bool:
+    """Tell whether no member of a front dominates a point."""
+    return not any(_dominates(points[i], point) for i in reversed(front))

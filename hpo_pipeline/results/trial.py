@@ -1,0 +1,100 @@
+"""What a trial and a search leave behind: small frozen values and their JSON files.
+
+Writer and reader of each file stand together here. Nothing here knows how a trial is run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from hpo_pipeline.experiment.space import Value
+from hpo_pipeline.results.files import RESULT_FILE
+
+
+class TrialState(StrEnum):
+    """Where a trial is. A stopped trial has a result, that of its best evaluation so far."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the trial is over."""
+        return self in (TrialState.SUCCEEDED, TrialState.STOPPED, TrialState.FAILED)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation of a trial: the first has step 1."""
+
+    step: int
+    training_step: int
+    epoch: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial as its `result.json` holds it.
+
+    `metrics` are those of the best evaluation, with the practical metrics of the finished
+    model; `seconds` holds the wall time by phase (load, train, evaluate, measure, save). A trial
+    with a `parent` went on from the checkpoint of the trial of that number: its points, steps
+    and epochs count on from there.
+    """
+
+    name: str
+    number: int
+    state: TrialState
+    assignments: dict[str, Value]
+    metrics: dict[str, float] = field(default_factory=dict)
+    curve: tuple[Point, ...] = ()
+    best_step: int | None = None
+    training_steps: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    reused_from: str | None = None
+    parent: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; numbers that are not finite have no place in it."""
+        data = dataclasses.asdict(self)
+        data["curve"] = [dataclasses.asdict(point) for point in self.curve]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the trial that `to_json` wrote; fields of later versions are passed over."""
+        values = _known(cls, data)
+        values["state"] = TrialState(values["state"])
+        values["curve"] = tuple(Point(**_known(Point, p)) for p in values.get("curve", ()))
+        return cls(**values)
+
+
+def read_trial(folder: Path) -> Trial | None:
+    """Return the finished trial of a folder, or None where there is none (yet)."""
+    try:
+        return Trial.from_json(json.loads((folder / RESULT_FILE).read_text("utf-8")))
+    except (FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _known(cls: type[Trial | Point], data: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(cls)}
+    return {name: value for name, value in data.items() if name in names}
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics that are numbers."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,0 +1,234 @@
+"""The stopping rules: one table from a name in the experiment file to a pruner of Optuna.
+
+A rule sees the curves of all trials of the study and decides at every report. None of them has
+a state of its own: what a rule says follows from the curves alone, so that a trial that is run
+again after a crash, or a service that starts anew, gets the same answer.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, ThresholdPruner
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.stopping import (
+    AshaStopping,
+    HyperbandStopping,
+    MedianStopping,
+    PatienceStopping,
+    PercentileStopping,
+    ThresholdStopping,
+)
+
+
+class PercentilePruner(BasePruner):
+    """The median stopping rule of Vizier (Golovin et al., KDD 2017, section 3.2.2), generalised.
+
+    A trial ends at step s where its best value so far is worse than a percentile of the running
+    averages, up to s, of the trials that ran to their end; 50 is the median. Optuna's rules of
+    these names compare with the values *at* s, which one lucky evaluation moves; Katib's takes
+    a mean.
+
+    Args:
+        percentile: the share of trials, in per cent, among which one must be to go on.
+        min_trials: how many trials must have run to their end before any is stopped.
+        start_step: first step, counted from 1, at which a trial may be stopped.
+    """
+
+    def __init__(self, *, percentile: float = 50.0, min_trials: int, start_step: int) -> None:
+        self._percentile = percentile
+        self._min_trials = min_trials
+        self._start_step = start_step
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Tell whether the trial should end at its last reported step."""
+        step = trial.last_step
+        own = _up_to(trial.intermediate_values, step)
+        if step is None or step < self._start_step or not own:
+            return False
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        sign = _sign(study)
+        averages = [
+            sign * statistics.fmean(values)
+            for other in completed
+            if (values := _up_to(other.intermediate_values, step))
+        ]
+        if len(averages) < self._min_trials:
+            return False
+        return max(sign * v for v in own) < float(np.percentile(averages, 100 - self._percentile))
+
+
+class AshaPruner(BasePruner):
+    """Asynchronous successive halving (Li et al., MLSys 2020), in its stopping form.
+
+    At the first report at or past each rung (`grace_period` times a power of
+    `reduction_factor`) a trial goes on if it is among the best one in `reduction_factor` of all
+    that came as far, each counted by its best value up to the rung; the first trials of a rung
+    go on only while they are its best. At `max_resource` every trial ends. Optuna's keeps the
+    rungs of each trial in the storage, where a trial run again would meet those of its first run.
+    """
+
+    def __init__(
+        self, *, grace_period: int, reduction_factor: int, max_resource: int | None = None
+    ) -> None:
+        self._grace_period = grace_period
+        self._reduction_factor = reduction_factor
+        self._max_resource = max_resource
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Tell whether the trial should end at its last reported step."""
+        step = trial.last_step
+        if step is None or (rung := self._rung(step)) is None:
+            return False
+        if self._max_resource is not None and step >= self._max_resource:
+            return True
+        earlier = [at for at in trial.intermediate_values if at < step]
+        if earlier and max(earlier) >= rung:
+            return False  # it was judged at this rung before
+        sign = _sign(study)
+        own = max((sign * v for v in _up_to(trial.intermediate_values, step)), default=-math.inf)
+        others = [
+            max(sign * v for v in values)
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number
+            and other.state != TrialState.FAIL
+            and (other.last_step or 0) >= rung
+            and (values := _up_to(other.intermediate_values, rung))
+        ]
+        promoted = max(1, (len(others) + 1) // self._reduction_factor)
+        return sum(value > own for value in others) >= promoted
+
+    def _rung(self, step: int) -> int | None:
+        """Return the highest rung at or below a step, or None below the first."""
+        if step < self._grace_period:
+            return None
+        rung = self._grace_period
+        while rung * self._reduction_factor <= step:
+            rung *= self._reduction_factor
+        return rung
+
+
+class BracketPruner(HyperbandPruner):
+    """Hyperband (Li et al., JMLR 2018) of asynchronous brackets, shared out as by Optuna.
+
+    It is not made the study's own pruner, which would have TPE learn from one bracket at a time:
+    BOHB (Falkner et al., ICML 2018) fits one model to all.
+    """
+
+    def __init__(self, *, grace_period: int, reduction_factor: int, max_resource: int) -> None:
+        super().__init__(grace_period, max(max_resource, grace_period), reduction_factor)
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Tell whether the trial should end at its last reported step."""
+        if not self._pruners:
+            self._try_initialization(study)
+        bracket = self._get_bracket_id(study, trial)
+        rule = AshaPruner(
+            grace_period=self._min_resource * self._reduction_factor**bracket,
+            reduction_factor=self._reduction_factor,
+        )
+        return rule.prune(self._create_bracket_study(study, bracket), trial)
+
+
+class PatiencePruner(BasePruner):
+    """A trial ends where its last `patience` values gained no more than `min_delta`.
+
+    Optuna's rule of this name adds its delta the other way round and never ends a plateau.
+    """
+
+    def __init__(self, *, patience: int, min_delta: float) -> None:
+        self._patience = patience
+        self._min_delta = min_delta
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Tell whether the trial should end at its last reported step."""
+        curve = sorted(trial.intermediate_values.items())
+        values = [_sign(study) * v if math.isfinite(v) else -math.inf for _, v in curve]
+        if len(values) <= self._patience:
+            return False
+        before, last = values[: -self._patience], values[-self._patience :]
+        return not max(last) > max(before) + self._min_delta
+
+
+def build(experiment: Experiment) -> BasePruner:
+    """Return the pruner of the experiment."""
+    return STOPPING_RULES[experiment.stopping.algorithm](experiment)
+
+
+def _none(experiment: Experiment) -> BasePruner:
+    return NopPruner()
+
+
+def _median(experiment: Experiment) -> BasePruner:
+    rule = experiment.stopping
+    assert isinstance(rule, MedianStopping)
+    return PercentilePruner(min_trials=rule.min_trials, start_step=rule.start_step)
+
+
+def _percentile(experiment: Experiment) -> BasePruner:
+    rule = experiment.stopping
+    assert isinstance(rule, PercentileStopping)
+    return PercentilePruner(
+        percentile=rule.percentile, min_trials=rule.min_trials, start_step=rule.start_step
+    )
+
+
+def _asha(experiment: Experiment) -> BasePruner:
+    rule = experiment.stopping
+    assert isinstance(rule, AshaStopping)
+    return AshaPruner(
+        grace_period=rule.grace_period,
+        reduction_factor=rule.reduction_factor,
+        max_resource=rule.max_resource,
+    )
+
+
+def _hyperband(experiment: Experiment) -> BasePruner:
+    rule = experiment.stopping
+    assert isinstance(rule, HyperbandStopping)
+    longest = rule.max_resource or experiment.longest_training()
+    assert longest is not None
+    return BracketPruner(
+        grace_period=rule.grace_period,
+        reduction_factor=rule.reduction_factor,
+        max_resource=longest,
+    )
+
+
+def _patience(experiment: Experiment) -> BasePruner:
+    rule = experiment.stopping
+    assert isinstance(rule, PatienceStopping)
+    return PatiencePruner(patience=rule.patience, min_delta=rule.min_delta)
+
+
+def _threshold(experiment: Experiment) -> BasePruner:
+    rule = experiment.stopping
+    assert isinstance(rule, ThresholdStopping)
+    return ThresholdPruner(lower=rule.lower, upper=rule.upper, n_warmup_steps=rule.start_step)
+
+
+STOPPING_RULES: dict[str, Callable[[Experiment], BasePruner]] = {
+    "none": _none,
+    "median": _median,
+    "percentile": _percentile,
+    "asha": _asha,
+    "hyperband": _hyperband,
+    "patience": _patience,
+    "threshold": _threshold,
+}
+
+
+def _sign(study: Study) -> int:
+    return 1 if study.direction == StudyDirection.MAXIMIZE else -1
+
+
+def _up_to(curve: Mapping[int, float], step: int | None) -> list[float]:
+    if step is None:
+        return []
+    return [value for at, value in curve.items() if at <= step and math.isfinite(value)]

@@ -1,0 +1,151 @@
+"""What a trial says on Katib with our stopping: values to Katib's database, curves to the service.
+
+Neither may fail a trial: what could not be told is told with the next evaluation or at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import grpc
+
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.trial import Point, Trial, TrialState
+from hpo_pipeline.trial.names import EPOCH, TRAINING_STEP
+from hpo_pipeline.trial.wire import katib_pb2 as wire
+from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
+from hpo_pipeline.trial.wire.points import to_message
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = 5.0
+POLL_SECONDS = 10.0
+DATABASE_PATIENCE = 300.0
+"""Seconds to keep trying at the end: a trial without values in the database has failed."""
+SERVICE_PATIENCE = 60.0
+PAUSE = 2.0
+
+
+class DatabaseReporter:
+    """Pushes the values of each evaluation, and those of the result, to Katib's database."""
+
+    def __init__(self, address: str, trial: str) -> None:
+        self._stub = katib_pb2_grpc.DBManagerStub(grpc.insecure_channel(address))
+        self._trial = trial
+        self._waiting: list[wire.MetricLog] = []
+
+    def training(self) -> None:
+        """Say nothing: there is no value yet."""
+
+    def evaluated(self, point: Point) -> bool:
+        """Push the values of an evaluation."""
+        progress = {EPOCH: point.epoch, TRAINING_STEP: float(point.training_step)}
+        self._add({**point.metrics, **progress})
+        self._push()
+        return True
+
+    def finished(self, trial: Trial) -> None:
+        """Push the values of the result, which Katib then has as the latest."""
+        if trial.state is not TrialState.FAILED:
+            self._add(trial.metrics)
+            _patiently(self._push, DATABASE_PATIENCE)
+
+    def _add(self, metrics: dict[str, float]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        for name, value in metrics.items():
+            metric = wire.Metric(name=name, value=repr(value))
+            self._waiting.append(wire.MetricLog(time_stamp=now, metric=metric))
+
+    def _push(self) -> bool:
+        log = wire.ObservationLog(metric_logs=self._waiting)
+        request = wire.ReportObservationLogRequest(trial_name=self._trial, observation_log=log)
+        try:
+            self._stub.ReportObservationLog(request, timeout=TIMEOUT)
+        except grpc.RpcError as error:
+            logger.warning("Katib's database did not take the values: %s", _said(error))
+            return False
+        self._waiting.clear()
+        return True
+
+
+class StoppingReporter:
+    """Tells the stopping service the curve, and hears whether to go on.
+
+    Between evaluations it asks every few seconds whether the search is over.
+    """
+
+    def __init__(self, address: str, experiment: Experiment, trial: str) -> None:
+        self._stub = live_pb2_grpc.StoppingStub(grpc.insecure_channel(address))
+        self._experiment = experiment.to_json()
+        self._trial = trial
+        self._curve: list[live_pb2.Point] = []
+        self._is_over = threading.Event()
+        self._ended = threading.Event()
+
+    def training(self) -> None:
+        """Begin to ask whether the search is over."""
+        threading.Thread(target=self._keep_asking, daemon=True).start()
+
+    def evaluated(self, point: Point) -> bool:
+        """Tell the curve; return False where the service says stop."""
+        self._curve.append(to_message(point))
+        return not self._report(self._curve)
+
+    def finished(self, trial: Trial) -> None:
+        """Tell the end; of a stopped trial, the service tells Katib."""
+        self._ended.set()
+        request = live_pb2.FinishRequest(
+            experiment=self._experiment,
+            trial_name=self._trial,
+            state=trial.state.value,
+            metrics=trial.metrics,
+            curve=self._curve,
+        )
+
+        def finish() -> bool:
+            try:
+                self._stub.Finish(request, timeout=TIMEOUT)
+            except grpc.RpcError as error:
+                logger.warning("the stopping service is away: %s", _said(error))
+                return False
+            return True
+
+        _patiently(finish, SERVICE_PATIENCE)
+
+    def is_over(self) -> bool:
+        """Tell whether the service said that the search is over."""
+        return self._is_over.is_set()
+
+    def _report(self, curve: list[live_pb2.Point]) -> bool:
+        request = live_pb2.ReportRequest(
+            experiment=self._experiment, trial_name=self._trial, curve=curve
+        )
+        try:
+            decision = self._stub.Report(request, timeout=TIMEOUT)
+        except grpc.RpcError as error:
+            logger.warning("the stopping service is away: %s", _said(error))
+            return False
+        if decision.stop:
+            logger.warning("this trial ends early: %s", decision.reason)
+        return bool(decision.stop)
+
+    def _keep_asking(self) -> None:
+        while not self._ended.wait(POLL_SECONDS):
+            if self._report([]):
+                self._is_over.set()
+                return
+
+
+def _patiently(attempt: Callable[[], bool], patience: float) -> None:
+    end = time.monotonic() + patience
+    while not attempt() and time.monotonic() < end:
+        time.sleep(PAUSE)
+
+
+def _said(error: grpc.RpcError) -> str:
+    details = getattr(error, "details", None)
+    return str(details()) if callable(details) else str(error)

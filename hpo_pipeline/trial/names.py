@@ -1,0 +1,27 @@
+"""Names that trials share with Katib: parameters, metrics, and the number in a trial's name."""
+
+from __future__ import annotations
+
+import re
+
+PARENT = "parent"
+"""The parameter with the name of the trial from whose checkpoint a trial goes on, or `none`."""
+
+
+NO_PARENT = "none"
+
+
+EPOCH = "epoch"
+
+
+TRAINING_STEP = "training_step"
+"""Reported beside the metrics of an evaluation, but not with those of the result."""
+
+
+_NUMBER = re.compile(r"-(\d{4,})")
+
+
+def trial_number(name: str) -> int | None:
+    """Return the number at the end of the name of a trial, which stock algorithms do not give."""
+    found = re.search(_NUMBER.pattern + "$", name)
+    return int(found[1]) if found else None

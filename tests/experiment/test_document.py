@@ -1,0 +1,88 @@
+"""YAML from a stranger: what is refused, and which scalars mean what they say."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from hpo_pipeline.errors import ExperimentError
+from hpo_pipeline.experiment.document import MAX_BYTES, read_document
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def read(tmp_path: Path, content: str | bytes) -> dict[str, object]:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_document(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("1e-3", 0.001), ("1.5E+2", 150.0), ("5e-05", 5e-05), ("-.5", -0.5), ("2.", 2.0)),
+        *(("3", 3), ("-3", -3), ("0", 0), ("'3'", "3"), ("true", True), ("FALSE", False)),
+        *(("no", "no"), ("yes", "yes"), ("off", "off"), ("y", "y"), ("null", None)),
+        *(("true-ish/model", "true-ish/model"), ("falsehoods.csv", "falsehoods.csv")),
+        *(("1e5x", "1e5x"), ("1.2.3", "1.2.3"), ("2024-01-01", "2024-01-01")),
+        *(("010", "010"), ("1:30", "1:30"), ("1_000", "1_000"), ("0x10", "0x10")),
+    ],
+)
+def test_a_scalar_means_what_it_looks_like(tmp_path: Path, text: str, value: object) -> None:
+    found = read(tmp_path, f"a: {text}")["a"]
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_json_and_a_byte_order_mark_are_read_too(tmp_path: Path) -> None:
+    assert read(tmp_path, '{"a": [1, 2.5e-3, "x"]}') == {"a": [1, 0.0025, "x"]}
+    assert read(tmp_path, b"\xef\xbb\xbfa: 1") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (BOMB, r"aliases \(\*name\) are not allowed in line 2, column 8"),
+        ("a: &x 1\nb: *x", "aliases"),
+        ("a: 1\nb: 2\na: 3", "the key 'a' stands twice in line 3, column 1"),
+        ("a: {b: 1, b: 2}", "the key 'b' stands twice"),
+        ("a: " + "[" * 500 + "]" * 500, "nested too deeply"),
+        ("[" * 100_000, "nested too deeply"),
+        ("- " * 100_000, "nested too deeply"),
+        ("a: [1", "is not YAML: expected .* in line 1"),
+        ("a: b: c", "mapping values are not allowed"),
+        ("a: 1\n---\nb: 2", "found another document in line 2"),
+        ("\tx: 1", "is not YAML"),
+        ("a: \x07", "is not YAML"),
+        ("? [a]\n: 1", "is not YAML"),
+        ("a: !!python/object/apply:os.system [true]", "could not determine a constructor"),
+        ("a: !!bool maybe", "is not YAML"),
+        ("a: !!int ''", "is not YAML"),
+        ("a: !!timestamp now", "is not YAML"),
+        ("a: " + "9" * 5000, "is not YAML: Exceeds the limit"),
+        ("- a\n- b", "must be a mapping, such as `name: tweets`"),
+        ("just text", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("1: a", "must be a mapping"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+        ("# " + "x" * MAX_BYTES, "is larger than 1,000,000 bytes"),
+    ],
+)
+def test_a_bad_file_is_one_clear_fault(tmp_path: Path, content: str, message: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(ExperimentError, match=message) as caught:
+        read(tmp_path, content)
+    assert len(str(caught.value)) < 400
+    assert caught.value.exit_code == 2
+    assert time.perf_counter() - start < 3
+
+
+def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"none\.yaml: 1 fault\n  - there is no such file"):
+        read_document(tmp_path / "none.yaml")
+    with pytest.raises(ExperimentError, match="cannot be read: Is a directory"):
+        read_document(tmp_path)
