@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hpo_pipeline.errors import BackendError
 
 if TYPE_CHECKING:
-    from hpo_pipeline.engines.kubernetes.api import Cluster
+    from hpo_pipeline.engines.kubernetes.api import KubernetesApi
     from hpo_pipeline.experiment.schema import Experiment
     from hpo_pipeline.results.outcome import SearchResult
 
@@ -97,13 +97,13 @@ def print_status(options: argparse.Namespace) -> int:
     """Print an experiment of a cluster as it stands."""
     from hpo_pipeline.cli.output import print_trials
     from hpo_pipeline.engines.katib.lookup import load_experiment
-    from hpo_pipeline.engines.katib.remote_experiment import KatibEngine
+    from hpo_pipeline.engines.katib.remote_experiment import RemoteExperiment
     from hpo_pipeline.report.terminal import PlainLines
     from hpo_pipeline.results.outcome import SearchResult
 
     api = _cluster(options)
     experiment = load_experiment(api, options.namespace, str(options.run))
-    engine = KatibEngine(experiment, api, progress=PlainLines(experiment, sys.stderr))
+    engine = RemoteExperiment(experiment, api, progress=PlainLines(experiment, sys.stderr))
     trials, state, said = engine.read()
     result = SearchResult(
         experiment.name, state, engine.seconds(), tuple(trials), reason=said or None
@@ -140,7 +140,7 @@ def _attach(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    from hpo_pipeline.engines.katib.engine import ClusterSite
+    from hpo_pipeline.engines.katib.engine import KatibEngine
     from hpo_pipeline.engines.katib.lookup import load_experiment
     from hpo_pipeline.report.terminal import PlainLines
     from hpo_pipeline.results.run_folder import RunFolder
@@ -148,7 +148,7 @@ def _stop(options: argparse.Namespace) -> int:
     api = _cluster(options)
     experiment = load_experiment(api, options.namespace, options.name)
     folder = RunFolder(Path("runs") / f"{options.name}-katib")
-    site = ClusterSite(experiment, folder, api, progress=PlainLines(experiment, sys.stderr))
+    site = KatibEngine(experiment, folder, api, progress=PlainLines(experiment, sys.stderr))
     if site.stop(options.reason):
         print(f"{options.name} ends as soon as its running trials have written their results")
     else:
@@ -221,10 +221,10 @@ def _follow(
     return result
 
 
-def _cluster(options: argparse.Namespace) -> Cluster:
-    from hpo_pipeline.engines.kubernetes.api import Cluster
+def _cluster(options: argparse.Namespace) -> KubernetesApi:
+    from hpo_pipeline.engines.kubernetes.api import KubernetesApi
 
-    return Cluster(options.context)
+    return KubernetesApi(options.context)
 
 
 def _add_context(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ from hpo_pipeline.results.files import RESULT_FILE
 Prepare = Callable[[Experiment, Path], Path]
 
 
-class Storage:
+class UriStorage:
     """A place, by its URI."""
 
     def __init__(self, uri: str) -> None:

@@ -13,8 +13,8 @@ from hpo_pipeline.results.trial import Trial
 
 if TYPE_CHECKING:
     from hpo_pipeline.engines.interruption import Interruption
-    from hpo_pipeline.results.confirmation import Run
-    from hpo_pipeline.results.outcome import Chosen, Gated, Registered, Told
+    from hpo_pipeline.results.confirmation import Replicate
+    from hpo_pipeline.results.outcome import GateResult, RegistrationResult, SearchFacts, Selected
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Searched:
     seconds: float | None = None
 
 
-class Site(Protocol):
+class Engine(Protocol):
     """Where an experiment searches, trains again, measures and registers.
 
     Every method finds what was done before and goes on with it. All raise Interrupted by Ctrl-C
@@ -41,20 +41,22 @@ class Site(Protocol):
         """Run the trials of the experiment, or go on with them."""
 
     def train(
-        self, runs: Sequence[Run], needed: Needed, interruption: Interruption
+        self, runs: Sequence[Replicate], needed: Needed, interruption: Interruption
     ) -> Sequence[Trial]:
         """Train configurations with seeds of their own."""
 
-    def has_model(self, chosen: Chosen) -> bool:
+    def has_model(self, chosen: Selected) -> bool:
         """Tell whether the model of a winner is still there."""
 
     def model_uri(self) -> str:
         """Return where the winner's model will lie."""
 
-    def gate(self, chosen: Chosen, told: Told, interruption: Interruption) -> Gated:
+    def gate(self, chosen: Selected, told: SearchFacts, interruption: Interruption) -> GateResult:
         """Measure a winner on the test rows, and the champion beside it."""
 
-    def register(self, chosen: Chosen, told: Told, interruption: Interruption) -> Registered:
+    def register(
+        self, chosen: Selected, told: SearchFacts, interruption: Interruption
+    ) -> RegistrationResult:
         """Register a winner."""
 
 

@@ -25,7 +25,7 @@ def _as_text(value: Any) -> Any:
     return str(value) if is_number else value
 
 
-Amount = Annotated[Quantity, BeforeValidator(_as_text)]
+QuantityText = Annotated[Quantity, BeforeValidator(_as_text)]
 
 
 class Toleration(Frozen):
@@ -93,8 +93,8 @@ class Cluster(Frozen):
     image: Annotated[str, Field(pattern=r"^[\w.:/@-]+$")] = "hpo-trial:dev"
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
     gpu_resource: ResourceName = "nvidia.com/gpu"
-    cpu: Amount = "2"
-    memory: Amount = "4Gi"
+    cpu: QuantityText = "2"
+    memory: QuantityText = "4Gi"
     node_selector: dict[str, str] = {}
     tolerations: Annotated[tuple[Toleration, ...], BeforeValidator(as_tuple)] = ()
     priority_class: DnsName | None = None
@@ -107,7 +107,7 @@ class Cluster(Frozen):
     volumes: Annotated[tuple[Volume, ...], BeforeValidator(as_tuple)] = ()
     volume_mounts: Annotated[tuple[Mount, ...], BeforeValidator(as_tuple)] = ()
     storage: Storage = Storage(claim="hpo-storage")
-    shared_memory: Amount = "1Gi"
+    shared_memory: QuantityText = "1Gi"
     katib_namespace: DnsName = "kubeflow"
 
 

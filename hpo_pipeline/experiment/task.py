@@ -12,7 +12,7 @@ from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, QUALITY_METRICS
 from hpo_pipeline.experiment.search import Count
 from hpo_pipeline.experiment.space import Frozen
 
-TaskKind = Literal["text-classification", "image-classification"]
+TaskKindName = Literal["text-classification", "image-classification"]
 
 
 SEARCHABLE_TASK_FIELDS = ("freeze", "max_length")
@@ -21,7 +21,7 @@ SEARCHABLE_TASK_FIELDS = ("freeze", "max_length")
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-def _amount(value: object) -> object:
+def _row_count(value: object) -> object:
     is_count = type(value) is int and value >= 1
     is_share = type(value) is float and 0 < value < 1
     if not (value is None or is_count or is_share):
@@ -29,7 +29,7 @@ def _amount(value: object) -> object:
     return value
 
 
-Amount = Annotated[Count | Share | None, BeforeValidator(_amount)]
+RowCount = Annotated[Count | Share | None, BeforeValidator(_row_count)]
 
 
 class Rows(Frozen):
@@ -39,9 +39,9 @@ class Rows(Frozen):
     and training the rest. `seed` decides which rows go where.
     """
 
-    train: Amount = None
-    validation: Amount = None
-    test: Amount = None
+    train: RowCount = None
+    validation: RowCount = None
+    test: RowCount = None
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -59,7 +59,7 @@ class Task(Frozen):
     which nothing else tells: the data are then read again.
     """
 
-    kind: TaskKind
+    kind: TaskKindName
     model: Annotated[str, Field(min_length=1)]
     data: Annotated[str, Field(min_length=1)]
     data_version: str | None = None

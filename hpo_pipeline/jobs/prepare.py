@@ -10,7 +10,7 @@ from pathlib import Path
 from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.data.prepare_once import prepared_once
-from hpo_pipeline.data.storage import Storage
+from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import ExperimentError, HpoError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _prepared(experiment: Experiment, options: argparse.Namespace) -> Path:
     if options.storage is not None:
-        return Storage(options.storage).dataset(experiment, options.datasets, prepared_once)
+        return UriStorage(options.storage).dataset(experiment, options.datasets, prepared_once)
     return (prepared_once if options.shared else prepare)(experiment, options.datasets)
 
 

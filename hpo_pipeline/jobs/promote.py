@@ -16,16 +16,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hpo_pipeline.data.storage import Storage
+from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import BackendError, HpoError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.jobs.commands import evaluation_argv
-from hpo_pipeline.jobs.promotion import Conclusion, Measure
+from hpo_pipeline.jobs.promotion import Measure, Promotion
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER
 from hpo_pipeline.results.job_output import error_answer, read_answer, write_answer
-from hpo_pipeline.results.outcome import Chosen, Evaluation, Told
+from hpo_pipeline.results.outcome import Evaluation, SearchFacts, Selected
 from hpo_pipeline.results.run_folder import CONCLUSION_FILE, RunFolder, run_place
 
 GATE, REGISTER = "gate", "register"
@@ -56,11 +56,11 @@ def main(argv: Sequence[str]) -> int:
 
 def _conclude(experiment: Experiment, options: argparse.Namespace) -> dict[str, object]:
     folder = RunFolder(options.run)
-    chosen = Chosen(**json.loads(options.chosen))
-    told = Told.from_json(json.loads(options.told))
+    chosen = Selected(**json.loads(options.chosen))
+    told = SearchFacts.from_json(json.loads(options.told))
     dataset = _fetched(experiment, folder, chosen, options)
     has_register = experiment.register_ is not None
-    conclusion = Conclusion(
+    conclusion = Promotion(
         experiment,
         folder,
         dataset,
@@ -73,7 +73,7 @@ def _conclude(experiment: Experiment, options: argparse.Namespace) -> dict[str, 
     else:
         answer = asdict(conclusion.register(chosen, told))
     if options.storage is not None:
-        storage = Storage(options.storage)
+        storage = UriStorage(options.storage)
         storage.put(folder.model)
         storage.put_file(folder.path / CONCLUSION_FILE)
     return answer
@@ -84,7 +84,7 @@ def _tidy(folder: RunFolder, keep: Collection[str], storage: str | None) -> None
     places = (folder.trials, folder.confirmation.trials)
     if storage is not None:
         for place in places:
-            Storage(storage).forget(place, keep, (MODEL_FOLDER, CHECKPOINT_FOLDER))
+            UriStorage(storage).forget(place, keep, (MODEL_FOLDER, CHECKPOINT_FOLDER))
         return
     for run in (run for place in places if place.is_dir() for run in place.iterdir()):
         for name in (MODEL_FOLDER, CHECKPOINT_FOLDER) if run.name not in keep else ():
@@ -92,14 +92,14 @@ def _tidy(folder: RunFolder, keep: Collection[str], storage: str | None) -> None
 
 
 def _fetched(
-    experiment: Experiment, folder: RunFolder, chosen: Chosen, options: argparse.Namespace
+    experiment: Experiment, folder: RunFolder, chosen: Selected, options: argparse.Namespace
 ) -> Path:
     """Return the dataset, with the winner's run in its folder."""
     from hpo_pipeline.data.prepare_once import prepared_once
 
     if options.storage is None:
         return prepared_once(experiment, options.datasets)
-    storage = Storage(options.storage)
+    storage = UriStorage(options.storage)
     storage.fetch(run_place(folder, chosen))
     if storage.fetch_file(folder.path / CONCLUSION_FILE):
         storage.fetch(folder.model)

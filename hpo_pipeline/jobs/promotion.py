@@ -23,7 +23,13 @@ from hpo_pipeline.registry.record import ModelRecord
 from hpo_pipeline.registry.registration import judge, register
 from hpo_pipeline.report.model_card import Evidence, model_card
 from hpo_pipeline.results.files import DATASET_FILE, MODEL_FOLDER, write_json
-from hpo_pipeline.results.outcome import Chosen, Evaluation, Gated, Registered, Told
+from hpo_pipeline.results.outcome import (
+    Evaluation,
+    GateResult,
+    RegistrationResult,
+    SearchFacts,
+    Selected,
+)
 from hpo_pipeline.results.run_folder import (
     CONCLUSION_FILE,
     RunFolder,
@@ -39,7 +45,7 @@ Measure = Callable[[Path, int], Evaluation]
 """Measures a model folder on the test rows, with texts cut after so many tokens."""
 
 
-class Conclusion:
+class Promotion:
     """What happens to the winner of a run in a folder that this process can write."""
 
     def __init__(
@@ -57,7 +63,7 @@ class Conclusion:
         self._measure = measure
         self._registry = registry
 
-    def gate(self, chosen: Chosen, told: Told) -> Gated:
+    def gate(self, chosen: Selected, told: SearchFacts) -> GateResult:
         """Keep the winner's model, measure it and the champion on the test rows, and decide."""
         result = run_result(self._folder, chosen)
         self._keep(chosen)
@@ -65,7 +71,7 @@ class Conclusion:
         meta = json.loads((self._dataset / DATASET_FILE).read_text("utf-8"))
         card = model_card(self._experiment, result, _evidence(meta, evaluation, told, self))
         (self._folder.model / "README.md").write_text(card, "utf-8")
-        gated = Gated(evaluation, meta["fingerprint"])
+        gated = GateResult(evaluation, meta["fingerprint"])
         if self._registry is None or self._experiment.register_ is None:
             return gated
         champion = self._registry.champion(self._experiment.register_.model)
@@ -78,7 +84,7 @@ class Conclusion:
         version = champion.version if champion else None
         return replace(gated, promote=decision.promote, reason=decision.reason, champion=version)
 
-    def register(self, chosen: Chosen, told: Told) -> Registered:
+    def register(self, chosen: Selected, told: SearchFacts) -> RegistrationResult:
         """Register the winner, and promote it where it beats whoever is champion by then.
 
         Raises:
@@ -102,7 +108,7 @@ class Conclusion:
             evaluate=lambda record: self._of_record(record, result),
         )
         record = found.record
-        return Registered(
+        return RegistrationResult(
             record.name, record.version, found.is_champion, found.reason, record.model_uri
         )
 
@@ -111,7 +117,7 @@ class Conclusion:
         """The experiment of the run."""
         return self._experiment
 
-    def _keep(self, chosen: Chosen) -> None:
+    def _keep(self, chosen: Selected) -> None:
         if is_kept(self._folder, chosen):
             return
         source = run_place(self._folder, chosen) / MODEL_FOLDER
@@ -157,7 +163,7 @@ class Conclusion:
 
 
 def _evidence(
-    meta: Mapping[str, Any], evaluation: Evaluation, told: Told, conclusion: Conclusion
+    meta: Mapping[str, Any], evaluation: Evaluation, told: SearchFacts, conclusion: Promotion
 ) -> Evidence:
     model = conclusion.experiment.task.model
     asset = ASSETS.get(model)

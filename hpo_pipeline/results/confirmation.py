@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from hpo_pipeline.experiment.schema import MAX_SEEDS, Experiment
 from hpo_pipeline.results.outcome import Confirmed
 from hpo_pipeline.results.ranking import (
+    RankKey,
     Scale,
-    Standing,
     is_usable,
     order,
     rank,
@@ -28,7 +28,7 @@ from hpo_pipeline.results.trial import Trial
 
 
 @dataclass(frozen=True)
-class Run:
+class Replicate:
     """A configuration of the search that is trained with a seed of its own.
 
     Name and number follow from trial and seed alone, so that a result stays the same run's
@@ -45,18 +45,22 @@ class Run:
         return f"{self.trial.name}-s{self.seed}"
 
 
-def run_of(experiment: Experiment, trial: Trial, seed: int) -> Run:
+def replicate_of(experiment: Experiment, trial: Trial, seed: int) -> Replicate:
     """Return the run of a trial's configuration with a seed, from that of the search on."""
-    return Run(trial, seed, trial.number * (MAX_SEEDS + 1) + seed - experiment.search.seed)
+    return Replicate(trial, seed, trial.number * (MAX_SEEDS + 1) + seed - experiment.search.seed)
 
 
-def planned(experiment: Experiment, trials: Sequence[Trial]) -> list[Run]:
+def planned(experiment: Experiment, trials: Sequence[Trial]) -> list[Replicate]:
     """Return the runs that confirm the best configurations that satisfy the constraints."""
     if experiment.confirm is None:
         return []
     first = experiment.search.seed + 1
     seeds = range(first, first + experiment.confirm.seeds)
-    return [run_of(experiment, trial, seed) for trial in _top(experiment, trials) for seed in seeds]
+    return [
+        replicate_of(experiment, trial, seed)
+        for trial in _top(experiment, trials)
+        for seed in seeds
+    ]
 
 
 def confirm(
@@ -68,7 +72,7 @@ def confirm(
     seeds only is not to be relied on.
     """
     by_name = {run.name: run for run in runs}
-    done: dict[str, list[Run]] = {}
+    done: dict[str, list[Replicate]] = {}
     for run in planned(experiment, trials):
         if run.name in by_name:
             done.setdefault(run.trial.name, []).append(run)
@@ -78,7 +82,7 @@ def confirm(
         for runs in done.values()
     ]
     complete = [c for c in found if _is_complete(experiment, c)]
-    places = order(experiment, [_standing(experiment, c) for c in complete], scale=scale)
+    places = order(experiment, [_rank_key(experiment, c) for c in complete], scale=scale)
     return (*(complete[i] for i in places), *(c for c in found if c not in complete))
 
 
@@ -153,8 +157,8 @@ def _is_complete(experiment: Experiment, found: Confirmed) -> bool:
     return experiment.confirm is not None and len(found.seeds) == experiment.confirm.seeds
 
 
-def _standing(experiment: Experiment, found: Confirmed) -> Standing:
+def _rank_key(experiment: Experiment, found: Confirmed) -> RankKey:
     # A formula's mean over the runs is in the means as `score`, as its value is in the metrics.
     point = tuple(o.sign() * found.mean[o.name] for o in experiment.objective)
     size = found.mean.get("model_size_mb", math.inf)
-    return Standing(point, violation(experiment, found.mean), size, number=0)
+    return RankKey(point, violation(experiment, found.mean), size, number=0)

@@ -12,7 +12,7 @@ from hpo_pipeline.results.trial import Trial, TrialState
 
 
 @dataclass(frozen=True)
-class Told:
+class SearchFacts:
     """What only the process that followed the search knows of it.
 
     `counts` are the trials by state; `provenance` may have source_revision, image_digest, run;
@@ -38,7 +38,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Gated:
+class GateResult:
     """What the gate says of the winner, and the measurements that it rests on.
 
     `champion` is the version that it was compared with, None where there was none; `image` is
@@ -65,7 +65,7 @@ class Gated:
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegistrationResult:
     """The version that a winner became."""
 
     model: str
@@ -123,7 +123,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Selected:
     """The winning configuration, and the run whose model stands for it.
 
     `trial` is a trial of the search; `run` is the same, or a run with another seed, which lies in

@@ -32,18 +32,18 @@ from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment, SelectLexicographic, SelectWeights
 from hpo_pipeline.results.trial import Trial, TrialState
 
-Point = tuple[float, ...]
+ObjectiveVector = tuple[float, ...]
 """The values of the objectives, signed so that more is better."""
 
 
 @dataclass(frozen=True)
-class Standing:
+class RankKey:
     """What the ranking compares of a trial, or of several that are taken together.
 
     `violation` is what the constraints are missed by, `size` the megabytes of the model.
     """
 
-    point: Point
+    point: ObjectiveVector
     violation: float
     size: float
     number: int
@@ -58,10 +58,10 @@ class Standing:
 class Scale:
     """The best and the worst value of each objective on a Pareto front."""
 
-    best: Point
-    worst: Point
+    best: ObjectiveVector
+    worst: ObjectiveVector
 
-    def scaled(self, point: Point) -> Point:
+    def scaled(self, point: ObjectiveVector) -> ObjectiveVector:
         """Return a point with the best value at 1 and the worst at 0; 0 where they are equal."""
         spans = zip(point, self.best, self.worst, strict=True)
         return tuple((p - low) / (top - low) if top > low else 0.0 for p, top, low in spans)
@@ -91,7 +91,7 @@ def rank(
         scale: that of other trials, where these are too few to give one.
     """
     usable = [trial for trial in trials if is_usable(experiment, trial)]
-    standings = [_standing(experiment, trial) for trial in usable]
+    standings = [_rank_key(experiment, trial) for trial in usable]
     return [usable[i] for i in order(experiment, standings, scale=scale)]
 
 
@@ -104,7 +104,7 @@ def winner(experiment: Experiment, trials: Iterable[Trial]) -> Trial | None:
 
 
 def order(
-    experiment: Experiment, standings: Sequence[Standing], *, scale: Scale | None = None
+    experiment: Experiment, standings: Sequence[RankKey], *, scale: Scale | None = None
 ) -> list[int]:
     """Return the positions of the standings, best first."""
     places = sorted(range(len(standings)), key=lambda i: standings[i].exact)
@@ -124,7 +124,7 @@ def order(
 def scale_of(experiment: Experiment, trials: Iterable[Trial]) -> Scale:
     """Return the scale of the Pareto front of the trials that satisfy the constraints."""
     usable = [trial for trial in trials if is_usable(experiment, trial)]
-    found = [s.point for t in usable if not (s := _standing(experiment, t)).violation]
+    found = [s.point for t in usable if not (s := _rank_key(experiment, t)).violation]
     return _scale([found[i] for layer in fronts(found)[:1] for i in layer])
 
 
@@ -134,7 +134,7 @@ def pareto_front(objectives: Sequence[Objective], trials: Sequence[Trial]) -> li
     return [trials[i] for layer in fronts(points)[:1] for i in sorted(layer)]
 
 
-def fronts(points: Sequence[Point]) -> list[list[int]]:
+def fronts(points: Sequence[ObjectiveVector]) -> list[list[int]]:
     """Return the positions of the points, front by front.
 
     No point of the first front is dominated; none of the second is, once the first is taken
@@ -151,13 +151,13 @@ def fronts(points: Sequence[Point]) -> list[list[int]]:
     return found
 
 
-def signed(objectives: Sequence[Objective], metrics: Metrics) -> Point:
+def signed(objectives: Sequence[Objective], metrics: Metrics) -> ObjectiveVector:
     """Return the values of the objectives, signed so that more is better."""
     return tuple(o.sign() * o.value(metrics) for o in objectives)
 
 
-def _standing(experiment: Experiment, trial: Trial) -> Standing:
-    return Standing(
+def _rank_key(experiment: Experiment, trial: Trial) -> RankKey:
+    return RankKey(
         point=signed(experiment.objective, trial.metrics),
         violation=violation(experiment, trial.metrics),
         size=trial.metrics.get("model_size_mb", math.inf),
@@ -165,12 +165,12 @@ def _standing(experiment: Experiment, trial: Trial) -> Standing:
     )
 
 
-def _scale(front: Sequence[Point]) -> Scale:
+def _scale(front: Sequence[ObjectiveVector]) -> Scale:
     columns = list(zip(*front, strict=True))
     return Scale(tuple(map(max, columns)), tuple(map(min, columns)))
 
 
-def _by_rule(experiment: Experiment, front: Sequence[Point], scale: Scale) -> list[int]:
+def _by_rule(experiment: Experiment, front: Sequence[ObjectiveVector], scale: Scale) -> list[int]:
     """Return the positions in one front, best first, equal ones in the order given."""
     rule = experiment.selection_rule
     names = [o.name for o in experiment.objective]
@@ -182,7 +182,9 @@ def _by_rule(experiment: Experiment, front: Sequence[Point], scale: Scale) -> li
     return sorted(range(len(front)), key=lambda i: -merits[i])
 
 
-def _lexicographic(front: Sequence[Point], steps: Sequence[tuple[int, float]]) -> list[int]:
+def _lexicographic(
+    front: Sequence[ObjectiveVector], steps: Sequence[tuple[int, float]]
+) -> list[int]:
     """Choose one after the other, each as if those before it were not there.
 
     Args:
@@ -205,10 +207,12 @@ def _is_near(value: float, best: float, tolerance: float) -> bool:
     return gap <= tolerance or math.isclose(gap, tolerance)  # 0.91 - 0.01 is not quite 0.9
 
 
-def _dominates(one: Point, other: Point) -> bool:
+def _dominates(one: ObjectiveVector, other: ObjectiveVector) -> bool:
     return one != other and all(a >= b for a, b in zip(one, other, strict=True))
 
 
-def _is_free(points: Sequence[Point], point: Point, front: Sequence[int]) -> bool:
+def _is_free(
+    points: Sequence[ObjectiveVector], point: ObjectiveVector, front: Sequence[int]
+) -> bool:
     """Tell whether no member of a front dominates a point."""
     return not any(_dominates(points[i], point) for i in reversed(front))

@@ -26,7 +26,7 @@ from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.confirmation import confirm
 from hpo_pipeline.results.files import RESULT_FILE, write_json
-from hpo_pipeline.results.outcome import Chosen, SearchResult, Winner
+from hpo_pipeline.results.outcome import SearchResult, Selected, Winner
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 
 EXPERIMENT_FILE = "experiment.json"
@@ -226,12 +226,12 @@ def write_leaderboard(path: Path, trials: Sequence[Trial]) -> None:
 CONCLUSION_FILE = "conclusion.json"
 
 
-def run_place(folder: RunFolder, chosen: Chosen) -> Path:
+def run_place(folder: RunFolder, chosen: Selected) -> Path:
     """Return the folder of the run whose model stands for the winner."""
     return (folder.confirmation if chosen.is_rerun else folder).trials / chosen.run
 
 
-def run_result(folder: RunFolder, chosen: Chosen) -> Trial:
+def run_result(folder: RunFolder, chosen: Selected) -> Trial:
     """Return the result of that run.
 
     Raises:
@@ -243,7 +243,7 @@ def run_result(folder: RunFolder, chosen: Chosen) -> Trial:
     return found
 
 
-def is_kept(folder: RunFolder, chosen: Chosen) -> bool:
+def is_kept(folder: RunFolder, chosen: Selected) -> bool:
     """Tell whether the model of this winner was copied before."""
     try:
         known = json.loads((folder.path / CONCLUSION_FILE).read_text("utf-8"))

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from hpo_pipeline.engines import Site
+from hpo_pipeline.engines import Engine
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.errors import BackendError, HpoError
 from hpo_pipeline.experiment.schema import Experiment
@@ -28,9 +28,16 @@ from hpo_pipeline.results.confirmation import (
     needed_models,
     no_winner,
     planned,
-    run_of,
+    replicate_of,
 )
-from hpo_pipeline.results.outcome import Chosen, Gated, Registered, SearchResult, Told, Winner
+from hpo_pipeline.results.outcome import (
+    GateResult,
+    RegistrationResult,
+    SearchFacts,
+    SearchResult,
+    Selected,
+    Winner,
+)
 from hpo_pipeline.results.ranking import rank, winner
 from hpo_pipeline.results.run_folder import RunFolder, run_result, write_leaderboard
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
@@ -48,7 +55,7 @@ class Flow:
         self,
         experiment: Experiment,
         folder: RunFolder,
-        site: Site,
+        site: Engine,
         *,
         progress: Progress,
         source: Path | None = None,
@@ -114,7 +121,7 @@ class Flow:
         for found in confirm(self._experiment, trials, results):
             self._progress.say(f"{found.trial}: {formatting.confirmed(self._experiment, found)}")
 
-    def select(self) -> Chosen | None:
+    def select(self) -> Selected | None:
         """Choose the winner; None where no trial is usable, and the folder says why."""
         trials = self._folder.finished_trials()
         chosen = self._choose(trials)
@@ -124,7 +131,7 @@ class Flow:
         self._folder.write_state(chosen=asdict(chosen), winner=asdict(self._winner(chosen)))
         return chosen
 
-    def gate(self, interruption: Interruption) -> Gated:
+    def gate(self, interruption: Interruption) -> GateResult:
         """Measure the winner on the held-out rows, and decide whether it beats the champion."""
         chosen = self._with_model(self._chosen(), interruption)
         self._folder.write_state(chosen=asdict(chosen))
@@ -141,7 +148,7 @@ class Flow:
         )
         return gated
 
-    def register(self, interruption: Interruption) -> Registered:
+    def register(self, interruption: Interruption) -> RegistrationResult:
         """Register the winner, which becomes champion if it beats the one that there is."""
         chosen = self._chosen()
         told, image = self._told(), self._folder.state()["gate"].get("image")
@@ -192,28 +199,28 @@ class Flow:
         own = [section.model] if section else []
         return found + earlier_trials(left, beside, registry, optional=own)
 
-    def _choose(self, trials: Sequence[Trial]) -> Chosen | str:
+    def _choose(self, trials: Sequence[Trial]) -> Selected | str:
         best = winner(self._experiment, trials)
         ended = self._folder.state().get("ended")
         if best is None:
             return formatting.no_winner(trials, rank(self._experiment, trials), ended)
         if self._experiment.confirm is None:
-            return Chosen(best.name, best.name, self._experiment.search.seed)
+            return Selected(best.name, best.name, self._experiment.search.seed)
         runs = self._folder.confirmation.finished_trials()
         confirmed = confirm(self._experiment, trials, runs)
         first = confirmed_winner(self._experiment, confirmed)
         if first is None:
             return no_winner(self._experiment, confirmed)
         run = next(r for r in planned(self._experiment, trials) if r.name == first.median)
-        return Chosen(first.trial, run.name, run.seed)
+        return Selected(first.trial, run.name, run.seed)
 
-    def _chosen(self) -> Chosen:
+    def _chosen(self) -> Selected:
         found = self._folder.state().get("chosen")
         if found is None:
             raise BackendError(f"{self._folder.path}: no winner was selected")
-        return Chosen(**found)
+        return Selected(**found)
 
-    def _winner(self, chosen: Chosen) -> Winner:
+    def _winner(self, chosen: Selected) -> Winner:
         result = run_result(self._folder, chosen)
         known = self._folder.state().get("winner") or {}
         is_same = (known.get("run") or known.get("name")) == chosen.run
@@ -229,7 +236,7 @@ class Flow:
             run=chosen.run if chosen.is_rerun else None,
         )
 
-    def _with_model(self, chosen: Chosen, interruption: Interruption) -> Chosen:
+    def _with_model(self, chosen: Selected, interruption: Interruption) -> Selected:
         """Return the winner with its model, trained again where it was not kept.
 
         That is so where another winner is chosen from a search that is over: by another rule, or
@@ -238,7 +245,7 @@ class Flow:
         if self._site.has_model(chosen):
             return chosen
         trials = {trial.name: trial for trial in self._folder.finished_trials()}
-        run = run_of(self._experiment, trials[chosen.trial], chosen.seed)
+        run = replicate_of(self._experiment, trials[chosen.trial], chosen.seed)
         again = replace(chosen, run=run.name)
         place = self._folder.confirmation.trials
         if read_trial(place / run.name) is not None and self._site.has_model(again):
@@ -250,7 +257,7 @@ class Flow:
             raise BackendError(f"{run.name}: could not be trained again: {trial.reason}")
         return again
 
-    def _told(self) -> Told:
+    def _told(self) -> SearchFacts:
         trials = self._folder.finished_trials()
         chosen = self._chosen()
         runs = self._folder.confirmation.finished_trials()
@@ -259,7 +266,7 @@ class Flow:
         counts = SearchResult("", "", 0.0, tuple(trials)).counts()
         best = rank(self._experiment, trials)[: self._experiment.budget.keep]
         keep = dict.fromkeys([chosen.run, *(trial.name for trial in best)])
-        return Told(counts, confirmed, self._provenance, tuple(keep))
+        return SearchFacts(counts, confirmed, self._provenance, tuple(keep))
 
 
 def source_revision(folder: Path) -> dict[str, str]:

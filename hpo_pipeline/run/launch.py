@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hpo_pipeline.engines.interruption import Interruption
-from hpo_pipeline.engines.katib.engine import ClusterSite
+from hpo_pipeline.engines.katib.engine import KatibEngine
 from hpo_pipeline.engines.kubernetes.api import Api
-from hpo_pipeline.engines.local.engine import LocalSite
+from hpo_pipeline.engines.local.engine import LocalEngine
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.report.terminal import Progress
 from hpo_pipeline.results.outcome import SearchResult
@@ -29,7 +29,7 @@ def run_here(
         HpoError: as `Flow.run` does.
     """
     with folder.locked(), Interruption().installed() as interruption:
-        site = LocalSite(experiment, folder, source=source, progress=progress, registry=registry)
+        site = LocalEngine(experiment, folder, source=source, progress=progress, registry=registry)
         flow = Flow(
             experiment,
             folder,
@@ -63,7 +63,7 @@ def run_there(
         HpoError: as `Flow.run` does; an interruption leaves the experiment running.
     """
     with folder.locked(), Interruption().installed() as interruption:
-        site = ClusterSite(experiment, folder, api, progress=progress, registry=registry)
+        site = KatibEngine(experiment, folder, api, progress=progress, registry=registry)
         flow = Flow(
             experiment,
             folder,

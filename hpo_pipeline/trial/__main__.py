@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpo_pipeline.data.storage import Storage
+from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import DataError, ExperimentError, TrialError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         write_json(folder / RESULT_FILE, trial.to_json())
         if command.storage is not None:
-            Storage(command.storage).put(folder)
+            UriStorage(command.storage).put(folder)
     except OSError as error:
         print(f"{folder}: the result cannot be written: {error}", file=sys.stderr)
         return DISK_FULL_EXIT
@@ -126,12 +126,12 @@ def _prepared(experiment: Experiment, command: TrialCommand) -> Path:
     assert command.datasets is not None
     if command.storage is None:
         return prepared_once(experiment, command.datasets)
-    return Storage(command.storage).dataset(experiment, command.datasets, prepared_once)
+    return UriStorage(command.storage).dataset(experiment, command.datasets, prepared_once)
 
 
 def _parent(command: TrialCommand) -> Path | None:
     if command.resume is not None and command.storage is not None:
-        Storage(command.storage).fetch(command.resume)
+        UriStorage(command.storage).fetch(command.resume)
     return command.resume
 
 

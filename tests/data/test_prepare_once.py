@@ -8,7 +8,7 @@ import pytest
 
 from hpo_pipeline.data import prepare_once
 from hpo_pipeline.data.prepare_once import dataset_key, prepared_once
-from hpo_pipeline.data.storage import Storage
+from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.experiment.loading import load
 
 
@@ -57,7 +57,7 @@ def test_the_lock_of_a_dead_trial_is_taken_over(write_experiment, tmp_path, monk
 @pytest.fixture
 def storage(tmp_path):
     (tmp_path / "far").mkdir()
-    return Storage(f"file://{tmp_path}/far")
+    return UriStorage(f"file://{tmp_path}/far")
 
 
 def test_a_dataset_is_stored_once_and_fetched_by_others(write_experiment, tmp_path, storage):

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from hpo_pipeline.engines.katib.names import EXPERIMENT_LABEL
-from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, PODS, TRIALS, Cluster
+from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, PODS, TRIALS, KubernetesApi
 from hpo_pipeline.engines.kubernetes.names import JOB_LABEL
 from hpo_pipeline.errors import ClusterError
 from tests.e2e.cut import Wire
@@ -54,7 +54,7 @@ SMALL = "{cpu: 400m, memory: 1Gi}"
 def api():
     if "KUBECONFIG" not in os.environ:
         pytest.skip("KUBECONFIG names no cluster")
-    return Cluster()
+    return KubernetesApi()
 
 
 @pytest.fixture

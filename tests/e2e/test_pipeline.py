@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, JOBS, Cluster
+from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, JOBS, KubernetesApi
 from hpo_pipeline.engines.kubernetes.pods import WORK_LABEL
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore")]  # of kfp's own
@@ -50,7 +50,7 @@ cluster: {cpu: 400m, memory: 1Gi}
 def api():
     if "KUBECONFIG" not in os.environ:
         pytest.skip("KUBECONFIG names no cluster")
-    return Cluster()
+    return KubernetesApi()
 
 
 def step(code: str, folder: Path, **values: str) -> subprocess.Popen:

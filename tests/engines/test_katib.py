@@ -9,7 +9,7 @@ from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.engines.katib.engine import early_end
 from hpo_pipeline.engines.katib.lookup import delete, load_experiment
 from hpo_pipeline.engines.katib.manifest import manifests
-from hpo_pipeline.engines.katib.remote_experiment import KatibEngine
+from hpo_pipeline.engines.katib.remote_experiment import RemoteExperiment
 from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, EXPERIMENTS, TRIALS
 from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment.loading import load
@@ -24,7 +24,7 @@ def make_engine(cluster, write_for_cluster):
 
     def make(*arguments, progress=None, **sections):
         experiment = load(write_for_cluster(*arguments, **sections))
-        engine = KatibEngine(experiment, cluster, progress=progress or Lines())
+        engine = RemoteExperiment(experiment, cluster, progress=progress or Lines())
         engine.apply()
         return engine
 
@@ -45,7 +45,7 @@ class TestContract(EngineContract):
     def run_engine(self, cluster):
         def run(file):
             experiment = load(file)
-            engine = KatibEngine(experiment, cluster, progress=Lines())
+            engine = RemoteExperiment(experiment, cluster, progress=Lines())
             engine.apply()
             trials, _, said = follow(engine)
             return trials, early_end(experiment, trials, said)
@@ -175,7 +175,7 @@ def test_what_the_algorithm_cannot_serve_fails_with_the_reason(cluster, write_fo
     custom["spec"]["algorithm"]["algorithmSettings"] = [{"name": "sigma", "value": "2"}]
     cluster.create(CONFIG_MAPS, "hpo", config)
     cluster.create(EXPERIMENTS, "hpo", custom)
-    trials, state, said = follow(KatibEngine(experiment, cluster, progress=Lines()))
+    trials, state, said = follow(RemoteExperiment(experiment, cluster, progress=Lines()))
     assert (trials, state) == ([], "failed")
     assert "search.random.settings.sigma" in said
 

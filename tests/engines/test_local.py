@@ -10,7 +10,7 @@ import pytest
 
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
-from hpo_pipeline.engines.local.search_loop import LocalEngine
+from hpo_pipeline.engines.local.search_loop import SearchLoop
 from hpo_pipeline.engines.local.server_client import ProcessServer, ServerDied
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.results.run_folder import RunFolder
@@ -65,7 +65,7 @@ def make_engine(server, tmp_path):
         folder.trials.mkdir(parents=True, exist_ok=True)
         folder.adopt(experiment)
         dataset = prepare(experiment, tmp_path)
-        return LocalEngine(
+        return SearchLoop(
             experiment, folder, dataset=dataset, server=server, progress=progress or Lines()
         )
 

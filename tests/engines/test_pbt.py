@@ -15,7 +15,7 @@ import pytest
 
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.engines.interruption import Interruption
-from hpo_pipeline.engines.local.search_loop import LocalEngine
+from hpo_pipeline.engines.local.search_loop import SearchLoop
 from hpo_pipeline.engines.local.server_client import ProcessServer
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.report.terminal.plain_lines import PlainLines
@@ -188,7 +188,7 @@ def test_a_run_of_two_generations(write_experiment, tmp_path):
     folder.trials.mkdir(parents=True)
     folder.adopt(load(file))
     server = ProcessServer(tmp_path / "server.log", {"OMP_NUM_THREADS": "1"})
-    engine = LocalEngine(
+    engine = SearchLoop(
         load(file),
         folder,
         dataset=prepare(load(file), tmp_path),

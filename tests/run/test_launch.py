@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hpo_pipeline.engines.interruption import Interruption
-from hpo_pipeline.engines.katib.engine import ClusterSite
+from hpo_pipeline.engines.katib.engine import KatibEngine
 from hpo_pipeline.engines.kubernetes.api import JOBS
 from hpo_pipeline.errors import BackendError, DataError
 from hpo_pipeline.experiment.loading import load
@@ -80,7 +80,7 @@ def test_a_job_that_failed_says_why_and_is_tried_again(
     hidden = cluster.storage / "sentences.csv"
     target = hidden.readlink()
     hidden.unlink()
-    site = ClusterSite(experiment, RunFolder(tmp_path / "run"), cluster, progress=Lines())
+    site = KatibEngine(experiment, RunFolder(tmp_path / "run"), cluster, progress=Lines())
     with Interruption().installed() as interruption:
         with pytest.raises(DataError, match=r"there is no .*sentences.csv"):
             site.prepare(interruption)
@@ -115,6 +115,6 @@ def test_stop_ends_what_runs_and_says_whether_there_was_something(
     tmp_path,
 ):
     experiment = load(write_for_cluster())
-    site = ClusterSite(experiment, RunFolder(tmp_path / "run"), cluster, progress=Lines())
+    site = KatibEngine(experiment, RunFolder(tmp_path / "run"), cluster, progress=Lines())
     assert not site.stop("enough")
     assert json.dumps(sorted(jobs(cluster))) == "[]"

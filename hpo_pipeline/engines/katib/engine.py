@@ -16,7 +16,7 @@ from hpo_pipeline.engines import Needed, Searched
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.katib import doctor, manifest
 from hpo_pipeline.engines.katib.lookup import load_experiment
-from hpo_pipeline.engines.katib.remote_experiment import KatibEngine
+from hpo_pipeline.engines.katib.remote_experiment import RemoteExperiment
 from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, EXPERIMENTS, Api, Object
 from hpo_pipeline.engines.kubernetes.jobs import Ended, Jobs
 from hpo_pipeline.engines.kubernetes.pods import (
@@ -30,9 +30,15 @@ from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import render
 from hpo_pipeline.report.terminal import Progress
-from hpo_pipeline.results.confirmation import Run
+from hpo_pipeline.results.confirmation import Replicate
 from hpo_pipeline.results.job_output import TERMINATION_MESSAGE, checked
-from hpo_pipeline.results.outcome import Chosen, Gated, Registered, SearchResult, Told
+from hpo_pipeline.results.outcome import (
+    GateResult,
+    RegistrationResult,
+    SearchFacts,
+    SearchResult,
+    Selected,
+)
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.run_names import is_run_of
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
@@ -43,7 +49,7 @@ DATASETS = STORAGE_MOUNT / "datasets"
 REGISTRY = STORAGE_MOUNT / "models"
 
 
-class ClusterSite:
+class KatibEngine:
     """A run on a cluster, whose results are kept in a folder of this machine as well."""
 
     def __init__(
@@ -99,7 +105,7 @@ class ClusterSite:
             return None
         last = max(others, key=lambda run: str(run["creationTimestamp"]))["name"]
         experiment = load_experiment(self._api, self._namespace, last)
-        trials, _, _ = KatibEngine(experiment, self._api, progress=self._progress).read()
+        trials, _, _ = RemoteExperiment(experiment, self._api, progress=self._progress).read()
         self._progress.say(f"learns from {last}")
         return [trial for trial in trials if trial.state.is_final]
 
@@ -117,7 +123,7 @@ class ClusterSite:
         return Searched(tuple(ended), why, state == "failed", engine.seconds())
 
     def train(
-        self, runs: Sequence[Run], needed: Needed, interruption: Interruption
+        self, runs: Sequence[Replicate], needed: Needed, interruption: Interruption
     ) -> Sequence[Trial]:
         folder = self._folder.confirmation
         folder.trials.mkdir(parents=True, exist_ok=True)
@@ -141,7 +147,7 @@ class ClusterSite:
         found = [read_trial(folder.trials / run.name) for run in runs]
         return [trial for trial in found if trial is not None]
 
-    def has_model(self, chosen: Chosen) -> bool:
+    def has_model(self, chosen: Selected) -> bool:
         kept = self._folder.state().get("kept")
         # Before the first gate all are there; after it, those that it has kept.
         return kept is None or chosen.run in kept
@@ -152,13 +158,15 @@ class ClusterSite:
             return f"{uri.rstrip('/')}/runs/{self._experiment.name}/model"
         return f"storage:{run_folder(self._experiment) / 'model'}"
 
-    def gate(self, chosen: Chosen, told: Told, interruption: Interruption) -> Gated:
+    def gate(self, chosen: Selected, told: SearchFacts, interruption: Interruption) -> GateResult:
         ended = self._conclude("gate", chosen, told, interruption)
-        return replace(Gated.from_json(ended.answer or {}), image=ended.image)
+        return replace(GateResult.from_json(ended.answer or {}), image=ended.image)
 
-    def register(self, chosen: Chosen, told: Told, interruption: Interruption) -> Registered:
+    def register(
+        self, chosen: Selected, told: SearchFacts, interruption: Interruption
+    ) -> RegistrationResult:
         ended = self._conclude("register", chosen, told, interruption)
-        return Registered(**(ended.answer or {}))
+        return RegistrationResult(**(ended.answer or {}))
 
     def standing(self) -> SearchResult | None:
         """Return the search as it stands on the cluster; None where there is none."""
@@ -187,7 +195,7 @@ class ClusterSite:
         return is_running or stopped > 0
 
     def _conclude(
-        self, stage: str, chosen: Chosen, told: Told, interruption: Interruption
+        self, stage: str, chosen: Selected, told: SearchFacts, interruption: Interruption
     ) -> Ended:
         argv = ["hpo_pipeline.jobs.promote", stage, "--experiment", _experiment_file()]
         argv += ["--run", str(run_folder(self._experiment)), "--datasets", str(DATASETS)]
@@ -210,7 +218,7 @@ class ClusterSite:
         checked(ended.answer)
         return ended
 
-    def _training(self, run: Run) -> list[str]:
+    def _training(self, run: Replicate) -> list[str]:
         command = TrialCommand(
             experiment=Path(_experiment_file()),
             dataset=None,
@@ -268,8 +276,8 @@ class ClusterSite:
                 raise
             return False
 
-    def _engine(self) -> KatibEngine:
-        return KatibEngine(
+    def _engine(self) -> RemoteExperiment:
+        return RemoteExperiment(
             self._experiment,
             self._api,
             progress=self._progress,
@@ -292,7 +300,7 @@ def _experiment_file() -> str:
     return str(EXPERIMENT_MOUNT / EXPERIMENT_FILE)
 
 
-def _trial(run: Run, job: Ended) -> Trial:
+def _trial(run: Replicate, job: Ended) -> Trial:
     """Return the result of a training, or a failed one with the reason."""
     if job.answer is not None and "state" in job.answer:
         return Trial.from_json(job.answer)

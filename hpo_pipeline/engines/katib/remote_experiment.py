@@ -20,7 +20,7 @@ from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.engines.katib import manifest, status
 from hpo_pipeline.engines.katib.names import EXPERIMENT_LABEL, IDENTITY_ANNOTATION, STOP_ANNOTATION
 from hpo_pipeline.engines.katib.trial_template import EXPERIMENT_POD_LABEL, is_stock
-from hpo_pipeline.engines.katib.view import KatibView
+from hpo_pipeline.engines.katib.view import ExperimentView
 from hpo_pipeline.engines.kubernetes.api import (
     CONFIG_MAPS,
     EXPERIMENTS,
@@ -50,7 +50,7 @@ VAIN_SECONDS = 60.0
 CONFLICT, NOT_FOUND = 409, 404
 
 
-class KatibEngine:
+class RemoteExperiment:
     """One experiment on a cluster.
 
     `finished` is told each trial when it has ended, with its curve.
@@ -70,7 +70,7 @@ class KatibEngine:
         self._finished = finished
         self._namespace = experiment.cluster.namespace
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
-        self._view = KatibView(experiment, api)
+        self._view = ExperimentView(experiment, api)
         self._told: set[str] = set()
         self._said: set[str] = set()
         self._following: set[str] = set()

@@ -25,7 +25,7 @@ LOG_LINES = 4000
 COLLECTOR = "metrics-logger-and-collector"
 
 
-class KatibView:
+class ExperimentView:
     """One experiment on a cluster, as far as it was seen.
 
     Attributes:

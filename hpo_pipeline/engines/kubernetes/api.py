@@ -91,7 +91,7 @@ class Api(Protocol):
         """Yield the lines of a container's log."""
 
 
-class Cluster:
+class KubernetesApi:
     """The cluster that a kubeconfig names, or the one this process runs in."""
 
     def __init__(self, context: str | None = None) -> None:

@@ -17,7 +17,7 @@ from hpo_pipeline.results.trial import Trial, TrialState
 from hpo_pipeline.search.study import Suggestion
 
 
-class Twins:
+class Duplicates:
     """The twins that wait, by the number of the trial that they wait for.
 
     Members of a population have none: equal configurations go on from different checkpoints.

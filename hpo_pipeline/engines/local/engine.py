@@ -14,18 +14,24 @@ from hpo_pipeline.engines import Needed, Searched
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.local import hardware
 from hpo_pipeline.engines.local.reruns import Reruns, for_reruns
-from hpo_pipeline.engines.local.search_loop import LocalEngine
+from hpo_pipeline.engines.local.search_loop import SearchLoop
 from hpo_pipeline.engines.local.server_client import ProcessServer, ServerDied
 from hpo_pipeline.errors import BackendError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.jobs.commands import evaluation_argv
-from hpo_pipeline.jobs.promotion import Conclusion
+from hpo_pipeline.jobs.promotion import Promotion
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.report.terminal import Progress
-from hpo_pipeline.results.confirmation import Run
+from hpo_pipeline.results.confirmation import Replicate
 from hpo_pipeline.results.files import MODEL_FOLDER
 from hpo_pipeline.results.job_output import read_answer
-from hpo_pipeline.results.outcome import Chosen, Evaluation, Gated, Registered, Told
+from hpo_pipeline.results.outcome import (
+    Evaluation,
+    GateResult,
+    RegistrationResult,
+    SearchFacts,
+    Selected,
+)
 from hpo_pipeline.results.run_folder import EXPERIMENT_FILE, RunFolder, is_kept, run_place
 from hpo_pipeline.results.run_names import is_run_of
 from hpo_pipeline.results.trial import Trial
@@ -33,7 +39,7 @@ from hpo_pipeline.results.trial import Trial
 SERVER_STARTS = 3
 
 
-class LocalSite:
+class LocalEngine:
     """A run in a folder of this machine.
 
     `source` is the experiment file, for messages, for the user's metrics beside it and for the
@@ -101,8 +107,8 @@ class LocalSite:
         server.warm(self._folder.experiment_file)
         interruption.check()
 
-        def engine() -> LocalEngine:
-            return LocalEngine(
+        def engine() -> SearchLoop:
+            return SearchLoop(
                 self._experiment,
                 self._folder,
                 dataset=dataset,
@@ -115,7 +121,7 @@ class LocalSite:
         return Searched(tuple(trials), ended)
 
     def train(
-        self, runs: Sequence[Run], needed: Needed, interruption: Interruption
+        self, runs: Sequence[Replicate], needed: Needed, interruption: Interruption
     ) -> Sequence[Trial]:
         folder = self._folder.confirmation
         folder.trials.mkdir(parents=True, exist_ok=True)
@@ -123,8 +129,8 @@ class LocalSite:
         dataset = self._dataset
         self._server.wait_until_ready()
 
-        def engine() -> LocalEngine:
-            return LocalEngine(
+        def engine() -> SearchLoop:
+            return SearchLoop(
                 for_reruns(self._experiment, runs),
                 folder,
                 dataset=dataset,
@@ -135,14 +141,14 @@ class LocalSite:
 
         return self._drive(engine, interruption)[0]
 
-    def has_model(self, chosen: Chosen) -> bool:
+    def has_model(self, chosen: Selected) -> bool:
         is_there = (run_place(self._folder, chosen) / MODEL_FOLDER).is_dir()
         return is_there or is_kept(self._folder, chosen)
 
     def model_uri(self) -> str:
         return str(self._folder.model)
 
-    def gate(self, chosen: Chosen, told: Told, interruption: Interruption) -> Gated:
+    def gate(self, chosen: Selected, told: SearchFacts, interruption: Interruption) -> GateResult:
         found = self._conclusion().gate(chosen, told)
         kept = run_place(self._folder, chosen) / MODEL_FOLDER
         for other in self._folder.confirmation.trials.glob(f"*/{MODEL_FOLDER}"):
@@ -150,13 +156,15 @@ class LocalSite:
                 shutil.rmtree(other)
         return found
 
-    def register(self, chosen: Chosen, told: Told, interruption: Interruption) -> Registered:
+    def register(
+        self, chosen: Selected, told: SearchFacts, interruption: Interruption
+    ) -> RegistrationResult:
         return self._conclusion().register(chosen, told)
 
-    def _conclusion(self) -> Conclusion:
+    def _conclusion(self) -> Promotion:
         section = self._experiment.register_
         registry = open_registry(self._registry or section.registry) if section else None
-        return Conclusion(
+        return Promotion(
             self._experiment,
             self._folder,
             self._dataset,
@@ -207,7 +215,7 @@ class LocalSite:
                 fetch(name)
 
     def _drive(
-        self, make_engine: Callable[[], LocalEngine], interruption: Interruption
+        self, make_engine: Callable[[], SearchLoop], interruption: Interruption
     ) -> tuple[list[Trial], str | None]:
         """Run an engine to its end, with another one on a new server where the server dies."""
         for attempt in range(1, SERVER_STARTS + 1):

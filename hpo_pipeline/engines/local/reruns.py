@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hpo_pipeline.engines import Needed
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.results.confirmation import Run
+from hpo_pipeline.results.confirmation import Replicate
 from hpo_pipeline.results.files import MODEL_FOLDER
 from hpo_pipeline.results.trial import Point, Trial
 from hpo_pipeline.search.study import Suggestion
@@ -22,7 +22,7 @@ from hpo_pipeline.search.study import Suggestion
 class Reruns:
     """A fixed list of runs, none of which is stopped early; `folder` is that of all of them."""
 
-    def __init__(self, runs: Sequence[Run], folder: Path, *, needed: Needed) -> None:
+    def __init__(self, runs: Sequence[Replicate], folder: Path, *, needed: Needed) -> None:
         self._folder = folder
         self._needed = needed
         self._runs = {run.number: run for run in runs}
@@ -76,12 +76,12 @@ class Reruns:
                 shutil.rmtree(self._folder / ended.name / MODEL_FOLDER, ignore_errors=True)
 
 
-def for_reruns(experiment: Experiment, runs: Sequence[Run]) -> Experiment:
+def for_reruns(experiment: Experiment, runs: Sequence[Replicate]) -> Experiment:
     """Return the experiment with a budget that all runs fit into, whatever happens."""
     count = len(runs)
     changes = {"trials": count, "max_failed": count, "keep": count, "minutes": None, "target": None}
     return experiment.model_copy(update={"budget": experiment.budget.model_copy(update=changes)})
 
 
-def _suggestion(run: Run) -> Suggestion:
+def _suggestion(run: Replicate) -> Suggestion:
     return Suggestion(run.number, run.trial.assignments, seed=run.seed)

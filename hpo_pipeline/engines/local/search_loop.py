@@ -21,7 +21,7 @@ from typing import Any
 
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.local import hardware
-from hpo_pipeline.engines.local.duplicates import Twins, take_over
+from hpo_pipeline.engines.local.duplicates import Duplicates, take_over
 from hpo_pipeline.engines.local.reruns import Reruns
 from hpo_pipeline.engines.local.retention import remove_unneeded
 from hpo_pipeline.engines.local.server_client import Exit, ProcessServer, cause_of_death
@@ -64,7 +64,7 @@ class Running:
         )
 
 
-class LocalEngine:
+class SearchLoop:
     """One search on this machine, in a run folder that the caller has locked.
 
     `reruns` are what is run instead of the trials of a search; `earlier` are trials of other
@@ -93,7 +93,7 @@ class LocalEngine:
         self._running: dict[str, Running] = {}
         self._again: list[Suggestion] = []
         self._kills: dict[int, int] = {}
-        self._twins = Twins(experiment)
+        self._twins = Duplicates(experiment)
         self._ending: str | None = None
         self._selector = selectors.DefaultSelector()
         self._earlier_seconds = float(folder.state().get("seconds", 0.0))

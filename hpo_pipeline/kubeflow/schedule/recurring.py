@@ -22,7 +22,7 @@ from hpo_pipeline.errors import PipelineError
 from hpo_pipeline.kubeflow.api import Kfp
 from hpo_pipeline.kubeflow.schedule.cron import Cron
 from hpo_pipeline.kubeflow.schedule.runs import going_on, group_id
-from hpo_pipeline.kubeflow.schedule.state import Standing, marked, missing, named
+from hpo_pipeline.kubeflow.schedule.state import ScheduleState, marked, missing, named
 
 Json = dict[str, Any]
 _ATTEMPTS = 12
@@ -86,7 +86,7 @@ def apply(kfp: Kfp, schedule: Schedule) -> Applied:
     return Applied(Change.REPLACED, is_paused, going_on(kfp, [run.body for run in before]))
 
 
-def pause(kfp: Kfp, name: str, *, paused: bool = True) -> Standing:
+def pause(kfp: Kfp, name: str, *, paused: bool = True) -> ScheduleState:
     """Pause or resume the schedule of a name; a pause outlives applying it again.
 
     A switched-off recurring run says so in its description, so it is replaced like a changed one;
@@ -116,7 +116,7 @@ def remove(kfp: Kfp, name: str) -> int:
     return len(there)
 
 
-def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> Standing:
+def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> ScheduleState:
     """Leave exactly one recurring run of the name: the one with this digest and state."""
     name = str(body["display_name"])
     described = {**body, "description": marked(str(body["description"]), digest, is_paused)}
@@ -149,7 +149,7 @@ def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> Standing:
     )
 
 
-def _is_stale(kfp: Kfp, run: Standing) -> bool:
+def _is_stale(kfp: Kfp, run: ScheduleState) -> bool:
     """Say whether a recurring run has been off for so long that switching it on would start it.
 
     KFP makes up for the latest time since it was created or ran last. One that a dead caller left
@@ -159,7 +159,7 @@ def _is_stale(kfp: Kfp, run: Standing) -> bool:
     return not run.is_on and not run.is_paused and age > _FRESH
 
 
-def _switch_on(kfp: Kfp, run: Standing) -> bool:
+def _switch_on(kfp: Kfp, run: ScheduleState) -> bool:
     """Switch a recurring run on, and say whether it is there.
 
     For one that is on this changes nothing, but KFP then looks whether its ScheduledWorkflow still
@@ -176,12 +176,12 @@ def _switch_on(kfp: Kfp, run: Standing) -> bool:
     return True
 
 
-def _pick(runs: list[Standing]) -> Standing:
+def _pick(runs: list[ScheduleState]) -> ScheduleState:
     """Choose as every other caller would: an active one, else the first."""
     return min(runs, key=lambda run: (not run.is_on, run.created_at, run.id))
 
 
-def _delete(kfp: Kfp, run: Standing) -> None:
+def _delete(kfp: Kfp, run: ScheduleState) -> None:
     # Without ORPHAN the cluster would delete the workflows of its running runs with it. With it
     # the object stays for a moment, until a finalizer is through: it is switched off before.
     if run.is_on:

@@ -18,7 +18,7 @@ _MARK = re.compile(r"\(hpo-schedule ([0-9a-f]{16}) (active|paused)\)")
 
 
 @dataclass(frozen=True)
-class Standing:
+class ScheduleState:
     """A recurring run as it stands in KFP."""
 
     id: str
@@ -42,25 +42,25 @@ def marked(description: str, digest: str, is_paused: bool) -> str:
     return f"{description} (hpo-schedule {digest} {'paused' if is_paused else 'active'})"
 
 
-def named(kfp: Kfp, name: str) -> list[Standing]:
+def named(kfp: Kfp, name: str) -> list[ScheduleState]:
     """Return all recurring runs of a name."""
     wanted = {"key": "display_name", "operation": "EQUALS", "string_value": name}
     return _listed(kfp, filter=json.dumps({"predicates": [wanted]}))
 
 
-def ours(kfp: Kfp) -> list[Standing]:
+def ours(kfp: Kfp) -> list[ScheduleState]:
     """Return all recurring runs that this module made."""
     return [run for run in _listed(kfp) if run.digest]
 
 
-def _listed(kfp: Kfp, **query: str) -> list[Standing]:
+def _listed(kfp: Kfp, **query: str) -> list[ScheduleState]:
     entries = kfp.pages("/recurringruns", "recurringRuns", namespace=kfp.namespace, **query)
     return [_standing(entry) for entry in entries]
 
 
-def _standing(body: Json) -> Standing:
+def _standing(body: Json) -> ScheduleState:
     mark = _MARK.search(str(body.get("description", "")))
-    return Standing(
+    return ScheduleState(
         id=str(body["recurring_run_id"]),
         name=str(body.get("display_name", "")),
         created_at=str(body.get("created_at", "")),

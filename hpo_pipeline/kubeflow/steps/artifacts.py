@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.kubeflow.steps.workspace import Place
+from hpo_pipeline.kubeflow.steps.workspace import FolderPath
 from hpo_pipeline.report import markdown as summary
-from hpo_pipeline.results.outcome import Gated, Registered
+from hpo_pipeline.results.outcome import GateResult, RegistrationResult
 from hpo_pipeline.results.run_folder import RunFolder
 
 
-def report(run: Place, html: Place, markdown: Place) -> dict[str, float]:
+def report(run: FolderPath, html: FolderPath, markdown: FolderPath) -> dict[str, float]:
     """Write the report and the leaderboard of a run folder; return the numbers of the run."""
     from hpo_pipeline.report.html import write_report
 
@@ -24,7 +24,7 @@ def report(run: Place, html: Place, markdown: Place) -> dict[str, float]:
     return summary.figures(experiment, result)
 
 
-def shown_gate(found: Gated, test: Any, confusion: Any) -> tuple[bool, str]:
+def shown_gate(found: GateResult, test: Any, confusion: Any) -> tuple[bool, str]:
     """Put the measurements of the gate on the page of its step; return what it says.
 
     Args:
@@ -38,7 +38,7 @@ def shown_gate(found: Gated, test: Any, confusion: Any) -> tuple[bool, str]:
     return found.promote, found.reason
 
 
-def shown_model(found: Registered | None, run: Place, model: Any) -> str:
+def shown_model(found: RegistrationResult | None, run: FolderPath, model: Any) -> str:
     """Make the step's Model of Kubeflow Pipelines the registered one; return its name."""
     folder = RunFolder(Path(run))
     state = folder.state()

@@ -9,24 +9,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.engines.katib.engine import ClusterSite
-from hpo_pipeline.engines.kubernetes.api import Api, Cluster
+from hpo_pipeline.engines.katib.engine import KatibEngine
+from hpo_pipeline.engines.kubernetes.api import Api, KubernetesApi
 from hpo_pipeline.engines.local import hardware
 from hpo_pipeline.errors import BackendError, ExperimentError
 from hpo_pipeline.experiment.cluster import changes_from
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.kubeflow.steps.experiment_text import as_text, named, read_text, with_changes
-from hpo_pipeline.kubeflow.steps.workspace import Place, hand_on, opened, taken_over, workplace
+from hpo_pipeline.kubeflow.steps.workspace import FolderPath, hand_on, opened, taken_over, workplace
 from hpo_pipeline.report import markdown
 from hpo_pipeline.report.terminal import PlainLines
-from hpo_pipeline.results.outcome import Gated, Registered, SearchResult
+from hpo_pipeline.results.outcome import GateResult, RegistrationResult, SearchResult
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import TrialState
 
 REASONS = 5
 
 
-def prepare(text: str, engine: str, out: Place, *, api: Api | None = None) -> dict[str, Any]:
+def prepare(text: str, engine: str, out: FolderPath, *, api: Api | None = None) -> dict[str, Any]:
     """Prepare the data: in `out` with the engine local, in the storage with katib.
 
     Returns:
@@ -40,7 +40,7 @@ def prepare(text: str, engine: str, out: Place, *, api: Api | None = None) -> di
         tempfile.TemporaryDirectory() as scratch,
         opened(experiment, engine, RunFolder(Path(scratch) / "run"), api=api) as step,
     ):
-        if isinstance(step.site, ClusterSite):
+        if isinstance(step.site, KatibEngine):
             found = step.site.prepare(step.interruption)
             out.mkdir(parents=True, exist_ok=True)
             (out / "where.txt").write_text(found["dataset"] + "\n", "utf-8")
@@ -53,9 +53,9 @@ def prepare(text: str, engine: str, out: Place, *, api: Api | None = None) -> di
 def search(
     text: str,
     engine: str,
-    out: Place,
+    out: FolderPath,
     *,
-    dataset: Place | None = None,
+    dataset: FolderPath | None = None,
     pods: Mapping[str, Any] | None = None,
     gpus: int = 0,
     api: Api | None = None,
@@ -86,14 +86,19 @@ def search(
 
 
 def confirm(
-    run: Place, engine: str, out: Place, *, dataset: Place | None = None, api: Api | None = None
+    run: FolderPath,
+    engine: str,
+    out: FolderPath,
+    *,
+    dataset: FolderPath | None = None,
+    api: Api | None = None,
 ) -> None:
     """Train the best configurations again with other seeds, where the experiment asks for it."""
     with taken_over(run, engine, out, dataset=dataset, api=api) as step:
         step.flow.confirm(step.interruption)
 
 
-def select(run: Place, engine: str, out: Place, *, api: Api | None = None) -> str:
+def select(run: FolderPath, engine: str, out: FolderPath, *, api: Api | None = None) -> str:
     """Choose the winner; return the name of its trial.
 
     Raises:
@@ -107,22 +112,27 @@ def select(run: Place, engine: str, out: Place, *, api: Api | None = None) -> st
 
 
 def gate(
-    run: Place, engine: str, out: Place, *, dataset: Place | None = None, api: Api | None = None
-) -> Gated:
+    run: FolderPath,
+    engine: str,
+    out: FolderPath,
+    *,
+    dataset: FolderPath | None = None,
+    api: Api | None = None,
+) -> GateResult:
     """Measure winner and champion on the test rows, and decide between them."""
     with taken_over(run, engine, out, dataset=dataset, api=api) as step:
         return step.flow.gate(step.interruption)
 
 
 def register(
-    run: Place,
+    run: FolderPath,
     engine: str,
-    out: Place,
+    out: FolderPath,
     *,
-    dataset: Place | None = None,
+    dataset: FolderPath | None = None,
     run_id: str = "",
     api: Api | None = None,
-) -> Registered | None:
+) -> RegistrationResult | None:
     """Register the winner; None where the experiment does not ask for it."""
     known = {"run": run_id} if run_id else {}
     with taken_over(run, engine, out, dataset=dataset, provenance=known, api=api) as step:
@@ -138,7 +148,7 @@ def wind_up(
     run_id: str,
     *,
     status: str,
-    leaderboard: Place,
+    leaderboard: FolderPath,
     api: Api | None = None,
     **overrides: object,
 ) -> bool:
@@ -163,10 +173,10 @@ def wind_up(
         leaderboard.write_text(f"Nothing was started: {error}\n", "utf-8")
         return False
     here = named(experiment, run_id)
-    cluster = api or Cluster()
+    cluster = api or KubernetesApi()
     with tempfile.TemporaryDirectory() as scratch:
         progress = PlainLines(here, sys.stdout)
-        site = ClusterSite(here, RunFolder(Path(scratch) / "run"), cluster, progress=progress)
+        site = KatibEngine(here, RunFolder(Path(scratch) / "run"), cluster, progress=progress)
         was_running = site.stop("the run of the pipeline has ended")
         found = site.standing()
         if found is not None:

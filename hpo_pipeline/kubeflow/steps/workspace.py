@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo_pipeline.engines.interruption import Interruption
-from hpo_pipeline.engines.katib.engine import ClusterSite
-from hpo_pipeline.engines.kubernetes.api import Api, Cluster
-from hpo_pipeline.engines.local.engine import LocalSite
+from hpo_pipeline.engines.katib.engine import KatibEngine
+from hpo_pipeline.engines.kubernetes.api import Api, KubernetesApi
+from hpo_pipeline.engines.local.engine import LocalEngine
 from hpo_pipeline.errors import BackendError, ClusterError, HpoError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.report.terminal import PlainLines
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.run.flow import Flow
 
-Place = Path | str
+FolderPath = Path | str
 """A path; Kubeflow Pipelines gives it as text."""
 
 
@@ -35,18 +35,18 @@ class Step:
     """One step under way: its folder, and what works in it."""
 
     folder: RunFolder
-    site: LocalSite | ClusterSite
+    site: LocalEngine | KatibEngine
     flow: Flow
     interruption: Interruption
 
 
 @contextmanager
 def taken_over(
-    run: Place,
+    run: FolderPath,
     engine: str,
-    out: Place,
+    out: FolderPath,
     *,
-    dataset: Place | None = None,
+    dataset: FolderPath | None = None,
     provenance: dict[str, str] | None = None,
     api: Api | None = None,
 ) -> Iterator[Step]:
@@ -68,7 +68,7 @@ def opened(
     engine: str,
     folder: RunFolder,
     *,
-    dataset: Place | None = None,
+    dataset: FolderPath | None = None,
     provenance: dict[str, str] | None = None,
     api: Api | None = None,
 ) -> Iterator[Step]:
@@ -78,30 +78,30 @@ def opened(
         folder.adopt(experiment)
         if "state" not in folder.state():
             folder.write_state(state="running", reason=None)
-        site: LocalSite | ClusterSite
+        site: LocalEngine | KatibEngine
         if engine == "katib":
-            site = ClusterSite(experiment, folder, api or Cluster(), progress=progress)
+            site = KatibEngine(experiment, folder, api or KubernetesApi(), progress=progress)
         else:
             source = folder.experiment_file
             given = Path(dataset) if dataset else None
-            site = LocalSite(experiment, folder, source=source, progress=progress, dataset=given)
+            site = LocalEngine(experiment, folder, source=source, progress=progress, dataset=given)
         flow = Flow(experiment, folder, site, progress=progress, provenance=provenance)
         try:
             yield Step(folder, site, flow, interruption)
         except ClusterError as error:
             raise _explained(error) from error
         finally:
-            if isinstance(site, LocalSite):
+            if isinstance(site, LocalEngine):
                 site.close()
 
 
-def workplace(experiment: Experiment, out: Place) -> RunFolder:
+def workplace(experiment: Experiment, out: FolderPath) -> RunFolder:
     """Return the folder to work in: one that outlives the pod, where there is such a place."""
     kept = os.environ.get("HPO_RUNS")
     return RunFolder(Path(kept) / experiment.name if kept else Path(out))
 
 
-def hand_on(folder: RunFolder, out: Place) -> None:
+def hand_on(folder: RunFolder, out: FolderPath) -> None:
     """Copy a run folder to where the next step takes it from."""
     if folder.path != Path(out).absolute():
         shutil.copytree(folder.path, out, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""The registry on a server: the protocol over a `Place`, the door to one kind of server.
+"""The registry on a server: the protocol over a `EntryStore`, the door to one kind of server.
 
 Registering: store the files whole, claim the key with an entry that names them, make the server's
 version of the claim, record it with a second entry. Whoever comes to a claim that a dead process
@@ -34,7 +34,7 @@ POLL_SECONDS = 0.2
 LISTED = 20
 
 
-class Place(Protocol):
+class EntryStore(Protocol):
     """The door to a server. Every method raises RegistryError where the server fails.
 
     `name` is what messages call it. `patience` is for how many seconds a claim is left to the
@@ -78,7 +78,7 @@ class Place(Protocol):
 class ServedRegistry:
     """The `Registry` on a server."""
 
-    def __init__(self, place: Place, *, now: Callable[[], str] = utc_now) -> None:
+    def __init__(self, place: EntryStore, *, now: Callable[[], str] = utc_now) -> None:
         self._place = place
         self._now = now
 

@@ -54,7 +54,7 @@ def token(url: str, environ: Mapping[str, str]) -> str | None:
 
 
 class KubeflowPlace:
-    """A `Place` on a Model Registry. Without a store it can only be read."""
+    """A `EntryStore` on a Model Registry. Without a store it can only be read."""
 
     # Two processes that publish one claim meet at the version's name.
     patience = 0.0

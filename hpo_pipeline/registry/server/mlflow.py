@@ -36,7 +36,7 @@ EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 
 class MlflowPlace:
-    """A `Place` on an MLflow server with a database; the files go where the server says."""
+    """A `EntryStore` on an MLflow server with a database; the files go where the server says."""
 
     # A version is made in some tenths of a second; two of a claim would leave a gap in the numbers.
     patience = 5.0

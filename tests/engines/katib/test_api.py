@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hpo_pipeline.engines.kubernetes import api
-from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, Cluster
+from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, KubernetesApi
 from hpo_pipeline.errors import ClusterError
 
 
@@ -56,14 +56,14 @@ def answers(tmp_path, monkeypatch):
 def test_a_server_that_changes_over_is_asked_again(answers):
     """As where Katib's controller, whose webhook looks at every experiment, starts anew."""
     answers += [500, 503, 201]
-    assert Cluster().create(EXPERIMENTS, "hpo", {})["kind"] == "Experiment"
+    assert KubernetesApi().create(EXPERIMENTS, "hpo", {})["kind"] == "Experiment"
 
 
 def test_what_stays_broken_or_is_refused_is_said(answers):
     answers += [500, 500, 500]
     with pytest.raises(ClusterError, match="said with 500"):
-        Cluster().create(EXPERIMENTS, "hpo", {})
+        KubernetesApi().create(EXPERIMENTS, "hpo", {})
     answers += [403, 201]
     with pytest.raises(ClusterError, match="said with 403"):
-        Cluster().create(EXPERIMENTS, "hpo", {})
+        KubernetesApi().create(EXPERIMENTS, "hpo", {})
     assert answers == [201]

@@ -30,7 +30,7 @@ from hpo_pipeline.engines.katib.services.learning_curves import Curves
 from hpo_pipeline.engines.katib.services.serving import guarded, serve
 from hpo_pipeline.engines.katib.settings import read_stopping
 from hpo_pipeline.engines.katib.status import is_complete, state_of
-from hpo_pipeline.engines.kubernetes.api import TRIALS, Api, Cluster
+from hpo_pipeline.engines.kubernetes.api import TRIALS, Api, KubernetesApi
 from hpo_pipeline.errors import ClusterError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import Trial, TrialState
@@ -173,7 +173,7 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
 def main() -> None:
     """Serve on Katib's port for early stopping."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
-    service = StoppingService(Cluster(), NAMESPACE_FILE.read_text("utf-8").strip())
+    service = StoppingService(KubernetesApi(), NAMESPACE_FILE.read_text("utf-8").strip())
 
     def add(server: grpc.Server) -> None:
         katib_pb2_grpc.add_EarlyStoppingServicer_to_server(service, server)

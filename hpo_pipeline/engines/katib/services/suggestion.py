@@ -33,7 +33,7 @@ IsOver = Callable[[str], str | None]
 """Returns why the search of an experiment is over, or None."""
 
 
-class Search:
+class SearchSession:
     """The search of one experiment, as it goes on from request to request."""
 
     def __init__(self, experiment: Experiment, earlier: Sequence[Trial]) -> None:
@@ -85,7 +85,7 @@ class SuggestionService(katib_pb2_grpc.SuggestionServicer):
     def __init__(self, is_over: IsOver = lambda name: None) -> None:
         self._is_over = is_over
         self._lock = threading.Lock()
-        self._searches: dict[bytes, Search] = {}
+        self._searches: dict[bytes, SearchSession] = {}
 
     @guarded
     def ValidateAlgorithmSettings(
@@ -109,7 +109,7 @@ class SuggestionService(katib_pb2_grpc.SuggestionServicer):
         first = request.total_request_number - count
         with self._lock:
             key = _key(request.experiment)
-            search = self._searches.setdefault(key, Search(experiment, earlier))
+            search = self._searches.setdefault(key, SearchSession(experiment, earlier))
             found = search.suggest(known, first, count)
         reply = wire.GetSuggestionsReply()
         for name, texts in found:
