@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hpo_pipeline.data import assets
+from hpo_pipeline.data.images import IMAGE_SUFFIXES, decode_images
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 INPUT_NAMES = ("text", "sentence", "input", "image", "pixels")
 RATING_THRESHOLD = 0.5
 """Sentences rated closer to neutral than this on the scale from -4 to 4 are left out."""
@@ -118,7 +118,7 @@ def _read_uri(uri: str) -> bytes:
 def _read_directory(task: Task, folder: Path) -> Tables:
     """Read train.*, validation.* and test.*, or the only data file, or folders of images."""
     if task.kind == "image-classification":
-        return _read_image_folders(folder)
+        return _read_image_folders(task, folder)
     files = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES)
     by_split = {split: p for split in SPLITS for p in files if p.stem == split}
     if "train" not in by_split:
@@ -197,29 +197,14 @@ def _label(value: object) -> str:
     return str(value)
 
 
-def _read_image_folders(folder: Path) -> Tables:
-    try:
-        import numpy as np
-        from PIL import Image
-    except ImportError as error:
-        raise DataError("task.data: reading images needs the package pillow") from error
+def _read_image_folders(task: Task, folder: Path) -> Tables:
     files = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise DataError(f"task.data: {folder} has no LABEL/IMAGE files")
-    with Image.open(files[0]) as first:
-        mode = "L" if first.mode in ("1", "L", "I", "I;16") else "RGB"
-        size = first.size
-    images = []
-    for path in files:
-        try:
-            with Image.open(path) as image:
-                images.append(np.asarray(image.convert(mode).resize(size), dtype="uint8").tobytes())
-        except OSError as error:
-            raise DataError(f"task.data: {path} cannot be read: {error}") from error
-    table = pd.DataFrame({"input": images, "label": [p.parent.name for p in files]})
-    digest = hashlib.sha256(b"".join(images) + "\0".join(table["label"]).encode()).hexdigest()
-    shape = (size[1], size[0], 1 if mode == "L" else 3)
-    return Tables(str(folder), digest, {"train": table}, shape=shape)
+    images = decode_images(files, task)
+    table = pd.DataFrame({"input": images.pixels, "label": [p.parent.name for p in files]})
+    digest = hashlib.sha256(b"".join(images.pixels) + "\0".join(table["label"]).encode())
+    return Tables(str(folder), digest.hexdigest(), {"train": table}, shape=images.shape)
 
 
 def _read_hub(task: Task) -> Tables:
