@@ -11,7 +11,7 @@ import pytest
 
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry.record import Stage, folder_sha256
-from hpo_pipeline.registry.server.driver import Place, ServedRegistry
+from hpo_pipeline.registry.server.driver import EntryStore, ServedRegistry
 from tests.registry.contract import Add, RegistryContract, make_candidate, make_model
 from tests.registry.fake_server import FakeServer
 
@@ -25,7 +25,7 @@ class Killed(BaseException):
 class Dying:
     """A place whose process dies before or after its n-th call of a method."""
 
-    def __init__(self, place: Place, method: str, *, at: int, after: bool) -> None:
+    def __init__(self, place: EntryStore, method: str, *, at: int, after: bool) -> None:
         self._place, self._method, self._left, self._after = place, method, at, after
 
     def __getattr__(self, name: str) -> Any:
@@ -58,7 +58,7 @@ class ServedContract(RegistryContract):
         raise NotImplementedError
 
     @pytest.fixture
-    def place(self, address: str, tmp_path: Path) -> Place:
+    def place(self, address: str, tmp_path: Path) -> EntryStore:
         raise NotImplementedError
 
     @pytest.mark.parametrize("after", [False, True])
@@ -66,7 +66,7 @@ class ServedContract(RegistryContract):
     def test_killed_while_registering(
         self,
         fake: FakeServer,
-        place: Place,
+        place: EntryStore,
         model: Path,
         name: str,
         method: str,
@@ -86,7 +86,7 @@ class ServedContract(RegistryContract):
     @pytest.mark.parametrize("after", [False, True])
     @pytest.mark.parametrize("method", ["append", "point"])
     def test_killed_while_promoting(
-        self, place: Place, add: Add, name: str, method: str, after: bool
+        self, place: EntryStore, add: Add, name: str, method: str, after: bool
     ) -> None:
         add("a", "b")
         dying = ServedRegistry(Dying(place, method, at=1, after=after))
@@ -98,14 +98,14 @@ class ServedContract(RegistryContract):
         self.check_aliases(place, name, 1, 2)
 
     def test_the_server_is_busy_for_a_while(
-        self, fake: FakeServer, place: Place, model: Path, name: str
+        self, fake: FakeServer, place: EntryStore, model: Path, name: str
     ) -> None:
         fake.busy = 2
         record = ServedRegistry(place).register(make_candidate(model, name), model)
         assert (record.version, fake.busy) == (1, 0)
 
     def test_a_server_that_stays_down_is_named(
-        self, fake: FakeServer, place: Place, model: Path, name: str
+        self, fake: FakeServer, place: EntryStore, model: Path, name: str
     ) -> None:
         fake.busy = 100
         registry = ServedRegistry(place)
@@ -115,7 +115,7 @@ class ServedContract(RegistryContract):
         assert registry.register(make_candidate(model, name), model).version == 1
 
     def test_a_version_that_was_deleted_on_the_server_is_not_promoted(
-        self, place: Place, add: Add, name: str
+        self, place: EntryStore, add: Add, name: str
     ) -> None:
         add("a")
 
@@ -128,7 +128,7 @@ class ServedContract(RegistryContract):
             emptied.promote(name, 1, expected=None, reason="")
 
     def test_another_model_of_the_same_key(
-        self, place: Place, model: Path, name: str, tmp_path: Path
+        self, place: EntryStore, model: Path, name: str, tmp_path: Path
     ) -> None:
         registry = ServedRegistry(place)
         registry.register(make_candidate(model, name), model)
@@ -140,7 +140,7 @@ class ServedContract(RegistryContract):
             assert folder_sha256(registry.fetch(record, scratch)) == record.model_sha256
 
     def test_files_that_were_damaged(
-        self, fake: FakeServer, place: Place, add: Add, tmp_path: Path
+        self, fake: FakeServer, place: EntryStore, add: Add, tmp_path: Path
     ) -> None:
         (record,) = add("a")
         self.damage(fake, tmp_path)
@@ -148,7 +148,7 @@ class ServedContract(RegistryContract):
             ServedRegistry(place).fetch(record, tmp_path)
 
     def test_another_registration_is_as_good_as_the_first(
-        self, place: Place, name: str, tmp_path: Path, add: Add
+        self, place: EntryStore, name: str, tmp_path: Path, add: Add
     ) -> None:
         """The card in a model's folder may differ between two registrations of a key."""
         (first,) = add("a")
@@ -160,7 +160,7 @@ class ServedContract(RegistryContract):
         assert (again, again.stage) == (first, Stage.CANDIDATE)
 
     def check_aliases(
-        self, place: Place, name: str, champion: int | None, candidate: int | None
+        self, place: EntryStore, name: str, champion: int | None, candidate: int | None
     ) -> None:
         """Check what the server itself says."""
         raise NotImplementedError

@@ -10,7 +10,7 @@ import pytest
 
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry import Registry, open_registry
-from hpo_pipeline.registry.server.driver import Place
+from hpo_pipeline.registry.server.driver import EntryStore
 from hpo_pipeline.registry.server.kubeflow import KubeflowPlace, token
 from hpo_pipeline.registry.server.rest import Rest
 from hpo_pipeline.registry.server.store import Store
@@ -41,12 +41,12 @@ class TestKubeflow(ServedContract):
         return f"kubeflow://{address}?store={store}"
 
     @pytest.fixture
-    def place(self, address: str, store: Path) -> Place:
+    def place(self, address: str, store: Path) -> EntryStore:
         rest = Rest(f"http://{address}", token=None, waits=(0.0, 0.0))
         return KubeflowPlace(rest, Store(str(store)))
 
     def check_aliases(
-        self, place: Place, name: str, champion: int | None, candidate: int | None
+        self, place: EntryStore, name: str, champion: int | None, candidate: int | None
     ) -> None:
         assert isinstance(place, KubeflowPlace)
         have = place._known(name)["customProperties"]
@@ -83,7 +83,7 @@ class TestKubeflow(ServedContract):
         assert fake.objects[0]["customProperties"].keys() == {"team", "candidate", "hpo-pipeline"}
 
     def test_a_lost_answer_does_not_lose_the_entry(
-        self, fake: FakeModelRegistry, place: Place, name: str
+        self, fake: FakeModelRegistry, place: EntryStore, name: str
     ) -> None:
         assert place.append(name, 1, "mine")
         assert place.append(name, 1, "mine")

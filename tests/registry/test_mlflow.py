@@ -12,7 +12,7 @@ pytest.importorskip("mlflow")
 
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry import open_registry
-from hpo_pipeline.registry.server.driver import Place, ServedRegistry
+from hpo_pipeline.registry.server.driver import EntryStore, ServedRegistry
 from hpo_pipeline.registry.server.mlflow import MlflowPlace
 from hpo_pipeline.registry.server.opening import MLFLOW_SETTINGS
 from tests.registry.contract import Add, make_candidate
@@ -43,13 +43,13 @@ class TestMlflow(ServedContract):
         return f"mlflow://{address}"
 
     @pytest.fixture
-    def place(self, address: str) -> Place:
+    def place(self, address: str) -> EntryStore:
         place = MlflowPlace(f"http://{address}", {})
         place.patience = 0.0
         return place
 
     def check_aliases(
-        self, place: Place, name: str, champion: int | None, candidate: int | None
+        self, place: EntryStore, name: str, champion: int | None, candidate: int | None
     ) -> None:
         assert isinstance(place, MlflowPlace)
         wanted = {"champion": champion, "candidate": candidate}
