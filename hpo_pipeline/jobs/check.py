@@ -20,8 +20,8 @@ from hpo_pipeline.errors import DataError, HpoError
 from hpo_pipeline.experiment.schema import bounds
 from hpo_pipeline.experiment.space import Space
 from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.tasks.base_config import base_config
 from hpo_pipeline.tasks.metrics import user_metric
-from hpo_pipeline.tasks.models import base_config
 
 OWN_ARGUMENTS = {
     "output_dir": "the trial decides it",

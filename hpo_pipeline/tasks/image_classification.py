@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from transformers import AutoModelForImageClassification
 
-from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.tasks.kind import TaskFields
 
 MODEL_CLASS = AutoModelForImageClassification
 
 
-def processor(task: Task, source: str, inputs: Sequence[bytes]) -> None:
+def processor(task: TaskFields, source: str, inputs: Sequence[bytes]) -> None:
     """Return None: the pixels are scaled by the collator."""
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.tasks.kind import TaskFields
 
 MODEL_CLASS = AutoModelForSequenceClassification
 
 
-def processor(task: Task, source: str, inputs: Sequence[str]) -> Any:
+def processor(task: TaskFields, source: str, inputs: Sequence[str]) -> Any:
     """Return the tokenizer of the model, or one of `task.vocab_size` trained on the inputs.
 
     Raises:

@@ -32,8 +32,8 @@ from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.metrics import classification_metrics
-from hpo_pipeline.tasks.models import build_model, config_overrides, freeze
 from hpo_pipeline.trial.callback import TrialCallback
+from hpo_pipeline.trial.models import build_model, config_overrides, freeze
 from hpo_pipeline.trial.pbt_interval import IntervalCallback, Parent, read_parent
 from hpo_pipeline.trial.practical_metrics import measure_model, peak_memory_mb, saved_size_mb
 from hpo_pipeline.trial.reporting import Reporter

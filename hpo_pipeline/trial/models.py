@@ -4,43 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, PretrainedConfig
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.experiment.space import Assignments, section
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.base_config import base_config
 
 logger = logging.getLogger(__name__)
-
-
-def base_config(task: Task, source: str) -> PretrainedConfig:
-    """Return the config of the base model: of a folder or hub id, or of an architecture by name.
-
-    Raises:
-        DataError: there is no such model, or an architecture is to be loaded with weights.
-    """
-    if source in CONFIG_MAPPING_NAMES and not Path(source).is_dir():
-        if not task.from_scratch:
-            raise DataError(
-                f"task.model: {source} is an architecture without weights; "
-                f"set from_scratch: true, or name a pretrained model"
-            )
-        return AutoConfig.for_model(source)
-    try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(
-            source, trust_remote_code=task.trust_remote_code
-        )
-    except (OSError, ValueError, KeyError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise DataError(f"task.model: {source!r} cannot be loaded: {first}") from error
-    return config
 
 
 def config_overrides(
