@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field
 
 from hpo_pipeline.experiment.cluster import Cluster
 from hpo_pipeline.experiment.formula import Constraint, ConstraintText
-from hpo_pipeline.experiment.objective import Objective
+from hpo_pipeline.experiment.objective import Goal, Objective
 from hpo_pipeline.experiment.search import DEFAULT_SEARCH, Count, SearchSection
 from hpo_pipeline.experiment.space import Frozen, Space, Value, as_tuple
 from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, StoppingSection
@@ -33,6 +33,32 @@ class Budget(Frozen):
     minutes: Annotated[float, Field(gt=0)] | None = None
     target: float | None = None
     keep: Count = 1
+
+    def ended(
+        self,
+        *,
+        failed: int = 0,
+        seconds: float = 0.0,
+        best: float | None = None,
+        goal: Goal = "maximize",
+    ) -> str | None:
+        """Return why the search must end before its last trial, or None.
+
+        Args:
+            failed: how many trials have failed.
+            seconds: how long the search has run, over all its parts.
+            best: the objective of the best trial that satisfies the constraints; None for none.
+            goal: the direction of that objective.
+        """
+        if self.target is not None and best is not None:
+            sign = 1 if goal == "maximize" else -1
+            if sign * (best - self.target) >= 0:
+                return f"the target {self.target:g} is reached"
+        if failed > self.max_failed:
+            return f"{failed} trials failed, and budget.max_failed allows {self.max_failed}"
+        if self.minutes is not None and seconds > self.minutes * 60:
+            return f"the {self.minutes:g} minutes are over"
+        return None
 
 
 class SelectBest(Frozen):
