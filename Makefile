@@ -23,7 +23,7 @@ e2e: $(READY)  ## on the cluster that KUBECONFIG names, with Katib and our image
 
 pipeline: $(READY)  ## compile the pipeline; with KFP_ENDPOINT set, upload it
 	$(BIN)/python -m pipelines.hpo
-	@test -z "$$KFP_ENDPOINT" || $(BIN)/python -m hpo_pipeline.kubeflow.upload
+	@test -z "$$KFP_ENDPOINT" || $(BIN)/python -m hpo_pipeline pipeline upload
 
 manifests: $(READY)  ## render the examples again
 	for file in experiments/*.yaml; do \

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hpo_pipeline.cli import cluster
+from hpo_pipeline.cli import cluster, pipeline
 from hpo_pipeline.errors import ExperimentError, HpoError
 
 RUNS = Path("runs")
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--datasets", type=Path, help="folder of all datasets (in the cache)")
 
     cluster.add_commands(commands)
+    pipeline.add_commands(commands)
     _add_assets(commands)
     _add_models(commands)
     return parser

@@ -1,9 +1,9 @@
 """The door to the REST API of Kubeflow Pipelines (v2beta1).
 
-It sends one request and says in words why one failed; it decides nothing. kfp.Client is not used:
-the pipeline image has kfp without its dependencies, and that client asks an endpoint that is down
-for half a minute. Where it finds endpoint, token and cookie is honoured here, though. Credentials
-come from files and are never printed.
+It sends one request, says in plain words why one failed, and decides nothing. kfp.Client is not
+used: the pipeline image has kfp without its dependencies, and that client retries an unreachable
+endpoint for half a minute. Endpoint, token and cookie are found where kfp.Client finds them.
+Credentials come from files and are never printed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 API = "/apis/v2beta1"
 ENDPOINTS = ("KFP_ENDPOINT", "KF_PIPELINES_ENDPOINT")  # the second is kfp.Client's
 TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH"
-# As kfp.Client: where a pod has its projected token, and what `kfp` keeps for a person.
+# As in kfp.Client: the projected token of a pod, and what `kfp` saves for a person.
 PROJECTED = Path("/var/run/secrets/kubeflow/pipelines/token")
 CONTEXT = Path(".config/kfp/context.json")  # below the home directory
 _DENIED = re.compile(
@@ -46,7 +46,7 @@ _RETRIES = urllib3.Retry(
 
 
 class Kfp:
-    """An installation of Kubeflow Pipelines, and the namespace there that is spoken for."""
+    """An installation of Kubeflow Pipelines, and the namespace used there."""
 
     def __init__(
         self,
@@ -59,25 +59,25 @@ class Kfp:
         self.endpoint = _checked(endpoint or _first(environ, ENDPOINTS))
         self.namespace = namespace or environ.get("KFP_NAMESPACE") or context.get("namespace") or ""
         self._headers, self._credentials = _credentials(environ, context)
-        self.now = datetime.now(UTC)  # by the clock of the last reply: what it dates goes by that
+        self.now = datetime.now(UTC)  # by the server's clock, as of the last reply
         self._http = urllib3.PoolManager(
             retries=_RETRIES, timeout=urllib3.Timeout(connect=5, read=60)
         )
 
     def get(self, path: str, **query: str) -> Json:
-        """Return what stands at a path."""
+        """Return the object at a path."""
         return self._send("GET", path, query)
 
     def post(self, path: str, body: Json | None = None, **query: str) -> Json:
-        """Create what `body` says, or do what the path says."""
+        """Create what `body` describes, or perform the action that the path names."""
         return self._send("POST", path, query, body=json.dumps(body) if body else None)
 
     def delete(self, path: str, **query: str) -> None:
-        """Delete what stands at a path."""
+        """Delete the object at a path."""
         self._send("DELETE", path, query)
 
     def upload(self, path: str, file: Path, **query: str) -> Json:
-        """Send a file as the form that KFP takes pipelines by."""
+        """Send a file in the form that KFP expects for pipelines."""
         form = {"uploadfile": (file.name, file.read_bytes(), "application/yaml")}
         return self._send("POST", path, query, fields=form)
 
@@ -114,7 +114,7 @@ class Kfp:
         except urllib3.exceptions.HTTPError as error:
             raise PipelineError(
                 f"{self.endpoint}: cannot be reached: {_reason(error)}; check the endpoint, and "
-                "kubectl port-forward if it goes through one"
+                "the kubectl port-forward if it uses one"
             ) from error
         return self._read(reply, f"{method} {path}")
 
@@ -131,7 +131,7 @@ class Kfp:
         said = _said(content)
         used = f"with {self._credentials}" if self._credentials else "and no token was given"
         if reply.status == 401 or 300 <= reply.status < 400:
-            refused = f"refuses {self._credentials}" if self._credentials else "wants a login"
+            refused = f"refuses {self._credentials}" if self._credentials else "requires a login"
             message = (
                 f"{self.endpoint}: {refused} ({reply.status}); a token is read from the file that "
                 f"{TOKEN_PATH} names"
@@ -140,8 +140,8 @@ class Kfp:
             message = f"{self.endpoint}: not allowed (403), {used}: {what}{_may_not(content)}"
         elif reply.status < 300 or content is None:
             message = (
-                f"{self.endpoint}: is not the API of Kubeflow Pipelines, {what} gave "
-                f"{reply.status} and no JSON; in a Kubeflow its address ends in /pipeline"
+                f"{self.endpoint}: is not the API of Kubeflow Pipelines: {what} returned "
+                f"{reply.status} without JSON; in a Kubeflow its address ends in /pipeline"
             )
         else:
             hint = "; give --namespace" if "empty namespace" in said else ""
@@ -156,7 +156,7 @@ def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
 def _checked(endpoint: str) -> str:
     if not endpoint:
         raise ScheduleError(
-            "no endpoint of Kubeflow Pipelines: give --endpoint or set KFP_ENDPOINT, for instance "
+            "no endpoint of Kubeflow Pipelines: give --endpoint or set KFP_ENDPOINT, such as "
             "http://localhost:8888 after "
             "`kubectl -n kubeflow port-forward service/ml-pipeline 8888:8888`"
         )
@@ -167,7 +167,8 @@ def _checked(endpoint: str) -> str:
         raise ScheduleError(f"endpoint: must be http://… or https://…, got {endpoint!r}")
     if parts.username or parts.password:
         raise ScheduleError(
-            f"endpoint: takes no name or password; a token is read from the file of {TOKEN_PATH}"
+            f"endpoint: must not contain a user or password; a token is read from the file that "
+            f"{TOKEN_PATH} names"
         )
     return endpoint.rstrip("/")
 
@@ -184,7 +185,7 @@ def _context(environ: Mapping[str, str]) -> dict[str, str]:
 def _credentials(
     environ: Mapping[str, str], context: Mapping[str, str]
 ) -> tuple[dict[str, str], str]:
-    """Return the headers that say who asks, and where they came from."""
+    """Return the headers that authenticate a request, and a description of their source."""
     named = environ.get(TOKEN_PATH)
     if named or PROJECTED.exists():
         path = Path(named) if named else PROJECTED
@@ -194,7 +195,7 @@ def _credentials(
             reason = getattr(error, "strerror", None) or "not a text"
             raise ScheduleError(f"{TOKEN_PATH}: {path} cannot be read: {reason}") from error
         if not token or not re.fullmatch(r"[\x21-\x7e]+", token):
-            raise ScheduleError(f"{TOKEN_PATH}: {path} holds no token: it must be one line")
+            raise ScheduleError(f"{TOKEN_PATH}: {path} holds no token: it must be one line of text")
         return {"Authorization": f"Bearer {token}"}, f"the token of {path}"
     headers = {}
     if cookie := context.get("client_authentication_cookie"):
@@ -202,7 +203,7 @@ def _credentials(
     name = context.get("client_authentication_header_name")
     if name and (value := context.get("client_authentication_header_value")):
         headers[name] = value
-    return headers, f"what ~/{CONTEXT} holds" if headers else ""
+    return headers, f"the credentials in ~/{CONTEXT}" if headers else ""
 
 
 def _reason(error: urllib3.exceptions.HTTPError) -> str:
@@ -214,7 +215,7 @@ def _reason(error: urllib3.exceptions.HTTPError) -> str:
 
 
 def _said(content: object) -> str:
-    """Return KFP's own words, of its API or of its upload."""
+    """Return the message of KFP's API or of its upload."""
     if not isinstance(content, dict):
         return ""
     if inner := _innermost(content):
@@ -226,7 +227,7 @@ def _said(content: object) -> str:
 
 
 def _innermost(content: dict[str, Any]) -> str:
-    """Return what was wrong in the end; `message` is the chain of calls that led there."""
+    """Return the root cause; `message` is the chain of calls that led to it."""
     details = content.get("details")
     first = details[0] if isinstance(details, list) and details else {}
     said = first.get("message") if isinstance(first, dict) else None
@@ -234,7 +235,7 @@ def _innermost(content: dict[str, Any]) -> str:
 
 
 def _may_not(content: object) -> str:
-    """Say who may not do what, where KFP does."""
+    """Return who lacks which permission, where KFP tells."""
     said = _innermost(content) if isinstance(content, dict) else ""
     found = _DENIED.search(said)
     if not found:

@@ -1,7 +1,7 @@
-"""A compiled pipeline: its name, its content as a hash, and the parameters that a run may set.
+"""A compiled pipeline: its name, the hash of its content, and the parameters of its runs.
 
-It reads what `kfp` compiles (a document of the pipeline, perhaps one of its platform) and what
-the server gives back of it, without kfp.
+Reads what `kfp` compiles (a document for the pipeline, perhaps one for its platform) and what the
+server returns of it, without kfp.
 """
 
 from __future__ import annotations
@@ -31,17 +31,21 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a pipeline takes under one name; `kind` is KFP's parameterType."""
+    """A parameter of a pipeline; `kind` is KFP's parameterType."""
 
     kind: str
     is_required: bool
 
     def __str__(self) -> str:
-        """Return its type in words."""
+        """Return its type as people call it."""
         return _TYPES.get(self.kind, self.kind) + (", required" if self.is_required else "")
 
     def read(self, name: str, text: str) -> object:
-        """Return the value that a text of the command line stands for."""
+        """Convert a text of the command line.
+
+        Raises:
+            ScheduleError: it is not of this type.
+        """
         if self.kind == "STRING":
             return text
         wanted: dict[str, tuple[type, ...]] = {
@@ -77,28 +81,30 @@ def read_compiled(path: Path) -> Compiled:
     """Read a compiled pipeline.
 
     Raises:
-        ScheduleError: the file is none.
+        ScheduleError: the file is not one, or cannot be read.
     """
     try:
         documents = [doc for doc in yaml.safe_load_all(path.read_text("utf-8")) if doc is not None]
     except OSError as error:
         raise ScheduleError(
-            f"{path}: cannot be read: {error.strerror}; `make pipeline` compiles pipelines/hpo.yaml"
+            f"{path}: cannot be read: {error.strerror}; `make pipeline` compiles it in a checkout"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ScheduleError(f"{path}: is not YAML: {str(error).splitlines()[0]}") from error
+        raise ScheduleError(f"{path}: is not valid YAML: {str(error).splitlines()[0]}") from error
     spec = documents[0] if documents and isinstance(documents[0], dict) else {}
     name = (spec.get("pipelineInfo") or {}).get("name")
     if not name or "root" not in spec:
-        raise ScheduleError(f"{path}: is no compiled pipeline of KFP v2, no pipelineInfo or root")
+        raise ScheduleError(
+            f"{path}: is not a compiled pipeline of KFP v2: it has no pipelineInfo or root"
+        )
     content = json.dumps(documents, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(content.encode()).hexdigest()
     return Compiled(path, str(name), digest, parameters_of(spec))
 
 
 def parameters_of(spec: Json) -> dict[str, Parameter]:
-    """Return the parameters of a pipeline, from a file's document or from a version's spec."""
-    spec = spec.get("pipeline_spec") or spec  # where it has a platform, the server nests both
+    """Return the parameters in the spec of a pipeline, from a file or from the server."""
+    spec = spec.get("pipeline_spec") or spec  # with a platform, the server nests both
     definitions = (spec.get("root") or {}).get("inputDefinitions") or {}
     return {
         name: Parameter(

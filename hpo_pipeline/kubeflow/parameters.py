@@ -1,4 +1,4 @@
-"""The parameters of a run: texts of a command line become what the pipeline takes."""
+"""The parameters of a run, converted from the texts of a command line."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def split_settings(entries: Sequence[str]) -> dict[str, str]:
 def parameter_values(
     given: Mapping[str, str], takes: Mapping[str, Parameter], pipeline: str
 ) -> dict[str, object]:
-    """Return the values of the parameters that are given.
+    """Convert the parameters that are given.
 
     Raises:
-        ScheduleError: with every fault: unknown, required, of another type.
+        ScheduleError: with every fault: unknown, required, of the wrong type.
     """
     faults = [f"{key}: unknown" for key in given if key not in takes]
     faults += [f"{key}: required" for key in takes if takes[key].is_required and key not in given]

@@ -55,7 +55,9 @@ def api():
 
 def step(code: str, folder: Path, **values: str) -> subprocess.Popen:
     """Start one step as a process of its own, as a pod would."""
-    script = "import sys, json; from hpo_pipeline import steps; v = json.loads(sys.argv[1]); "
+    script = (
+        "import sys, json; from hpo_pipeline.kubeflow import steps; v = json.loads(sys.argv[1]); "
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (folder / "log").open("a") as log:
         return subprocess.Popen(

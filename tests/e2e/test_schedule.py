@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hpo_pipeline.cli.main import main as hpo
 from hpo_pipeline.errors import PipelineError
 from hpo_pipeline.kubeflow.api import Kfp
 from hpo_pipeline.kubeflow.schedule import recurring
 from hpo_pipeline.kubeflow.schedule.cron import parse_cron
 from hpo_pipeline.kubeflow.schedule.runs import group_id
 from hpo_pipeline.kubeflow.schedule.state import named
-from hpo_pipeline.kubeflow.upload import main as upload
 
 pytestmark = [
     pytest.mark.e2e,
@@ -44,8 +44,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.mktemp("pipeline") / "tiny.yaml"
     compiler.Compiler().compile(tiny, str(path))
     name = f"hpo-e2e-{uuid.uuid4().hex[:6]}"
-    assert upload(["--file", str(path), "--name", name]) == 0
-    assert upload(["--file", str(path), "--name", name]) == 0
+    assert hpo(["pipeline", "upload", str(path), "--name", name]) == 0
+    assert hpo(["pipeline", "upload", str(path), "--name", name]) == 0
     yield name
     kfp = Kfp()
     (found,) = [row for row in kfp.pages("/pipelines", "pipelines") if row["display_name"] == name]
@@ -85,7 +85,7 @@ class Watch(threading.Thread):
 
 
 def command(pipeline: str, name: str, *more: str) -> list[str]:
-    fixed = [sys.executable, "-m", "pipelines.schedule", FILE, "--cron", "0 3 * * *"]
+    fixed = [sys.executable, "-m", "hpo_pipeline", "schedule", "set", FILE, "--cron", "0 3 * * *"]
     return [*fixed, "--pipeline", pipeline, "--name", name, *more]
 
 

@@ -152,6 +152,16 @@ class FakeKfp:
         return self.tables["versions"][new]
 
 
+def started_by(recurring: Json) -> dict[str, object]:
+    """Return the parameters of a run that a recurring run starts now, as KFP 2.17 formats them."""
+    macros = {"[[CurrentTime]]": f"{datetime.now(UTC):%Y%m%d%H%M%S}", "[[RunUUID]]": uuid.uuid4()}
+    values = dict(recurring["runtime_config"]["parameters"])
+    for name, value in values.items():
+        for macro, text in macros.items():
+            values[name] = value = value.replace(macro, str(text)) if type(value) is str else value
+    return values
+
+
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a test cut the connection."""

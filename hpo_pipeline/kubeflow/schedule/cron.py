@@ -1,9 +1,9 @@
-"""Cron expressions as Kubeflow Pipelines reads them, and what they mean in a time zone.
+"""Cron expressions as Kubeflow Pipelines reads them, and their times in a time zone.
 
-KFP 2.17 parses with github.com/robfig/cron v1.2.0: six fields, seconds first, and the last one may
-be missing. It therefore takes the usual five fields without a word and reads them shifted: `0 3 * *
-*` starts at minute 3 of every hour. Its expressions carry no time zone (no `TZ=`); the controller
-has one for all schedules. Hence every expression is read and checked here and sent with six fields.
+KFP 2.17 parses with github.com/robfig/cron v1.2.0: six fields, seconds first, and the last may be
+missing. So it silently misreads the usual five fields: `0 3 * * *` starts at minute 3 of every
+hour. Its expressions have no time zone (no `TZ=`); the controller has one for all schedules.
+Therefore every expression is checked here and sent with six fields.
 """
 
 from __future__ import annotations
@@ -27,27 +27,31 @@ FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("weekday", 0, 6, WEEKDAYS),
 )
 FIVE = "minute hour day month weekday"
-_HORIZON = timedelta(days=5 * 366)  # as far as KFP's parser looks for a next time
+_HORIZON = timedelta(days=5 * 366)  # as far ahead as KFP's parser searches
 
 
 @dataclass(frozen=True)
 class Cron:
-    """A checked expression: the texts of its six fields, and the numbers that each allows."""
+    """A valid expression: the texts of its six fields, and the numbers that each allows."""
 
     texts: tuple[str, ...]
     allowed: tuple[frozenset[int], ...]
 
     @property
     def six(self) -> str:
-        """Return it as KFP wants it, seconds first."""
+        """Return it as KFP expects it, seconds first."""
         return " ".join(self.texts)
 
     @property
     def five(self) -> str:
-        """Return it as Kubernetes wants it, where it starts at second 0."""
+        """Return it as Kubernetes expects it.
+
+        Raises:
+            ScheduleError: it does not start at second 0.
+        """
         if self.texts[0] != "0":
             raise ScheduleError(
-                f"cron second: Kubernetes knows no seconds, got {self.texts[0]}; allowed is 0"
+                f"cron second: must be 0 for a CronJob of Kubernetes, got {self.texts[0]}"
             )
         return " ".join(self.texts[1:])
 
@@ -61,8 +65,8 @@ def parse_cron(text: str) -> Cron:
     words = text.split()
     if text.strip().startswith(("@", "TZ=", "CRON_TZ=")):
         raise ScheduleError(
-            f"cron: {words[0]} is not taken, got {text!r}; write five fields ({FIVE}), "
-            "for instance '0 3 * * *', and the time zone as --timezone"
+            f"cron: {words[0]} is not supported, got {text!r}; write five fields ({FIVE}), "
+            "such as '0 3 * * *', and give the time zone as --timezone"
         )
     if len(words) not in (5, 6):
         raise ScheduleError(
@@ -79,23 +83,23 @@ def parse_cron(text: str) -> Cron:
         except ValueError as error:
             faults.append(f"{name}: {error}, got {word!r}")
     if not faults and len(allowed[0]) != 1:
-        # `*/5 3 * * * *` is a five-field expression with one star too many, never a wish.
+        # `*/5 3 * * * *` is a five-field expression with one star too many.
         faults.append(f"second: must be one number from 0 to 59, got {words[0]!r}")
     days, weekdays = words[3], words[5]
     for star, other in ((days, weekdays), (weekdays, days)):
         if not faults and _is_star(star) and "/" in star and other not in ("*", "?"):
             faults.append(
-                f"day of the month and weekday: KFP reads {star!r} beside {other!r} as both, "
-                "Kubernetes as either; write numbers instead of the step"
+                f"day of the month and weekday: with {star!r} and {other!r} KFP needs both to "
+                "match, Kubernetes either; write numbers instead of the step"
             )
     if faults:
         lines = "".join(f"\n  - {fault}" for fault in faults)
         hint = "" if len(text.split()) == 5 else "\nwith six fields the first is the second"
         raise ScheduleError(f"cron {text!r}:{lines}{hint}")
     cron = Cron(tuple(words), tuple(allowed))
-    # KFP takes such an expression, and its controller never comes back from looking for a time.
+    # KFP accepts such an expression, and its controller then searches for a time for ever.
     if next_time(cron, ZoneInfo("UTC"), datetime.now(UTC)) is None:
-        raise ScheduleError(f"cron {text!r}: never comes, there is no such day in a month")
+        raise ScheduleError(f"cron {text!r}: never runs, no month has such a day")
     return cron
 
 
@@ -121,7 +125,7 @@ def _number(text: str, low: int, high: int, names: tuple[str, ...]) -> int:
         return names.index(text.lower()) + low
     hint = f" or a name such as {names[0]}" if names else ""
     if names == WEEKDAYS and text == "7":
-        raise ValueError("7 is not taken, Sunday is 0")
+        raise ValueError("7 is not supported, Sunday is 0")
     if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
         raise ValueError(f"must be a number from {low} to {high}{hint}")
     return int(text)
@@ -137,18 +141,18 @@ def zone(name: str, option: str = "--timezone") -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ScheduleError(
-            f"{option}: unknown time zone, got {name!r}; allowed are names of the IANA database "
+            f"{option}: unknown time zone, got {name!r}; give a name of the IANA database, "
             "such as UTC or Europe/Berlin"
         ) from None
 
 
 def next_time(cron: Cron, where: ZoneInfo, after: datetime) -> datetime | None:
-    """Return the next time in UTC that an expression of a zone means, None if there is none."""
+    """Return the next time in UTC of an expression in a zone, or None if there is none."""
     return next(times(cron, where, after), None)
 
 
 def times(cron: Cron, where: ZoneInfo, after: datetime) -> Iterator[datetime]:
-    """Yield the times in UTC after a moment, for five years."""
+    """Yield the times in UTC after `after`, for five years."""
     second, minutes, hours = min(cron.allowed[0]), sorted(cron.allowed[1]), sorted(cron.allowed[2])
     day = after.astimezone(where).date()
     for offset in range(_HORIZON.days):
@@ -173,4 +177,4 @@ def _matches(cron: Cron, day: date) -> bool:
     by_day, by_weekday = day.day in days, day.isoweekday() % 7 in weekdays
     if _is_star(cron.texts[3]) or _is_star(cron.texts[5]):
         return by_day and by_weekday
-    return by_day or by_weekday  # as every cron: where both are given, either
+    return by_day or by_weekday  # as in every cron, either suffices where both are given

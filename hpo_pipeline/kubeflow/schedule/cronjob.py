@@ -1,8 +1,8 @@
-"""A schedule as a manifest: a CronJob that starts a run of the pipeline.
+"""A schedule as a manifest: a CronJob that starts runs of the pipeline.
 
-A ScheduledWorkflow that kubectl creates does not work: KFP 2.17 runs one only if its own database
-has a recurring run of that uid ("RecurringRunId doesn't exist", resource_manager.go CreateRun), and
-nothing puts it there. A CronJob also has what KFP lacks, a time zone of its own.
+A ScheduledWorkflow created by kubectl does not work: KFP 2.17 runs one only if its own database has
+a recurring run of that uid ("RecurringRunId doesn't exist", resource_manager.go CreateRun), and
+nothing puts it there. A CronJob also has a time zone of its own, which KFP lacks.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ LABELS = {
     "app.kubernetes.io/name": "hpo-pipeline",
     "app.kubernetes.io/component": "schedule",
 }
+IN_CLUSTER = "http://ml-pipeline.kubeflow:8888"
+"""Where pods reach the API of a Kubeflow Pipelines with its default names."""
 _TOKENS = "/var/run/secrets/kubeflow/pipelines"
 _HEAD = """\
 # kubectl apply -f FILE       starts {group} by pipeline {pipeline} at {cron} {timezone}
@@ -82,7 +84,7 @@ def _cron_job(starter: Starter) -> Json:
             "schedule": starter.cron.five,
             "timeZone": starter.timezone,
             "concurrencyPolicy": "Forbid",
-            "startingDeadlineSeconds": 3600,  # no backlog: what was missed an hour ago is left out
+            "startingDeadlineSeconds": 3600,  # no backlog: a start missed by an hour is skipped
             "successfulJobsHistoryLimit": 3,
             "failedJobsHistoryLimit": 3,
             "jobTemplate": {
@@ -103,8 +105,8 @@ def _cron_job(starter: Starter) -> Json:
 
 
 def _pod(starter: Starter) -> Json:
-    command = ["python", "-m", "pipelines.start", "/schedule/experiment.yaml"]
-    command += [f"--name={starter.name}", f"--pipeline={starter.pipeline}"]
+    command = ["hpo", "pipeline", "run", "/schedule/experiment.yaml"]
+    command += [f"--schedule={starter.name}", f"--pipeline={starter.pipeline}"]
     command += [f"--group={starter.group}"]
     if starter.service_account:
         command.append(f"--service-account={starter.service_account}")
@@ -167,10 +169,10 @@ def _pod(starter: Starter) -> Json:
 
 
 class _Dumper(yaml.SafeDumper):
-    """A dumper that writes texts of several lines as blocks, and every object in full."""
+    """A dumper that writes multi-line texts as blocks, and repeats objects instead of aliasing."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write an object again rather than an alias of it."""
+        """Repeat an object rather than refer to it by an alias."""
         return True
 
 

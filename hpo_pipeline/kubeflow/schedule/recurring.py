@@ -1,9 +1,9 @@
-"""Recurring runs of KFP by name: created, replaced, paused, removed, so that one at most is active.
+"""Create, replace, pause and remove recurring runs of KFP by name, with at most one active.
 
-KFP knows them by an id, lets several have one name, and cannot change one. So a new one is created
-switched off, then every other of its name is deleted, then it is switched on. One that is deleted
-cannot be switched on any more: that is what makes this safe for any number of callers at once. A
-caller that dies in between leaves none active at worst, and the next one goes on from there.
+KFP identifies them by id, lets several share a name, and cannot change one. So a new one is created
+switched off, then all others of its name are deleted, then it is switched on. A deleted one cannot
+be switched on any more, which makes this safe for any number of concurrent callers. A caller that
+dies in between leaves at worst none active, and the next caller repairs that.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import Any
 from hpo_pipeline.errors import PipelineError
 from hpo_pipeline.kubeflow.api import Kfp
 from hpo_pipeline.kubeflow.schedule.cron import Cron
-from hpo_pipeline.kubeflow.schedule.runs import going_on, group_id
+from hpo_pipeline.kubeflow.schedule.runs import active_runs, group_id
 from hpo_pipeline.kubeflow.schedule.state import ScheduleState, marked, missing, named
 
 Json = dict[str, Any]
 _ATTEMPTS = 12
-_FRESH = timedelta(seconds=60)  # of a caller at work; more than its requests take
+_FRESH = timedelta(seconds=60)  # longer than the requests of a working caller take
 _DEFINITION = (
     "display_name",
     "pipeline_version_reference",
@@ -40,17 +40,17 @@ _DEFINITION = (
 
 
 class Change(Enum):
-    """What applying a schedule came to."""
+    """What applying a schedule changed."""
 
     CREATED = "created"
     REPLACED = "replaced"
     UNCHANGED = "unchanged"
-    SWITCHED_ON = "was switched off, is active again"
+    SWITCHED_ON = "was switched off, active again"
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What runs when; `cron` is in the cluster's time zone, `meaning` is what its user wrote."""
+    """What runs when: `cron` in the cluster's time zone, `meaning` as the user wrote it."""
 
     name: str
     pipeline_id: str
@@ -63,15 +63,15 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Applied:
-    """What applying a schedule came to, and the runs of those it replaced that still go on."""
+    """What applying a schedule changed, and the active runs of the schedules it replaced."""
 
     change: Change
     is_paused: bool
-    going_on: tuple[str, ...] = ()
+    active: tuple[str, ...] = ()
 
 
 def apply(kfp: Kfp, schedule: Schedule) -> Applied:
-    """Make a schedule the only one of its name, active unless it is paused."""
+    """Make a schedule the only one of its name; it is active unless it was paused."""
     body = _body(kfp, schedule)
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
     before = named(kfp, schedule.name)
@@ -83,14 +83,14 @@ def apply(kfp: Kfp, schedule: Schedule) -> Applied:
         return Applied(Change.SWITCHED_ON, is_paused)
     if not before:
         return Applied(Change.CREATED, is_paused)
-    return Applied(Change.REPLACED, is_paused, going_on(kfp, [run.body for run in before]))
+    return Applied(Change.REPLACED, is_paused, active_runs(kfp, [run.body for run in before]))
 
 
 def pause(kfp: Kfp, name: str, *, paused: bool = True) -> ScheduleState:
-    """Pause or resume the schedule of a name; a pause outlives applying it again.
+    """Pause or resume a schedule; it stays paused when it is applied again.
 
-    A switched-off recurring run says so in its description, so it is replaced like a changed one;
-    KFP's own switch would look as if a caller had died before switching it on.
+    Its description says that it is paused, so the recurring run is replaced like a changed one.
+    With KFP's own switch it would look as if a caller had died before switching it on.
     """
     there = named(kfp, name)
     if not there:
@@ -107,7 +107,7 @@ def pause(kfp: Kfp, name: str, *, paused: bool = True) -> ScheduleState:
 
 
 def remove(kfp: Kfp, name: str) -> int:
-    """Delete the schedule of a name; a run of it that is going on goes on."""
+    """Delete a schedule; a run of it that is active continues."""
     there = named(kfp, name)
     if not there:
         raise PipelineError(missing(kfp, name))
@@ -117,10 +117,10 @@ def remove(kfp: Kfp, name: str) -> int:
 
 
 def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> ScheduleState:
-    """Leave exactly one recurring run of the name: the one with this digest and state."""
+    """Leave exactly one recurring run of this name: the one with this digest and state."""
     name = str(body["display_name"])
     described = {**body, "description": marked(str(body["description"]), digest, is_paused)}
-    is_lost = False  # where it is not there any more after it was created
+    is_lost = False  # whether another caller has deleted the one created here
     for attempt in range(_ATTEMPTS):
         there = named(kfp, name)
         mine = [
@@ -129,7 +129,7 @@ def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> ScheduleSt
             if (run.digest, run.is_paused) == (digest, is_paused) and not _is_stale(kfp, run)
         ]
         if not mine:
-            if is_lost and there:  # not lost to nobody: its owner goes on, and so one is left
+            if is_lost and there:  # the caller who deleted it leaves its own
                 break
             kfp.post("/recurringruns", {**described, "mode": "DISABLE"})
             is_lost = True
@@ -142,28 +142,29 @@ def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> ScheduleSt
         if is_right and len(there) == 1:
             return kept
         if attempt > 1:
-            time.sleep(random.uniform(0.05, 0.2) * attempt)  # others are at it too: let one win
+            time.sleep(random.uniform(0.05, 0.2) * attempt)  # let one of the callers win
     raise PipelineError(
-        f"schedule {name}: another call set it to something else at this very moment; if yours is "
-        "to hold, give the command again"
+        f"schedule {name}: another command is changing it at the same time; run yours again if it "
+        "should win"
     )
 
 
 def _is_stale(kfp: Kfp, run: ScheduleState) -> bool:
-    """Say whether a recurring run has been off for so long that switching it on would start it.
+    """Tell whether a recurring run was off for so long that switching it on would start a run.
 
-    KFP makes up for the latest time since it was created or ran last. One that a dead caller left
-    behind, or that the UI's switch turned off, is made anew instead, and waits for its next time.
+    KFP makes up for the latest time missed since the recurring run was created or last ran. One
+    that a dead caller or the switch of the UI left off is recreated instead, and waits for its next
+    time.
     """
     age = kfp.now - datetime.fromisoformat(run.created_at)
     return not run.is_on and not run.is_paused and age > _FRESH
 
 
 def _switch_on(kfp: Kfp, run: ScheduleState) -> bool:
-    """Switch a recurring run on, and say whether it is there.
+    """Switch a recurring run on; return whether it exists.
 
-    For one that is on this changes nothing, but KFP then looks whether its ScheduledWorkflow still
-    exists; one without (deleted with kubectl, lost with a cluster) counts as active and never runs.
+    For one that is on already this changes nothing, but makes KFP look for its ScheduledWorkflow.
+    Without one (deleted with kubectl, lost with a cluster) it would count as active and never run.
     """
     try:
         kfp.post(f"/recurringruns/{run.id}:enable")
@@ -177,20 +178,20 @@ def _switch_on(kfp: Kfp, run: ScheduleState) -> bool:
 
 
 def _pick(runs: list[ScheduleState]) -> ScheduleState:
-    """Choose as every other caller would: an active one, else the first."""
+    """Return the one that every caller chooses: an active one, else the first."""
     return min(runs, key=lambda run: (not run.is_on, run.created_at, run.id))
 
 
 def _delete(kfp: Kfp, run: ScheduleState) -> None:
-    # Without ORPHAN the cluster would delete the workflows of its running runs with it. With it
-    # the object stays for a moment, until a finalizer is through: it is switched off before.
+    # Without ORPHAN the cluster would delete the workflows of active runs as well. With it the
+    # object stays until a finalizer has run, so it is switched off first.
     if run.is_on:
         _unless(kfp, (404, 500), "POST", f"/recurringruns/{run.id}:disable")
     _unless(kfp, (404,), "DELETE", f"/recurringruns/{run.id}")
 
 
 def _unless(kfp: Kfp, gone: tuple[int, ...], method: str, path: str) -> None:
-    """Send a request that may find nothing to act on any more, which KFP says in several ways."""
+    """Send a request, ignoring the statuses by which KFP says that its object is gone."""
     try:
         if method == "POST":
             kfp.post(path)
@@ -211,7 +212,7 @@ def _body(kfp: Kfp, schedule: Schedule) -> Json:
         "service_account": schedule.service_account,
         "max_concurrency": "1",
         "trigger": {"cron_schedule": {"cron": schedule.cron.six}},
-        "no_catchup": True,  # KFP's default is to make up for every run that was missed
+        "no_catchup": True,  # KFP's default is to make up for every missed run
         "experiment_id": group_id(kfp, schedule.group),
         "namespace": kfp.namespace,
     }

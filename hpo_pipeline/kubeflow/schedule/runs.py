@@ -1,4 +1,4 @@
-"""Runs in KFP and the groups (KFP calls them experiments) that they are listed under."""
+"""Runs in KFP, and the groups (experiments of KFP) that list them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Json = dict[str, Any]
 OVER = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})  # states of runs
 
 
-def going_on(kfp: Kfp, recurring_runs: Iterable[Json]) -> tuple[str, ...]:
-    """Return the names of the runs of some recurring runs that are not over."""
+def active_runs(kfp: Kfp, recurring_runs: Iterable[Json]) -> tuple[str, ...]:
+    """Return the names of the unfinished runs that some recurring runs have started."""
     groups: dict[str, set[str]] = {}
     for body in recurring_runs:
         group = groups.setdefault(str(body.get("experiment_id", "")), set())
@@ -27,13 +27,13 @@ def going_on(kfp: Kfp, recurring_runs: Iterable[Json]) -> tuple[str, ...]:
 
 
 def runs_of(kfp: Kfp, group: str) -> Iterator[Json]:
-    """Yield the runs of a group, the latest first."""
+    """Yield the runs of a group, latest first."""
     query = {"experiment_id": group, "namespace": kfp.namespace, "sort_by": "created_at desc"}
     return kfp.pages("/runs", "runs", **query)
 
 
 def group_id(kfp: Kfp, name: str) -> str:
-    """Return the id of an experiment of KFP, created where there is none."""
+    """Return the id of an experiment of KFP, creating it if there is none."""
     if found := _find_group(kfp, name):
         return found
     body = {"display_name": name, "namespace": kfp.namespace}
@@ -41,7 +41,7 @@ def group_id(kfp: Kfp, name: str) -> str:
         return str(kfp.post("/experiments", body)["experiment_id"])
     except PipelineError as error:
         if error.status == 409 and (found := _find_group(kfp, name)):
-            return found  # somebody else created it meanwhile
+            return found  # another client created it meanwhile
         raise
 
 

@@ -1,7 +1,7 @@
-"""Recurring runs as they stand in KFP, and the mark by which ours are known.
+"""The state of schedules in KFP, read from its recurring runs.
 
-The mark is in the description: a hash of what the schedule was made of, and whether it is meant to
-be active. KFP cannot change a recurring run, so what stands there is what it was made of.
+Ours carry a mark in their description: a hash of the definition, and whether the schedule should be
+active or paused. KFP cannot change a recurring run, so the hash stays true.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _MARK = re.compile(r"\(hpo-schedule ([0-9a-f]{16}) (active|paused)\)")
 
 @dataclass(frozen=True)
 class ScheduleState:
-    """A recurring run as it stands in KFP."""
+    """A recurring run of KFP as it is now."""
 
     id: str
     name: str
     created_at: str
     is_on: bool
     digest: str  # empty where it is not one of ours
-    is_paused: bool  # by `pause`: it stays so when it is applied again
+    is_paused: bool  # by `hpo schedule pause`: stays paused when it is set again
     body: Json
 
     @property
     def meaning(self) -> str:
-        """Return when it runs, in its user's words where they are known."""
+        """Return when it runs, as its user wrote it where that is known."""
         if self.digest:
             return _MARK.sub("", str(self.body.get("description"))).strip()
         return str((self.body.get("trigger") or {}).get("cron_schedule", {}).get("cron", "?"))
@@ -43,22 +43,22 @@ def marked(description: str, digest: str, is_paused: bool) -> str:
 
 
 def named(kfp: Kfp, name: str) -> list[ScheduleState]:
-    """Return all recurring runs of a name."""
+    """Return all recurring runs of this name."""
     wanted = {"key": "display_name", "operation": "EQUALS", "string_value": name}
     return _listed(kfp, filter=json.dumps({"predicates": [wanted]}))
 
 
 def ours(kfp: Kfp) -> list[ScheduleState]:
-    """Return all recurring runs that this module made."""
+    """Return all recurring runs that carry our mark."""
     return [run for run in _listed(kfp) if run.digest]
 
 
 def _listed(kfp: Kfp, **query: str) -> list[ScheduleState]:
     entries = kfp.pages("/recurringruns", "recurringRuns", namespace=kfp.namespace, **query)
-    return [_standing(entry) for entry in entries]
+    return [_state(entry) for entry in entries]
 
 
-def _standing(body: Json) -> ScheduleState:
+def _state(body: Json) -> ScheduleState:
     mark = _MARK.search(str(body.get("description", "")))
     return ScheduleState(
         id=str(body["recurring_run_id"]),
@@ -72,6 +72,6 @@ def _standing(body: Json) -> ScheduleState:
 
 
 def missing(kfp: Kfp, name: str) -> str:
-    """Say that there is no schedule of a name, and which there are."""
+    """Return the sentence that there is no such schedule, with the names there are."""
     known = ", ".join(sorted({run.name for run in ours(kfp)})) or "none"
-    return f"no schedule {name} on {kfp.endpoint}; known are: {known}"
+    return f"no schedule {name} on {kfp.endpoint}; there are: {known}"

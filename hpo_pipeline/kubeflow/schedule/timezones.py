@@ -1,9 +1,9 @@
-"""A schedule's time zone, for an installation of KFP that has one zone for all schedules.
+"""Translate a schedule to the one time zone that an installation of KFP has for all schedules.
 
-The zone of an installation is CRON_SCHEDULE_TIMEZONE of its ml-pipeline-scheduledworkflow (key
-cronScheduleTimezone of the ConfigMap pipeline-install-config), UTC by default; its API does not
-tell it. Where two zones always differ by the same, an expression is translated; where one of them
-has daylight saving time, no expression is right all year, and that is said.
+That zone is CRON_SCHEDULE_TIMEZONE of its ml-pipeline-scheduledworkflow (key cronScheduleTimezone
+of the ConfigMap pipeline-install-config), UTC by default; the API does not show it. Where two zones
+always differ by the same offset, an expression is translated; where one of them has daylight saving
+time, no expression is right all year, and the error says so.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ _YEARS = 3
 
 
 def in_zone_of(cron: Cron, meant: ZoneInfo, cluster: ZoneInfo, *, now: datetime) -> Cron:
-    """Return the expression that means in the cluster's zone what `cron` means in its own.
+    """Translate an expression from its own zone to the cluster's.
 
     Raises:
-        ScheduleError: there is none.
+        ScheduleError: no expression means the same all year.
     """
     differences = _differences(meant, cluster, now)
     if len(differences) > 1:
         raise ScheduleError(
-            f"--timezone: {meant.key} moves against {cluster.key} in the course of the year, and "
-            f"Kubeflow Pipelines keeps one time zone for all schedules (taken to be {cluster.key})."
-            " One of these helps:\n"
+            f"--timezone: the offset between {meant.key} and {cluster.key} changes during the "
+            f"year, and Kubeflow Pipelines has one time zone for all schedules (assumed: "
+            f"{cluster.key}). Choose one of these:\n"
             f"  - set cronScheduleTimezone: {meant.key} in its ConfigMap pipeline-install-config, "
             "restart ml-pipeline-scheduledworkflow,\n"
             f"    and add --cluster-timezone {meant.key} (or KFP_CRON_TIMEZONE)\n"
-            "  - add --manifest: a CronJob of Kubernetes, which has a time zone of its own\n"
-            "  - add --fixed-offset: today's difference the whole year round, an hour off after "
-            "the clocks change"
+            "  - add --manifest: print a CronJob of Kubernetes, which has its own time zone\n"
+            "  - add --fixed-offset: keep today's offset all year, an hour off after the clocks "
+            "change"
         )
     return shifted(cron, -differences.pop())
 
 
 def at_todays_offset(cron: Cron, meant: ZoneInfo, cluster: ZoneInfo, *, now: datetime) -> Cron:
-    """Return the expression translated by the difference of the zones that holds now."""
+    """Translate an expression by the offset between the zones as it is now."""
     return shifted(cron, -_difference(meant, cluster, now))
 
 
@@ -56,7 +56,11 @@ def _difference(meant: ZoneInfo, cluster: ZoneInfo, moment: datetime) -> timedel
 
 
 def shifted(cron: Cron, by: timedelta) -> Cron:
-    """Return the expression whose times come later by `by`; refuse what no expression can say."""
+    """Return the expression whose times are later by `by`.
+
+    Raises:
+        ScheduleError: no single expression says that.
+    """
     minutes_by = round(by / timedelta(minutes=1))
     if minutes_by == 0:
         return cron
@@ -74,9 +78,9 @@ def shifted(cron: Cron, by: timedelta) -> Cron:
     product = len(pairs) == len(new_hours) * len(new_minutes)
     if not product or not (every_day or is_same_day or is_weekly):
         raise ScheduleError(
-            f"cron {cron.six!r}: cannot be said in the cluster's time zone with one expression, "
-            f"its times there are {_signed(by)} and on other days; use --manifest, or give the "
-            "times in the cluster's zone and leave --timezone"
+            f"cron {cron.six!r}: no single expression says this in the cluster's time zone, where "
+            f"its times are {_signed(by)} away and on other days; use --manifest, or give times "
+            "in the cluster's zone and leave out --timezone"
         )
     weekday = cron.texts[5]
     if not every_day and not is_same_day:
