@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -41,6 +41,20 @@ class Point:
     training_step: int
     epoch: float
     metrics: dict[str, float]
+
+
+def last_attempt(points: Iterable[Point]) -> list[Point]:
+    """Return the points of the last attempt, numbered anew.
+
+    What a trial reports goes to the same place each time it is run, as after an eviction. An
+    attempt begins where the number of training steps does not grow.
+    """
+    found: list[Point] = []
+    for point in points:
+        if found and point.training_step <= found[-1].training_step:
+            found = []
+        found.append(dataclasses.replace(point, step=len(found) + 1))
+    return found
 
 
 @dataclass(frozen=True)

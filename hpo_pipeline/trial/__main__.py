@@ -1,7 +1,8 @@
 """`python -m hpo_pipeline.trial`: run one trial and leave its result.
 
-Exit codes: 0 there is a result (SIGTERM included: stop early, evaluate, write), 1 the trial
-failed and `result.json` says why, 2 it was started wrongly, 74 the disk is full.
+Exit codes: 0 there is a result (of a trial that was stopped early too), 1 the trial failed and
+`result.json` says why, 2 it was started wrongly, 74 the disk is full, 143 it was cut off by
+SIGTERM and left no result.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from hpo_pipeline.results.job_output import write_answer
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.command import TrialCommand, parse
 from hpo_pipeline.trial.reporting import Channel, MetricLines, Reporter, Several
+from hpo_pipeline.trial.stop_request import StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +40,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the trial that the arguments describe and return the exit code."""
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("hpo_pipeline").setLevel(logging.INFO)
-    stop = _StopRequest()
     try:
         command = parse(argv)
+        stop = StopRequest(is_told_by_signal=command.channel is not None)
         experiment = load(command.experiment)
         assignments = _assignments(experiment, command)
         folder = command.output / command.name
@@ -60,6 +61,7 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:
         print(f"{folder}: the result cannot be written: {error}", file=sys.stderr)
         return DISK_FULL_EXIT
+    stop.ignore()  # what is left to do takes moments, and without it nobody learns of the result
     reporter.finished(trial)
     if command.answer is not None:
         content = {**trial.to_json(), "curve": []}
@@ -79,7 +81,7 @@ def _result(
     command: TrialCommand,
     assignments: dict[str, Value],
     reporter: Reporter,
-    stop: _StopRequest,
+    stop: StopRequest,
 ) -> Trial | None:
     """Return the finished or failed trial, or None where the disk is full."""
     from hpo_pipeline.trial.train import TrialSpec, run_trial
@@ -135,7 +137,7 @@ def _parent(command: TrialCommand) -> Path | None:
     return command.resume
 
 
-def _reporter(command: TrialCommand, experiment: Experiment, stop: _StopRequest) -> Reporter:
+def _reporter(command: TrialCommand, experiment: Experiment, stop: StopRequest) -> Reporter:
     reporters: list[Reporter] = [MetricLines(sys.stdout)]
     if command.channel is not None:
         reporters.append(Channel(command.channel))
@@ -155,25 +157,6 @@ def _reporter(command: TrialCommand, experiment: Experiment, stop: _StopRequest)
 def _forget_model(folder: Path) -> None:
     for name in (MODEL_FOLDER, CHECKPOINT_FOLDER):
         shutil.rmtree(folder / name, ignore_errors=True)
-
-
-class _StopRequest:
-    """Remembers a SIGTERM: stop early, evaluate, write the result, exit 0."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._others: list[Callable[[], bool]] = []
-        signal.signal(signal.SIGTERM, self._on_signal)
-
-    def also(self, is_asked: Callable[[], bool]) -> None:
-        """Take another's word for it too."""
-        self._others.append(is_asked)
-
-    def _on_signal(self, number: int, frame: object) -> None:
-        self._asked = True
-
-    def is_asked(self) -> bool:
-        return self._asked or any(other() for other in self._others)
 
 
 if __name__ == "__main__":

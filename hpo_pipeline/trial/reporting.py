@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import IO, Any, Protocol
 
 from hpo_pipeline.errors import TrialError
-from hpo_pipeline.results.trial import Point, Trial, TrialState
+from hpo_pipeline.results.trial import Point, Trial, TrialState, last_attempt
 from hpo_pipeline.trial.names import EPOCH, TRAINING_STEP
 
 logger = logging.getLogger(__name__)
@@ -162,4 +162,4 @@ def read_curve(lines: Iterable[str]) -> list[Point]:
         if EPOCH in block and TRAINING_STEP in block:
             epoch, step = block.pop(EPOCH), int(block.pop(TRAINING_STEP))
             points.append(Point(len(points) + 1, step, epoch, block))
-    return points
+    return last_attempt(points)

@@ -12,7 +12,7 @@ import pytest
 
 from hpo_pipeline.results.files import RESULT_FILE, write_json
 from hpo_pipeline.results.outcome import SearchResult, Winner
-from hpo_pipeline.results.trial import Trial, TrialState, finite, read_trial
+from hpo_pipeline.results.trial import Point, Trial, TrialState, finite, last_attempt, read_trial
 from tests.toys import toy_curve, toy_trial
 
 
@@ -90,3 +90,13 @@ def test_final_states_are_those_that_a_trial_does_not_leave() -> None:
 
 def test_finite_keeps_the_numbers() -> None:
     assert finite({"a": 1.0, "b": math.nan, "c": math.inf}) == {"a": 1.0}
+
+
+def test_a_trial_that_was_run_again_has_the_curve_of_its_last_attempt():
+    cut_off = [Point(1, 10, 1.0, {"f1": 0.1}), Point(2, 20, 2.0, {"f1": 0.2})]
+    whole = [Point(3, 10, 1.0, {"f1": 0.3}), Point(4, 20, 2.0, {"f1": 0.4})]
+    assert [(p.step, p.metrics["f1"]) for p in last_attempt([*cut_off, *whole])] == [
+        (1, 0.3),
+        (2, 0.4),
+    ]
+    assert last_attempt([]) == []

@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.command import TrialCommand, full_argv
 from hpo_pipeline.trial.evaluate import evaluate
 from hpo_pipeline.trial.reporting import read_metric_line
+from hpo_pipeline.trial.stop_request import StopRequest
 
 
 @pytest.fixture(autouse=True)
@@ -171,20 +174,49 @@ def test_a_config_that_the_model_refuses_fails_in_words(run):
     assert "the model cannot be built" in (trial.reason or "")
 
 
-def test_sigterm_stops_evaluates_and_writes(write_experiment, tmp_path):
+def test_sigterm_of_the_engine_stops_evaluates_and_writes(write_experiment, tmp_path):
     training = "{num_train_epochs: 10000, per_device_train_batch_size: 8}"
-    file = write_experiment(training=training)
-    command = make_command(file, tmp_path, LR)
-    with subprocess.Popen(full_argv(command), stdout=subprocess.PIPE, env=os.environ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()  # the first evaluation
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
+    command = make_command(write_experiment(training=training), tmp_path, LR)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        argv = full_argv(replace(command, channel=theirs.fileno()))
+        with subprocess.Popen(argv, pass_fds=[theirs.fileno()]) as process:
+            ours.sendall(b"go\n" * 10_000)
+            while b"evaluated" not in ours.recv(1 << 16):
+                pass
+            process.send_signal(signal.SIGTERM)
     assert process.returncode == 0
     trial = read_trial(command.output / "t")
     assert trial is not None
     assert trial.state == TrialState.STOPPED
     assert trial.curve[-1].training_step == trial.training_steps < 15 * 10000
+
+
+def test_any_other_sigterm_leaves_no_result(write_experiment, tmp_path):
+    """An eviction, say: the pod is made anew, and the trial runs again."""
+    training = "{num_train_epochs: 10000, per_device_train_batch_size: 8}"
+    command = make_command(write_experiment(training=training), tmp_path, LR)
+    with subprocess.Popen(full_argv(command), stdout=subprocess.PIPE, env=os.environ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the first evaluation
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+    assert process.returncode == 143
+    assert read_trial(command.output / "t") is None
+
+
+def test_a_mark_of_katibs_collector_makes_sigterm_an_early_stop(tmp_path):
+    stop = StopRequest(is_told_by_signal=False, marks=tmp_path)
+    (tmp_path / f"{os.getppid()}.pid").write_text("early-stopped\n")
+    signal.raise_signal(signal.SIGTERM)
+    assert stop.is_asked()
+
+
+def test_a_written_result_outlives_sigterm():
+    stop = StopRequest(is_told_by_signal=False)
+    stop.ignore()
+    signal.raise_signal(signal.SIGTERM)
+    assert not stop.is_asked()
 
 
 def test_an_assignment_outside_the_space_is_a_wrong_start(write_experiment, tmp_path, capsys):

@@ -12,6 +12,7 @@ from hpo_pipeline.engines.kubernetes.pods import (
     _APP,
     EXPERIMENT_FILE,
     EXPERIMENT_MOUNT,
+    RETRIES,
     STORAGE_MOUNT,
     _container,
     _pod,
@@ -66,7 +67,7 @@ def _variables(experiment: Experiment) -> dict[str, str]:
 
 def _job(experiment: Experiment, config_name: str, variables: dict[str, str]) -> Object:
     cluster, minutes = experiment.cluster, experiment.budget.minutes
-    spec: dict[str, Any] = {"backoffLimit": 0}
+    spec: dict[str, Any] = dict(RETRIES)
     if minutes is not None:
         spec["activeDeadlineSeconds"] = round(minutes * 60) + DEADLINE_SLACK
     labels = {**_TRIAL, EXPERIMENT_POD_LABEL: experiment.name}

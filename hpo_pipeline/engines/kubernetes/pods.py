@@ -25,6 +25,27 @@ WORK_LABEL = "hpo-pipeline/work-of"
 """On jobs around the search: the name of the experiment."""
 KEEP_SECONDS = 3600
 """How long a job that nothing owns is kept after its end."""
+RETRIES: dict[str, Any] = {
+    "backoffLimit": 2,
+    "podFailurePolicy": {
+        "rules": [
+            # An eviction, a preemption or a lost node is not the fault of the job.
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+            # What the container decided itself would only happen again.
+            {
+                "action": "FailJob",
+                "onExitCodes": {
+                    "containerName": TRIAL_CONTAINER,
+                    "operator": "NotIn",
+                    "values": [137, 143],
+                },
+            },
+        ]
+    },
+}
+"""When the pod of a job is made anew. A pod that was killed (SIGKILL, SIGTERM) without any word
+from Kubernetes gets three attempts, as on this machine: it may have run out of memory, or somebody
+may have deleted it by force."""
 _APP = {"app.kubernetes.io/name": "hpo-pipeline"}
 _WORK = {**_APP, "app.kubernetes.io/component": "work"}
 
@@ -57,11 +78,7 @@ def work_job(
     container = _container(experiment, ["python", "-m", argv[0]], list(argv[1:]))
     labels = {**_WORK, WORK_LABEL: experiment.name}
     spec: dict[str, Any] = {
-        "backoffLimit": 0,
-        # A node that goes, or a pod of a higher priority, is no fault of the job's.
-        "podFailurePolicy": {
-            "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]
-        },
+        **RETRIES,
         "template": {
             "metadata": {"labels": labels, "annotations": {"sidecar.istio.io/inject": "false"}},
             "spec": _pod(experiment, config_name, container),

@@ -9,6 +9,7 @@ from hpo_pipeline.engines.katib.manifest import as_yaml, manifests
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.trial.command import parse
+from hpo_pipeline.trial.stop_request import CUT_OFF_EXIT
 from tests.toys import TASK, toy_experiment
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +103,16 @@ def test_each_key_of_cluster_arrives():
     assert spec["priorityClassName"] == "low"
     assert spec["serviceAccountName"] == "someone"
     assert spec["imagePullSecrets"] == [{"name": "pull"}]
+
+
+def test_a_pod_that_is_disrupted_is_made_anew_and_one_that_fails_is_not():
+    job = rendered()["spec"]["trialTemplate"]["trialSpec"]["spec"]
+    ignored, fatal = job["podFailurePolicy"]["rules"]
+    assert ignored == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    codes = fatal["onExitCodes"]
+    assert (fatal["action"], codes["operator"]) == ("FailJob", "NotIn")
+    assert CUT_OFF_EXIT in codes["values"]
+    assert job["template"]["spec"]["restartPolicy"] == "Never"  # or the policy is refused
 
 
 def test_a_queue_is_a_label_of_the_job():

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import grpc
 
-from hpo_pipeline.results.trial import Point
+from hpo_pipeline.results.trial import Point, last_attempt
 from hpo_pipeline.trial.names import EPOCH, TRAINING_STEP
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc
@@ -36,7 +36,7 @@ class Database:
         for i, (epoch, step) in enumerate(zip(epochs, steps, strict=False)):
             values = {name: column[i] for name, column in columns.items() if i < len(column)}
             points.append(Point(i + 1, int(step), epoch, values))
-        return tuple(points)
+        return tuple(last_attempt(points))
 
     def _series(self, trial: str, metric: str) -> list[float]:
         request = wire.GetObservationLogRequest(trial_name=trial, metric_name=metric)
