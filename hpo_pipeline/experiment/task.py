@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, QUALITY_METRICS
 from hpo_pipeline.experiment.search import Count
-from hpo_pipeline.experiment.space import Frozen
+from hpo_pipeline.experiment.space import Frozen, as_tuple
 
 TaskKindName = Literal["text-classification", "image-classification"]
 
@@ -52,11 +52,16 @@ class Columns(Frozen):
     label: str = "label"
 
 
+Pattern = Annotated[str, Field(min_length=1)]
+
+
 class Task(Frozen):
     """What is trained, on what, and everything that does not vary between trials.
 
     `data_version` is any text that changes when the data behind a hub id or a URI have changed,
-    which nothing else tells: the data are then read again.
+    which nothing else tells: the data are then read again. `reinitialise` names the weights that
+    may start at random in a pretrained model, as shell patterns over their names
+    (`bert.encoder.layer.3.*`); those of the head always may.
     """
 
     kind: TaskKindName
@@ -69,6 +74,7 @@ class Task(Frozen):
     from_scratch: bool = False
     vocab_size: Annotated[int, Field(ge=50)] | None = None
     freeze: Literal["none", "embeddings", "base"] = "none"
+    reinitialise: Annotated[tuple[Pattern, ...], BeforeValidator(as_tuple)] = ()
     config: dict[str, Any] = {}
     training: dict[str, Any] = {}
     metrics: dict[str, str] = {}
@@ -78,6 +84,8 @@ class Task(Frozen):
     def _consistent(self) -> Self:
         if self.vocab_size and not self.from_scratch:
             raise ValueError("vocab_size trains a tokenizer, which needs from_scratch: true")
+        if self.reinitialise and self.from_scratch:
+            raise ValueError("reinitialise is for pretrained weights; from_scratch has none")
         for section in ("config", "training"):
             try:
                 json.dumps(getattr(self, section), allow_nan=False)
