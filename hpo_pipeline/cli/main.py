@@ -225,11 +225,13 @@ def _assets(options: argparse.Namespace) -> int:
     ]
     if options.action == "list":
         print_assets()
-    elif options.action == "fetch":
-        for name in names:
+        return 0
+    for name in names:
+        if name in assets.ASSETS and assets.ASSETS[name].is_built_in:
+            print(f"{name}: built in, there is nothing to {options.action}")
+        elif options.action == "fetch":
             print(f"{name}: {assets.fetch(name)}")
-    else:
-        for name in names:
+        else:
             assets.verify(name)
             print(f"{name}: every file is as it must be")
     return 0

@@ -238,6 +238,14 @@ def test_assets_are_listed():
     assert all(name in printed for name in ("minilm", "tweets", "movie", "amazon", "digits"))
 
 
+@pytest.mark.parametrize("action", ["fetch", "verify"])
+def test_an_asset_that_is_built_in_needs_nothing(action):
+    """An image build fetches each of ASSETS, which may name those that are built in."""
+    done = hpo("assets", action, "digits")
+    assert done.returncode == 0
+    assert done.stdout == f"digits: built in, there is nothing to {action}\n"
+
+
 def test_an_unknown_asset_is_an_error():
     done = hpo("assets", "fetch", "nonsense")
     assert done.returncode == 2
