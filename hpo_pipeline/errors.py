@@ -10,6 +10,7 @@ HpoError
 ├── PipelineError     Kubeflow Pipelines refused or could not be reached
 │   └── ScheduleError    a schedule, its parameters or the endpoint cannot be used as given
 └── RegistryError     a model cannot be registered, found or promoted
+    └── ModelFilesError  the files of a registered model are missing or changed
 
 A message says where, what was found and what is allowed; the command line prints it without a
 traceback. ExperimentError, DataError and ScheduleError are the user's to mend (exit code 2). Errors
@@ -91,3 +92,7 @@ class ScheduleError(PipelineError):
 
 class RegistryError(HpoError):
     """A model that cannot be registered, found or promoted."""
+
+
+class ModelFilesError(RegistryError):
+    """A registered model whose files are missing, or are not those that were registered."""

@@ -1,13 +1,17 @@
-"""What the commands print: results, trials, assets and models as tables on a terminal."""
+"""What the commands print: results, trials, assets and models as tables on a terminal.
+
+Names and reasons come from run folders, pods and registries that others wrote: no console of this
+module interprets markup, and control characters are printed as escapes.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hpo_pipeline.data.assets import ASSETS, cache_folder, is_fetched
@@ -24,6 +28,7 @@ from hpo_pipeline.results.trial import Trial
 
 HEADLINE = ("accuracy", "f1", "loss", "latency_p50_ms", "latency_p95_ms", "model_size_mb")
 LEADERBOARD_ROWS = 20
+CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories, with half surrogates
 
 
 def print_result(experiment: Experiment, folder: RunFolder, result: SearchResult) -> None:
@@ -34,33 +39,33 @@ def print_result(experiment: Experiment, folder: RunFolder, result: SearchResult
         name = result.winner.name if result.winner else None
         console.print(leaderboard(experiment, ranked[:LEADERBOARD_ROWS], winner=name))
         if len(ranked) > LEADERBOARD_ROWS:
-            console.print(f"{len(ranked) - LEADERBOARD_ROWS} more in leaderboard.csv")
+            _say(console, f"{len(ranked) - LEADERBOARD_ROWS} more in leaderboard.csv")
     if result.confirmed:
         console.print(_confirmed(experiment, result))
     counts = ", ".join(f"{count} {state}" for state, count in result.counts().items())
-    reason = f": {escape(result.reason)}" if result.reason else ""
+    reason = f": {result.reason}" if result.reason else ""
     state = f"{result.experiment} {result.state}{reason}"
-    console.print(f"{state}; {counts or 'no trials'}; {result.seconds:.0f} s")
+    _say(console, f"{state}; {counts or 'no trials'}; {result.seconds:.0f} s")
     if result.winner is not None:
         chosen = ", ".join(f"{n}={render(v)}" for n, v in result.winner.assignments.items())
-        console.print(f"winner  {result.winner.name}: {escape(chosen)}")
+        _say(console, f"winner  {result.winner.name}: {chosen}")
         if result.winner.run:
-            console.print(f"trained as {result.winner.run}")
+            _say(console, f"trained as {result.winner.run}")
         if result.winner.test:
-            console.print(f"test    {_metrics(result.winner.test)}")
+            _say(console, f"test    {_metrics(result.winner.test)}")
         model = result.winner.model or ""
-        console.print(f"model   {model if ':' in model else _short(Path(model))}")
+        _say(console, f"model   {model if ':' in model else _short(Path(model))}")
     if result.winner is not None and result.winner.registered:
-        note = escape(result.winner.note or "")
-        console.print(f"registered as {result.winner.registered}: {note}")
+        note = result.winner.note or ""
+        _say(console, f"registered as {result.winner.registered}: {note}")
     if folder.report.exists():
-        console.print(f"report  {_short(folder.report)}")
+        _say(console, f"report  {_short(folder.report)}")
     elif result.state == "interrupted":
-        console.print("the same `hpo run` goes on with it")
+        _say(console, "run the same command to resume")
 
 
 def print_trials(experiment: Experiment, result: SearchResult, *, as_json: bool) -> None:
-    """Print a search that has no run folder: an experiment in a cluster."""
+    """Print a search without a run folder: an experiment in a cluster."""
     if as_json:
         print(json.dumps(result.summary(), indent=2))
         return
@@ -70,12 +75,12 @@ def print_trials(experiment: Experiment, result: SearchResult, *, as_json: bool)
     shown = [*ranked, *others][:LEADERBOARD_ROWS]
     console.print(leaderboard(experiment, shown))
     counts = ", ".join(f"{count} {state}" for state, count in result.counts().items())
-    reason = f": {escape(result.reason)}" if result.reason else ""
-    console.print(f"{result.experiment} {result.state}{reason}; {counts}; {result.seconds:.0f} s")
+    reason = f": {result.reason}" if result.reason else ""
+    _say(console, f"{result.experiment} {result.state}{reason}; {counts}; {result.seconds:.0f} s")
 
 
 def print_trial(experiment: Experiment, folder: RunFolder, wanted: str) -> None:
-    """Print one trial with its curve and the end of its log.
+    """Print one trial with its curve and the path of its log.
 
     Raises:
         RunFolderError: there is no such trial.
@@ -86,11 +91,11 @@ def print_trial(experiment: Experiment, folder: RunFolder, wanted: str) -> None:
     found += [t for t in others.finished_trials() if wanted == t.name]
     if not found:
         names = f"{trials[0].name} to {trials[-1].name}" if trials else "none yet"
-        raise RunFolderError(f"{folder.path}: has no trial {wanted!r}; there are {names}")
+        raise RunFolderError(f"{folder.path}: has no trial {wanted!r}; its trials are {names}")
     trial, console = found[0], _console()
-    console.print(f"{trial.name}: {trial.state.value}")
+    _say(console, f"{trial.name}: {trial.state.value}")
     if trial.reason:
-        console.print(f"reason: {escape(trial.reason)}")
+        _say(console, f"reason: {trial.reason}")
     _print_pairs(console, "assignments", {n: render(v) for n, v in trial.assignments.items()})
     _print_pairs(console, "metrics", {n: f"{v:.6g}" for n, v in trial.metrics.items()})
     _print_pairs(console, "seconds", {n: f"{v:.2f}" for n, v in trial.seconds.items()})
@@ -98,16 +103,16 @@ def print_trial(experiment: Experiment, folder: RunFolder, wanted: str) -> None:
     place = folder.trials if trial in trials else others.trials
     log = place / trial.name / "log.txt"
     if log.exists():
-        console.print(f"log: {_short(log)}")
+        _say(console, f"log: {_short(log)}")
 
 
 def print_assets() -> None:
-    """Print the models and data that experiments may name."""
+    """Print the models and data that experiments can name."""
     table = _table("name", "kind", "MB", "licence", "fetched", "what it is")
     for name, asset in ASSETS.items():
         size = "" if asset.is_built_in else f"{asset.size / 1e6:.1f}"
         there = "built in" if asset.is_built_in else _yes(is_fetched(asset, cache_folder()))
-        table.add_row(name, asset.kind, size, asset.licence, there, escape(asset.description))
+        _add_row(table, name, asset.kind, size, asset.licence, there, asset.description)
     _console().print(table)
 
 
@@ -121,7 +126,7 @@ def print_models(registry: Registry) -> None:
             if champion is None
             else (str(champion.version), champion.trial, _metrics(champion.test_metrics))
         )
-        table.add_row(name, str(len(registry.versions(name))), *row)
+        _add_row(table, name, str(len(registry.versions(name))), *row)
     _console().print(table)
 
 
@@ -129,14 +134,15 @@ def print_versions(registry: Registry, name: str) -> None:
     """Print the versions of a model, the latest last."""
     table = _table("version", "stage", "created", "experiment", "trial", "test metrics", "why")
     for record in registry.versions(name):
-        table.add_row(
+        _add_row(
+            table,
             str(record.version),
             record.stage.value,
             record.created[:19],
             record.experiment,
             record.trial,
             _metrics(record.test_metrics),
-            escape(record.reason),
+            record.reason,
         )
     _console().print(table)
 
@@ -145,7 +151,7 @@ def print_history(registry: Registry, name: str) -> None:
     """Print what happened to a model."""
     table = _table("time", "version", "what", "why")
     for event in registry.history(name):
-        table.add_row(event.time[:19], str(event.version), event.kind.value, escape(event.reason))
+        _add_row(table, event.time[:19], str(event.version), event.kind.value, event.reason)
     _console().print(table)
 
 
@@ -160,9 +166,7 @@ def _confirmed(experiment: Experiment, result: SearchResult) -> Table:
             values.append(formatting.spread(found, objective.name))
             values.append(formatting.number(objective.value(searched[found.trial].metrics)))
         seeds = str(len(found.seeds)) + f", {len(found.failed)} failed" * bool(found.failed)
-        table.add_row(
-            found.trial, seeds, *values, escape(formatting.assignments(found.assignments))
-        )
+        _add_row(table, found.trial, seeds, *values, formatting.assignments(found.assignments))
     return table
 
 
@@ -170,7 +174,7 @@ def _print_pairs(console: Console, title: str, pairs: dict[str, str]) -> None:
     if pairs:
         table = _table(title, "")
         for name, value in pairs.items():
-            table.add_row(name, escape(value))
+            _add_row(table, name, value)
         console.print(table)
 
 
@@ -184,7 +188,9 @@ def _print_curve(console: Console, experiment: Experiment, trial: Trial) -> None
     for point in trial.curve:
         mark = " *" if point.step == trial.best_step else ""
         values = [f"{point.metrics[n]:.4g}" if n in point.metrics else "" for n in names]
-        table.add_row(f"{point.step}{mark}", str(point.training_step), f"{point.epoch:g}", *values)
+        _add_row(
+            table, f"{point.step}{mark}", str(point.training_step), f"{point.epoch:g}", *values
+        )
     console.print(table)
 
 
@@ -199,12 +205,30 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def _add_row(table: Table, *cells: str) -> None:
+    table.add_row(*(printable(cell) for cell in cells))
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(printable(text))
+
+
+def printable(text: str) -> str:
+    """Return a text in which characters that control a terminal are escaped."""
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    is_control = character != "\n" and unicodedata.category(character) in CONTROL
+    return character.encode("unicode_escape").decode() if is_control else character
+
+
 def _console() -> Console:
     # Piped output is for other programs: it is not folded at 80 columns.
     return (
-        Console(soft_wrap=True, highlight=False)
+        Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
         if sys.stdout.isatty()
-        else Console(width=240, highlight=False)
+        else Console(width=240, highlight=False, markup=False, emoji=False)
     )
 
 

@@ -1,11 +1,12 @@
-"""Copies of model folders on a disk: there whole or not at all, made by one process at a time.
+"""Copies of model folders on a disk: complete or absent, written by one process at a time.
 
-Below the directory registry, and the store of models beside a server. It does not know what a
+The directory registry and the store of models beside a server use it. It does not know what a
 version is.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -13,19 +14,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hpo_pipeline.errors import RegistryError
+from hpo_pipeline.errors import ModelFilesError, RegistryError
 from hpo_pipeline.registry.record import folder_sha256
 
 DRAFT = ".draft"
 LOCK = ".lock"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last: a limit on the size of files
 
 
 @contextmanager
 def alone(home: Path) -> Iterator[None]:
-    """Let one process at a time work in a folder, which is made; a dead one holds no lock.
+    """Let one process at a time work in a folder, which is created; a dead one holds no lock.
 
     Raises:
-        RegistryError: the folder cannot be written.
+        RegistryError: the folder cannot be written, or the disk is full.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -33,11 +35,16 @@ def alone(home: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as error:
+        if error.errno in FULL:
+            raise RegistryError(
+                f"{home}: the disk is full ({error}); free some space, then run the same command "
+                f"again to resume"
+            ) from error
         raise RegistryError(f"{home}: must be writable, got: {error}") from error
 
 
 def place(model_folder: Path, target: Path, *, expected: str) -> None:
-    """Copy a model so that `target` is there whole or not at all; only within `alone`.
+    """Copy a model so that `target` is complete or absent; only within `alone`.
 
     Raises:
         RegistryError: the model's hash is not the expected one.
@@ -47,7 +54,7 @@ def place(model_folder: Path, target: Path, *, expected: str) -> None:
         if left.exists():
             shutil.rmtree(left)
     try:
-        shutil.copytree(model_folder, draft)
+        _copy(model_folder, draft)
         for path in (*draft.rglob("*"), draft):
             _to_disk(path)
         check_sha256(draft, expected, named=model_folder)
@@ -59,16 +66,36 @@ def place(model_folder: Path, target: Path, *, expected: str) -> None:
 
 
 def check_sha256(folder: Path, expected: str, *, named: object) -> None:
-    """Check that a folder's content is what was measured.
+    """Check that a folder holds the model that was measured.
+
+    Args:
+        named: how messages refer to the folder.
 
     Raises:
-        RegistryError: it is not; `named` is what the message calls it.
+        ModelFilesError: the folder is missing or empty, or its files have changed.
     """
-    found = folder_sha256(folder)
+    try:
+        found = folder_sha256(folder)
+    except RegistryError as error:
+        raise ModelFilesError(str(error)) from error
     if found != expected:
-        raise RegistryError(
+        raise ModelFilesError(
             f"{named}: sha256 must be {expected}, got {found}; the model has changed"
         )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy the files of a folder; unlike shutil.copytree, stop at the first that fails.
+
+    copytree goes on with the other files, and then raises a list of texts without their errno.
+    """
+    target.mkdir()
+    for path in sorted(source.rglob("*")):
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir(exist_ok=True)
+        else:
+            shutil.copy2(path, copy)
 
 
 def _to_disk(path: Path) -> None:

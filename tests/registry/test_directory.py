@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.errors import RegistryError
+from hpo_pipeline.errors import ModelFilesError, RegistryError
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.registry.directory.driver import DirectoryRegistry
-from tests.registry.contract import SPAWN, Add, RegistryContract, make_candidate, make_model
+from tests.registry.contract import (
+    SPAWN,
+    Add,
+    Promote,
+    RegistryContract,
+    make_candidate,
+    make_model,
+)
 
 NAME = "tweets"
 
@@ -70,7 +78,7 @@ class TestDirectory(RegistryContract):
     ) -> None:
         add("a")
         shutil.rmtree(folder / NAME / "1")
-        with pytest.raises(RegistryError, match="the version's model must be there"):
+        with pytest.raises(RegistryError, match="the model of this version must be there"):
             registry.promote(NAME, 1, expected=None, reason="")
         add("a")
         assert (weights(folder, 1), len(registry.versions(NAME))) == ("weights", 1)
@@ -108,6 +116,75 @@ class TestDirectory(RegistryContract):
         with pytest.raises(RegistryError, match="must be writable"):
             DirectoryRegistry(folder).register(make_candidate(model, NAME), model)
 
+    def test_a_model_that_was_damaged_is_neither_fetched_nor_promoted(
+        self, registry: DirectoryRegistry, folder: Path, model: Path, add: Add
+    ) -> None:
+        (record,) = add("a")
+        (folder / NAME / "1" / "config.json").write_text("damage")
+        for use in (
+            lambda: registry.fetch(record, folder),
+            lambda: registry.promote(NAME, 1, expected=None, reason=""),
+        ):
+            with pytest.raises(ModelFilesError, match=r"tweets/1: sha256 must be .* has changed"):
+                use()
+        assert add("a") == [record]
+        assert registry.fetch(record, folder) == folder / NAME / "1"
+
+    def test_a_champion_that_was_damaged_is_not_brought_back(
+        self, registry: DirectoryRegistry, folder: Path, add: Add, promote: Promote
+    ) -> None:
+        add("a", "b")
+        promote(1, 2)
+        (folder / NAME / "1" / "config.json").unlink()
+        with pytest.raises(ModelFilesError, match="tweets/1: sha256 must be"):
+            registry.rollback(NAME)
+        assert registry.get(NAME, "champion").version == 2
+
+    @pytest.mark.parametrize(
+        ("statement", "message"),
+        [
+            ("UPDATE versions SET candidate = '{}'", "tweets version 1: must hold a record"),
+            ("UPDATE versions SET candidate = 'no JSON'", "tweets version 1: must hold a record"),
+            ("UPDATE versions SET candidate = x'00'", "tweets version 1: must be a text"),
+            ("UPDATE versions SET version = '../..'", r"a version must be .* got '\.\./\.\.'"),
+            ("UPDATE versions SET version = -1", "a version must be a number from 1, got -1"),
+            ("INSERT INTO models VALUES ('../up', '')", r"model name: must be .* '\.\./up'"),
+            ("UPDATE history SET time = x'ff'", "tweets version 1: must be a text, got b"),
+        ],
+    )
+    def test_rows_that_others_wrote(
+        self, registry: DirectoryRegistry, folder: Path, add: Add, statement: str, message: str
+    ) -> None:
+        add("a")
+        change(folder, statement)
+        with pytest.raises(RegistryError, match=message):
+            registry.versions(NAME), registry.history(NAME)
+
+    def test_the_row_names_the_model_and_not_its_json(
+        self, registry: DirectoryRegistry, folder: Path, add: Add
+    ) -> None:
+        add("a")
+        change(
+            folder, "UPDATE versions SET candidate = replace(candidate, '\"tweets\"', '\"other\"')"
+        )
+        change(folder, "INSERT INTO history VALUES (9, 'tweets', 1, 'of a later version', '', '')")
+        assert registry.get(NAME, 1).name == NAME
+        assert registry.fetch(registry.get(NAME, 1), folder) == folder / NAME / "1"
+        assert [event.kind for event in registry.history(NAME)] == ["registered"]
+
+    def test_a_full_disk_is_said_in_one_sentence(
+        self, registry: DirectoryRegistry, folder: Path, model: Path, add: Add
+    ) -> None:
+        (model / "nested" / "model.safetensors").write_text("weights" * 1000)
+        with (
+            small_files(),
+            pytest.raises(RegistryError, match=r"the disk is full .* run the same command") as said,
+        ):
+            add("a")
+        assert "[(" not in str(said.value)
+        assert sorted(p.name for p in (folder / NAME).iterdir()) == [".lock"]
+        assert add("a")[0].version == 1
+
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_a_read_only_folder_is_still_read(
         self, registry: DirectoryRegistry, folder: Path, add: Add
@@ -120,6 +197,22 @@ class TestDirectory(RegistryContract):
             add("b")
         with pytest.raises(RegistryError, match="writable"):
             registry.promote(NAME, 1, expected=None, reason="")
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    """Limit files to 2 000 bytes: writing more fails, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def change(folder: Path, statement: str) -> None:
+    with closing(sqlite3.connect(folder / "registry.sqlite")) as connection, connection:
+        connection.execute(statement)
 
 
 def folders(folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ and forked processes never share one.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -31,19 +31,20 @@ SCHEMA = (
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
+_RESTORE = "the file is damaged; restore it from a backup"
 _HINTS = {
-    sqlite3.SQLITE_NOTADB: "the file is damaged or no registry; restore it from a backup",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
+    sqlite3.SQLITE_NOTADB: "it is not a registry, or is damaged; restore it from a backup",
+    sqlite3.SQLITE_CORRUPT: _RESTORE,
     sqlite3.SQLITE_READONLY: "the folder and the file must be writable",
-    sqlite3.SQLITE_CANTOPEN: "the folder must be there and be accessible",
+    sqlite3.SQLITE_CANTOPEN: "the folder must exist and be accessible",
     sqlite3.SQLITE_BUSY: f"another process held it for {BUSY_SECONDS:.0f} seconds",
-    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_FULL: "the disk is full; free some space, then run the same command again",
 }
 
 
 @contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Open a snapshot of the database; where there is none (yet), an empty one in memory.
+    """Open a snapshot of the database; where there is none yet, an empty one in memory.
 
     Raises:
         RegistryError: the file cannot be read.
@@ -56,7 +57,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Open a transaction that no other writer runs beside; an exception undoes it.
+    """Open a transaction that excludes other writers; an exception rolls it back.
 
     Raises:
         RegistryError: the file cannot be written.
@@ -79,7 +80,7 @@ def writing(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def alias(connection: sqlite3.Connection, name: str, alias: str) -> int | None:
-    """Return the version that an alias points to."""
+    """Return the version that an alias points to, or None."""
     row = connection.execute(
         "SELECT version FROM aliases WHERE name = ? AND alias = ?", (name, alias)
     ).fetchone()
@@ -87,7 +88,7 @@ def alias(connection: sqlite3.Connection, name: str, alias: str) -> int | None:
 
 
 def point(connection: sqlite3.Connection, name: str, alias: str, version: int) -> None:
-    """Make an alias point to a version, and to no other."""
+    """Make an alias point to one version."""
     connection.execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", (name, alias, version))
 
 
@@ -100,17 +101,41 @@ def note(connection: sqlite3.Connection, name: str, event: Event) -> None:
 
 
 def events(connection: sqlite3.Connection, name: str) -> list[Event]:
-    """Return a model's history, oldest first."""
+    """Return a model's history, oldest first; kinds that later versions write are ignored.
+
+    Raises:
+        RegistryError: a row is not one that hpo-pipeline wrote.
+    """
     rows = connection.execute(
         "SELECT version, kind, time, reason FROM history WHERE name = ? ORDER BY id", (name,)
     )
-    return [Event(version, EventKind(kind), time, reason) for version, kind, time, reason in rows]
+    known = [row for row in rows if row[1] in tuple(EventKind)]
+    for version, _, time, reason in known:
+        check_row(name, version=version, texts=(time, reason))
+    return [Event(version, EventKind(kind), time, reason) for version, kind, time, reason in known]
+
+
+def check_row(name: str, *, version: object, texts: Sequence[object]) -> None:
+    """Check the types of a row: SQLite stores any type in any column.
+
+    Raises:
+        RegistryError: the version is not a number from 1, or another column not a text.
+    """
+    if type(version) is not int or version < 1:
+        raise RegistryError(
+            f"{name}: a version must be a number from 1, got {version!r:.80}; {_RESTORE}"
+        )
+    for text in texts:
+        if not isinstance(text, str):
+            raise RegistryError(
+                f"{name} version {version}: must be a text, got {text!r:.80}; {_RESTORE}"
+            )
 
 
 def _open_to_read(file: Path) -> sqlite3.Connection:
     if file.exists():
-        # Not mode=ro: what a killed writer left must be undone before reading. SQLite opens
-        # for reading only where the file is write-protected.
+        # Not mode=ro: what a killed writer left must be rolled back before reading. SQLite opens
+        # a write-protected file for reading only.
         uri = f"{file.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, BUSY_SECONDS, isolation_level=None, uri=True)
         try:

@@ -1,19 +1,20 @@
 """The registry of one machine or shared disk: a folder with SQLite and a copy of each model.
 
-`NAME/VERSION/` holds the model, database.py the rest. A version exists when its row does; its
-folder is in place before, so an interrupted registration leaves at most a folder without a row,
-which the next registration of that model removes. It does not know when to promote (gate.py).
+`NAME/VERSION/` holds the model, database.py the rest. A version exists when its row does. Its
+folder is complete before that, so an interrupted registration leaves at most a folder without a
+row, which the next registration of that model removes. It does not know when to promote (gate.py).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from hpo_pipeline.errors import RegistryError
+from hpo_pipeline.errors import ModelFilesError, RegistryError
 from hpo_pipeline.registry.directory import database
-from hpo_pipeline.registry.model_folders import alone, place
+from hpo_pipeline.registry.model_folders import alone, check_sha256, place
 from hpo_pipeline.registry.record import (
     ALIASES,
     CANDIDATE,
@@ -26,14 +27,16 @@ from hpo_pipeline.registry.record import (
     before,
     champions,
     check,
+    check_name,
     find,
     folder_sha256,
+    read_candidate,
     utc_now,
 )
 
 
 class DirectoryRegistry:
-    """The `Registry` in a folder, which is made when the first model is registered."""
+    """The `Registry` in a folder, which is created when the first model is registered."""
 
     def __init__(self, folder: Path, *, now: Callable[[], str] = utc_now) -> None:
         self._folder = folder
@@ -41,21 +44,22 @@ class DirectoryRegistry:
 
     def register(self, candidate: Candidate, model_folder: Path) -> ModelRecord:
         _check(candidate)
-        # Says what is wrong with the folder before anything is written.
+        # Reports a missing or empty folder before anything is written.
         folder_sha256(model_folder)
         home = self._folder / candidate.name
         with alone(home):
-            version = self._version_of(candidate)
-            target = home / str(version or self._next_version(candidate.name))
-            if version is None or not target.is_dir():
-                place(model_folder, target, expected=candidate.model_sha256)
-            if version is None:
-                version = self._insert(candidate)
+            known = self._known(candidate)
+            if known is not None:
+                return (
+                    known if self._is_whole(known) else self._mend(known, candidate, model_folder)
+                )
+            target = home / str(self._next_version(candidate.name))
+            place(model_folder, target, expected=candidate.model_sha256)
+            version = self._insert(candidate)
         return self.get(candidate.name, version)
 
     def promote(self, name: str, version: int, *, expected: int | None, reason: str) -> bool:
-        self.get(name, version)
-        self._check_folder(name, version)
+        self._check_files(self.get(name, version))
         with database.writing(self._folder) as connection:
             champion = database.alias(connection, name, CHAMPION)
             if champion == version:
@@ -71,10 +75,10 @@ class DirectoryRegistry:
         return True
 
     def rollback(self, name: str, *, reason: str = "asked for by hand") -> ModelRecord:
-        self._check_known(name)
+        known = {record.version: record for record in self.versions(name)}
         with database.writing(self._folder) as connection:
             version = before(name, champions(database.events(connection, name)))
-            self._check_folder(name, version)
+            self._check_files(known[version])
             database.point(connection, name, CHAMPION, version)
             database.note(
                 connection, name, Event(version, EventKind.ROLLED_BACK, self._now(), reason)
@@ -93,7 +97,13 @@ class DirectoryRegistry:
 
     def names(self) -> list[str]:
         with database.reading(self._folder) as connection:
-            return [name for (name,) in connection.execute("SELECT name FROM models ORDER BY name")]
+            names = [
+                name for (name,) in connection.execute("SELECT name FROM models ORDER BY name")
+            ]
+        for name in names:
+            # Folders are named by them, and the file may be a stranger's.
+            check_name(str(name))
+        return names
 
     def history(self, name: str) -> list[Event]:
         self._check_known(name)
@@ -101,8 +111,7 @@ class DirectoryRegistry:
             return database.events(connection, name)
 
     def fetch(self, record: ModelRecord, folder: Path) -> Path:
-        self._check_folder(record.name, record.version)
-        return self._folder / record.name / str(record.version)
+        return self._check_files(record)
 
     def _records(self, name: str) -> list[ModelRecord]:
         with database.reading(self._folder) as connection:
@@ -111,17 +120,29 @@ class DirectoryRegistry:
                 "SELECT version, created, candidate FROM versions WHERE name = ? ORDER BY version",
                 (name,),
             ).fetchall()
-        return [
-            ModelRecord(
-                **Candidate.from_json(json.loads(candidate)).to_json(),
-                version=version,
-                created=created,
-                # Made when asked for, so that the folder can be moved.
-                model_uri=(self._folder / name / str(version)).resolve().as_uri(),
-                stage=aliases.get(version, Stage.ARCHIVED),
-            )
-            for version, created, candidate in rows
-        ]
+        return [self._record(name, *row, stages=aliases) for row in rows]
+
+    def _record(
+        self,
+        name: str,
+        version: int,
+        created: str,
+        text: str,
+        *,
+        stages: Mapping[int | None, Stage],
+    ) -> ModelRecord:
+        database.check_row(name, version=version, texts=(created, text))
+        where = f"{self._folder / database.FILE}: {name} version {version}"
+        candidate = read_candidate(text, where=where)
+        return ModelRecord(
+            # The row says which version it is; the JSON may be another's.
+            **replace(candidate, name=name).to_json(),
+            version=version,
+            created=created,
+            # Made when asked for, so that the folder can be moved.
+            model_uri=(self._folder / name / str(version)).resolve().as_uri(),
+            stage=stages.get(version, Stage.ARCHIVED),
+        )
 
     def _check_known(self, name: str) -> None:
         names = self.names()
@@ -129,14 +150,39 @@ class DirectoryRegistry:
             have = ", ".join(names) or "none"
             raise RegistryError(f"{self._folder}: no model of this name, got {name!r}, have {have}")
 
-    def _check_folder(self, name: str, version: int) -> None:
-        folder = self._folder / name / str(version)
+    def _check_files(self, record: ModelRecord) -> Path:
+        """Return the folder of a version, whose files are those that were registered."""
+        check_name(record.name)
+        folder = self._folder / record.name / str(record.version)
         if not folder.is_dir():
-            raise RegistryError(f"{folder}: the version's model must be there, got no such folder")
+            raise ModelFilesError(
+                f"{folder}: the model of this version must be there, got no such folder"
+            )
+        check_sha256(folder, record.model_sha256, named=folder)
+        return folder
 
-    def _version_of(self, candidate: Candidate) -> int | None:
+    def _known(self, candidate: Candidate) -> ModelRecord | None:
         records = self._records(candidate.name)
-        return next((r.version for r in records if r.key == candidate.key), None)
+        return next((record for record in records if record.key == candidate.key), None)
+
+    def _is_whole(self, record: ModelRecord) -> bool:
+        try:
+            self._check_files(record)
+        except ModelFilesError:
+            return False
+        return True
+
+    def _mend(self, record: ModelRecord, candidate: Candidate, model_folder: Path) -> ModelRecord:
+        """Copy the files of a version again, whose key says that the weights are the same."""
+        name, version, sha256 = record.name, record.version, candidate.model_sha256
+        place(model_folder, self._folder / name / str(version), expected=sha256)
+        same = Candidate.from_json({**record.to_json(), "model_sha256": sha256})
+        with database.writing(self._folder) as connection:
+            connection.execute(
+                "UPDATE versions SET candidate = ? WHERE name = ? AND version = ?",
+                (json.dumps(same.to_json()), name, version),
+            )
+        return self.get(name, version)
 
     def _next_version(self, name: str) -> int:
         return max((r.version for r in self._records(name)), default=0) + 1

@@ -1,9 +1,9 @@
-"""The registry on a server: the protocol over a `EntryStore`, the door to one kind of server.
+"""The registry on a server: the protocol over an `EntryStore`, the door to one kind of server.
 
-Registering: store the files whole, claim the key with an entry that names them, make the server's
-version of the claim, record it with a second entry. Whoever comes to a claim that a dead process
-left carries it on. Promoting is one entry. The only thing asked of a server is that it accepts
-one entry of a number, however many processes bring one.
+To register: store all files, claim the key with an entry that names them, make the server's version
+of the claim, record that version with a second entry. A process that finds the claim of a dead one
+completes it. A promotion is one entry. The only thing asked of a server is that it accepts one
+entry per number, however many processes send one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from hpo_pipeline.registry.record import (
     before,
     champions,
     check,
+    check_name,
     find,
     folder_sha256,
     utc_now,
@@ -37,42 +38,45 @@ LISTED = 20
 class EntryStore(Protocol):
     """The door to a server. Every method raises RegistryError where the server fails.
 
-    `name` is what messages call it. `patience` is for how many seconds a claim is left to the
-    process that made it, where two at once would make two versions of it.
+    `name` is how messages refer to it. `patience` is the number of seconds for which a claim is
+    left to the process that made it, where two processes at once would make two versions of it.
     """
 
     name: str
     patience: float
 
     def names(self) -> list[str]:
-        """Return the names of the models that have versions of ours."""
+        """Return the names of the models with versions that hpo-pipeline registered."""
 
     def entries(self, model: str) -> list[str]:
-        """Return the entries of a model in their order; none of a model that is not there."""
+        """Return the entries of a model in their order; none where there is no such model."""
 
     def append(self, model: str, number: int, entry: str) -> bool:
-        """Add an entry, unless there is another of that number; the model is made if need be."""
+        """Add an entry unless another has that number; create the model where it is missing.
+
+        Returns False where another entry has that number.
+        """
 
     def store(self, candidate: Candidate, folder: Path) -> str:
-        """Keep the files of a model and return where; after a crash they may lie in vain."""
+        """Store the files of a model and return where; after a crash they may stay there unused."""
 
     def discard(self, location: str) -> None:
-        """Remove stored files that will not be claimed, where that harms nobody."""
+        """Remove stored files that will not be claimed, unless another version may use them."""
 
     def publish(self, claim: Claim) -> tuple[int, str]:
         """Make the server's version of a claim, or find it; return number and model URI."""
 
     def tidy(self, claim: Claim, version: int) -> None:
-        """Remove what others made in vain for the key of a claim that became this version."""
+        """Remove duplicates that other processes made for a claim that became this version."""
 
     def point(self, model: str, champion: int | None, candidate: int | None) -> None:
-        """Make the server's own aliases name these versions."""
+        """Set the server's own aliases to these versions."""
 
     def has(self, model: str, version: int) -> bool:
-        """Tell whether the server still has a version."""
+        """Return whether the server still has a version."""
 
     def download(self, claim: Claim, folder: Path) -> Path:
-        """Return a folder with the files of a claim: where they lie, or a copy in `folder`."""
+        """Return a folder with the files of a claim: the stored one, or a copy in `folder`."""
 
 
 class ServedRegistry:
@@ -84,7 +88,7 @@ class ServedRegistry:
 
     def register(self, candidate: Candidate, model_folder: Path) -> ModelRecord:
         check(candidate)
-        # Says what is wrong with the folder before anything is written.
+        # Reports a missing or empty folder before anything is written.
         folder_sha256(model_folder)
         ledger = self._ledger(candidate.name)
         claim, is_own = ledger.claims.get(candidate.key), False
@@ -137,14 +141,23 @@ class ServedRegistry:
         return list(self._known(name).events)
 
     def fetch(self, record: ModelRecord, folder: Path) -> Path:
-        claim = self._known(record.name).claims[record.key]
+        claim = self._known(record.name).claims.get(record.key)
+        if claim is None:
+            raise RegistryError(
+                f"{self._place.name}: has no version of {record.name} with the key {record.key}"
+            )
         found = self._place.download(claim, folder)
         named = f"{self._place.name}: the files of {record.name} version {record.version}"
         check_sha256(found, record.model_sha256, named=named)
         return found
 
     def _ledger(self, name: str) -> Ledger:
-        return Ledger.read(self._place.entries(name))
+        check_name(name)
+        entries = self._place.entries(name)
+        try:
+            return Ledger.read(entries)
+        except RegistryError as error:
+            raise RegistryError(f"{self._place.name}: {name}: {error}") from error
 
     def _known(self, name: str) -> Ledger:
         ledger = self._ledger(name)
@@ -165,28 +178,28 @@ class ServedRegistry:
             )
 
     def _append(self, name: str, entry: Callable[[Ledger], str | None]) -> tuple[Ledger, bool]:
-        """Add the entry that a ledger calls for, if any; return the ledger, and whether it did."""
+        """Add the entry that a ledger calls for, if any; return the ledger, and whether it grew."""
         for _ in range(ATTEMPTS):
             ledger = self._ledger(name)
             text = entry(ledger)
             if text is None:
                 return ledger, False
-            # A refusal means that another process went on, so all together always do.
+            # A refusal means that another process made progress, so together they always do.
             if self._place.append(name, ledger.size + 1, text):
                 return ledger.plus(text), True
         raise RegistryError(
-            f"{self._place.name}: {name} must hold still for one change, got {ATTEMPTS} changes "
-            f"by others meanwhile; try again"
+            f"{self._place.name}: {name} was changed {ATTEMPTS} times by others meanwhile; "
+            f"try again"
         )
 
     def _claim(self, candidate: Candidate, model_folder: Path) -> tuple[Claim, bool]:
-        """Store the files and claim them; of several claims of a key the first one counts."""
+        """Store the files and claim them; of several claims to a key the first one counts."""
         name, key = candidate.name, candidate.key
         check_sha256(model_folder, candidate.model_sha256, named=model_folder)
         try:
             own = Claim(self._place.store(candidate, model_folder), candidate)
         except RegistryError:
-            # A process that was faster may have tidied up under this one.
+            # A faster process may have removed these files as duplicates.
             if (found := self._ledger(name).claims.get(key)) is None:
                 raise
             return found, False
@@ -216,7 +229,7 @@ class ServedRegistry:
         return ledger.published[key].version
 
     def _wait(self, name: str, key: str) -> Ledger:
-        """Let the process that made a claim finish, unless it is dead."""
+        """Wait for the process that made a claim, for as long as `patience` says."""
         end = time.monotonic() + self._place.patience
         ledger = self._ledger(name)
         while key not in ledger.published and time.monotonic() < end:
@@ -225,10 +238,10 @@ class ServedRegistry:
         return ledger
 
     def _settle(self, name: str) -> None:
-        """Make the server's aliases follow the entries.
+        """Set the server's aliases to what the entries say.
 
-        Who changes them last has read the last entry afterwards, so they are right in the end
-        whatever overtakes what; after a crash the next change or retry mends them.
+        A writer reads the entries again after it has set the aliases, so the last writer leaves
+        them right, in whatever order requests arrive; after a crash the next change repairs them.
         """
         pointers = self._ledger(name).pointers
         for _ in range(ATTEMPTS):

@@ -1,9 +1,9 @@
 """The door to a Kubeflow Model Registry (also "Kubeflow Hub"): its REST API, v1 or v1alpha3.
 
-An entry is a version, with its number as the name, of an archived model `history of MODEL`: the
-database has a unique index on names. (Experiments would be the better place, but v1 has none.)
-Files lie in a store; the registry knows their URI. Not through its Python client: a client speaks
-one version of the API, configures logging when imported, and cannot tell a taken name from other
+An entry is a version, named by its number, of an archived model `history of MODEL`: the database
+has a unique index on names. (Experiments would be a better place, but v1 has none.) A store keeps
+the files; the registry knows their URI. Its Python client is not used: a client supports one
+version of the API, configures logging on import, and does not distinguish a taken name from other
 errors.
 """
 
@@ -56,7 +56,7 @@ def token(url: str, environ: Mapping[str, str]) -> str | None:
 class KubeflowPlace:
     """A `EntryStore` on a Model Registry. Without a store it can only be read."""
 
-    # Two processes that publish one claim meet at the version's name.
+    # Two processes that publish one claim collide at the version's name.
     patience = 0.0
 
     def __init__(self, rest: Rest, store: Store | None) -> None:
@@ -67,14 +67,15 @@ class KubeflowPlace:
 
     def names(self) -> list[str]:
         models = self._list("/registered_models")
-        return [model["name"] for model in models if MARK in model.get("customProperties", {})]
+        return [model["name"] for model in models if MARK in _properties_of(model)]
 
     def entries(self, model: str) -> list[str]:
         ledger = self._find("/registered_model", name=LEDGERS + model)
         if ledger is None:
             return []
         found = self._list(f"/registered_models/{ledger['id']}/versions")
-        return [_text(entry, ENTRY) for entry in sorted(found, key=lambda e: int(e["name"]))]
+        numbered = {e["name"]: e for e in found if e["name"].isdecimal()}
+        return [_text(numbered[name], ENTRY) for name in sorted(numbered, key=int)]
 
     def append(self, model: str, number: int, entry: str) -> bool:
         ledger = self._made({"name": LEDGERS + model, **_HIDDEN})
@@ -87,7 +88,7 @@ class KubeflowPlace:
         path = f"/registered_models/{ledger['id']}/versions"
         if self._ask("POST", path, body, allow=(TAKEN,)).status != TAKEN:
             return True
-        # The answer to a first attempt may have been lost: then the name is taken by this entry.
+        # The response to a first attempt may have been lost: then this entry has taken the name.
         same = self._find("/model_version", name=str(number), parentResourceId=ledger["id"])
         return same is not None and _text(same, ENTRY) == entry
 
@@ -95,7 +96,7 @@ class KubeflowPlace:
         return self._files().put(candidate, folder)
 
     def discard(self, location: str) -> None:
-        """Nothing: the place follows from the content, and may be another version's as well."""
+        """Do nothing: the location follows from the content, and another version may share it."""
 
     def publish(self, claim: Claim) -> tuple[int, str]:
         model = self._made({"name": claim.candidate.name})
@@ -105,11 +106,11 @@ class KubeflowPlace:
         return int(version["name"]), claim.location
 
     def tidy(self, claim: Claim, version: int) -> None:
-        """Nothing: a key never has two versions here."""
+        """Do nothing: a key never has two versions here."""
 
     def point(self, model: str, champion: int | None, candidate: int | None) -> None:
         found = self._known(model)
-        have = found.get("customProperties", {})
+        have = _properties_of(found)
         ours = {
             alias: str(version)
             for alias, version in ((CHAMPION, champion), (CANDIDATE, candidate))
@@ -130,7 +131,7 @@ class KubeflowPlace:
         return self._files().get(claim.candidate, folder)
 
     def _version(self, model: Object, candidate: Candidate) -> Object:
-        """Return the version of a key, made with the next free number if need be."""
+        """Return the version of a key; create it with the next free number where it is missing."""
         path = f"/registered_models/{model['id']}/versions"
         for _ in range(CREATE_ATTEMPTS):
             versions = list(self._list(path))
@@ -141,13 +142,13 @@ class KubeflowPlace:
             body = _version(model, candidate, number=max(numbers, default=0) + 1)
             answer = self._ask("POST", path, body, allow=(TAKEN,))
             if answer.status != TAKEN:
-                return answer.body
+                return self._object(answer.body)
         raise RegistryError(f"{self.name}: {candidate.name}: no free version; try again")
 
     def _files(self) -> Store:
         if self._store is None:
             raise RegistryError(
-                f"{self.name}: must have a place for model files, got none; "
+                f"{self.name}: needs a place for model files, got none; "
                 f"add ?store=FOLDER or ?store=URI to the registry's URI"
             )
         return self._store
@@ -160,15 +161,15 @@ class KubeflowPlace:
 
     def _find(self, path: str, **query: str) -> Object | None:
         answer = self._ask("GET", path, query=query, allow=(MISSING,))
-        return None if answer.status == MISSING else answer.body
+        return None if answer.status == MISSING else self._object(answer.body)
 
     def _made(self, body: Object) -> Object:
-        """Return the model of a name, made if need be."""
+        """Return the model with a name; create it where it is missing."""
         name = body["name"]
         found = self._find("/registered_model", name=name)
         if found is None:
             answer = self._ask("POST", "/registered_models", body, allow=(TAKEN,))
-            found = answer.body if answer.status != TAKEN else None
+            found = self._object(answer.body) if answer.status != TAKEN else None
         return found or self._known(name)
 
     def _list(self, path: str) -> Iterator[Object]:
@@ -177,10 +178,18 @@ class KubeflowPlace:
             query = {"pageSize": str(PAGE), "orderBy": "ID"}
             query |= {"nextPageToken": token} if token else {}
             page = self._ask("GET", path, query=query).body
-            yield from page.get("items", ())
+            yield from map(self._object, page.get("items") or ())
             token = page.get("nextPageToken", "")
             if not token:
                 return
+
+    def _object(self, found: object) -> Object:
+        if isinstance(found, dict) and all(isinstance(found.get(n), str) for n in ("id", "name")):
+            return found
+        raise RegistryError(
+            f"{self.name}: must be a Kubeflow Model Registry, got an answer without id and name: "
+            f"{found!r:.80}"
+        )
 
     def _ask(self, method: str, path: str, body: Object | None = None, **more: Any) -> Answer:
         if self._api is None:
@@ -188,7 +197,7 @@ class KubeflowPlace:
         return self._rest.ask(method, self._api + path, body, **more)
 
     def _speaks(self) -> str:
-        """Return the path of the newest API that the server has."""
+        """Return the path of the newest API that the server supports."""
         for api in APIS:
             query = {"pageSize": "1"}
             found = self._rest.ask("GET", f"{api}/registered_models", query=query, allow=(MISSING,))
@@ -208,8 +217,14 @@ def _properties(values: Mapping[str, str | float]) -> Object:
     }
 
 
+def _properties_of(found: Object) -> Object:
+    have = found.get("customProperties")
+    return have if isinstance(have, dict) else {}
+
+
 def _text(found: Object, name: str) -> str:
-    return str(found.get("customProperties", {}).get(name, {}).get("string_value", ""))
+    have = _properties_of(found).get(name)
+    return str(have.get("string_value", "")) if isinstance(have, dict) else ""
 
 
 def _version(model: Object, candidate: Candidate, *, number: int) -> Object:
@@ -236,7 +251,7 @@ def _artifact(claim: Claim) -> Object:
     candidate = claim.candidate
     source = {"modelSourceKind": "hpo-pipeline", "modelSourceClass": "trial"}
     if candidate.run:
-        # As Kubeflow's KEP-12020 wants it of models that a pipeline made.
+        # As Kubeflow's KEP-12020 asks for models that a pipeline made.
         source = {"modelSourceKind": "kfp", "modelSourceClass": "pipelinerun"}
     return {
         "artifactType": "model-artifact",

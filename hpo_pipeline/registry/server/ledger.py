@@ -1,8 +1,8 @@
 """What a server keeps of a model as numbered entries, and what they say together.
 
-A server has no transactions to offer, but can refuse a second entry of the same number. So the
-entries are the truth, and whoever wants to add one must have read all before it. Everything here
-is pure; served.py adds entries, and a server's own aliases and tags only follow them.
+A server offers no transactions, but can refuse a second entry with the same number. So the entries
+are the truth, and a writer must have read all earlier entries before it adds one. Everything here
+is pure; driver.py adds entries, and a server's own aliases and tags only follow them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry.record import (
     Candidate,
     Event,
@@ -28,7 +29,7 @@ LONGEST_REASON = 2000
 
 @dataclass(frozen=True)
 class Claim:
-    """The files of a candidate, stored whole, that are to become the version of its key."""
+    """The files of a candidate, stored completely, which will become the version of its key."""
 
     location: str
     candidate: Candidate
@@ -46,7 +47,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A model, as its entries tell it."""
+    """What the entries of one model say together."""
 
     texts: tuple[str, ...] = ()
     claims: Mapping[str, Claim] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class Ledger:
 
     @property
     def size(self) -> int:
-        """How many entries there are; the next one's number is one more."""
+        """The number of entries; the next entry gets this number plus one."""
         return len(self.texts)
 
     def plus(self, text: str) -> Self:
@@ -91,26 +92,31 @@ class Ledger:
 
     @classmethod
     def read(cls, texts: Sequence[str]) -> Self:
-        """Return what entries say; kinds that later versions write are passed over."""
+        """Return what entries say; kinds that later versions write are ignored.
+
+        Raises:
+            RegistryError: an entry is not one that hpo-pipeline writes.
+        """
         claims: dict[str, Claim] = {}
         published: dict[str, Published] = {}
         events: list[Event] = []
         candidate: int | None = None
-        for entry in map(json.loads, texts):
-            match entry["kind"]:
+        for number, text in enumerate(texts, start=1):
+            entry = _entry(text, number)
+            match entry.get("kind"):
                 case "claimed":
-                    found = Candidate.from_json(entry["candidate"])
+                    found = _candidate(entry, number)
                     claims.setdefault(found.key, Claim(entry["location"], found))
                 case EventKind.REGISTERED:
-                    candidate = entry["version"]
-                    key, uri, time = entry["key"], entry["uri"], entry["time"]
-                    published[key] = Published(entry["version"], key, uri, time)
-                    events.append(_event(entry))
+                    found_version = _published(entry, claims, number)
+                    candidate = found_version.version
+                    published[found_version.key] = found_version
+                    events.append(_event(entry, number))
                 case EventKind.PROMOTED | EventKind.ROLLED_BACK:
                     is_promotion = entry["kind"] == EventKind.PROMOTED
-                    if is_promotion and entry["version"] == candidate:
+                    if is_promotion and entry.get("version") == candidate:
                         candidate = None
-                    events.append(_event(entry))
+                    events.append(_event(entry, number))
         return cls(tuple(texts), claims, published, events, candidate)
 
 
@@ -134,5 +140,45 @@ def _text(entry: dict[str, Any]) -> str:
     return json.dumps({"id": uuid.uuid4().hex, **entry}, ensure_ascii=False)
 
 
-def _event(entry: Mapping[str, Any]) -> Event:
+def _entry(text: str, number: int) -> dict[str, Any]:
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(number, f"no JSON: {error}") from error
+    if not isinstance(entry, dict):
+        raise _damaged(number, f"no object: {entry!r:.80}")
+    return entry
+
+
+def _candidate(entry: Mapping[str, Any], number: int) -> Candidate:
+    _check_types(entry, number, location=str, candidate=dict)
+    try:
+        return Candidate.from_json(entry["candidate"])
+    except RegistryError as error:
+        raise _damaged(number, str(error)) from error
+
+
+def _published(entry: Mapping[str, Any], claims: Mapping[str, Claim], number: int) -> Published:
+    _check_types(entry, number, version=int, key=str, uri=str, time=str)
+    if entry["key"] not in claims:
+        raise _damaged(number, "a version that no entry before it claims")
+    return Published(entry["version"], entry["key"], entry["uri"], entry["time"])
+
+
+def _event(entry: Mapping[str, Any], number: int) -> Event:
+    _check_types(entry, number, version=int, time=str, reason=str)
     return Event(entry["version"], EventKind(entry["kind"]), entry["time"], entry["reason"])
+
+
+def _check_types(entry: Mapping[str, Any], number: int, **wanted: type) -> None:
+    for name, kind in wanted.items():
+        value = entry.get(name)
+        if type(value) is not kind or value == 0:
+            raise _damaged(number, f"{name} {value!r:.80}")
+
+
+def _damaged(number: int, found: str) -> RegistryError:
+    return RegistryError(
+        f"entry {number} of the history must be one that hpo-pipeline wrote, got {found}; "
+        f"restore the server's database from a backup"
+    )

@@ -1,7 +1,7 @@
-"""The door to an MLflow server, through its client, which only this file knows.
+"""The door to an MLflow server, through its client, which only this file imports.
 
-An entry is a parameter of one run a model (experiment `hpo-pipeline`): MLflow never changes a
-parameter, and of two that come at once its database keeps one. The registered model was created
+An entry is a parameter of one run per model (experiment `hpo-pipeline`): MLflow never changes a
+parameter, and of two that arrive at once its database keeps one. The registered model was created
 with the id of that run as a tag. Each version has a run of its own, with its files, parameters
 and metrics. Aliases and other tags are for people and other tools; nothing here relies on them.
 """
@@ -36,9 +36,9 @@ EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 
 class MlflowPlace:
-    """A `EntryStore` on an MLflow server with a database; the files go where the server says."""
+    """An `EntryStore` on an MLflow server with a database; the server says where files go."""
 
-    # A version is made in some tenths of a second; two of a claim would leave a gap in the numbers.
+    # Creating a version takes some tenths of a second; two for a claim would leave a gap.
     patience = 5.0
 
     def __init__(self, url: str, environ: Mapping[str, str]) -> None:
@@ -125,7 +125,7 @@ class MlflowPlace:
                 try:
                     return self._point(model, {CHAMPION: champion, CANDIDATE: candidate})
                 except MlflowException as error:
-                    # Two that set a new alias at once collide in the server's database.
+                    # Two requests that set a new alias at once collide in the server's database.
                     if error.error_code != "BAD_REQUEST" or attempt == ATTEMPTS - 1:
                         raise
 
@@ -146,7 +146,7 @@ class MlflowPlace:
                 self._client.set_registered_model_alias(model, alias, str(version))
 
     def _ledger(self, model: str) -> str | None:
-        """Return the run that holds the entries of a model, if there is such a model."""
+        """Return the run that holds the entries of a model, or None where there is no model."""
         try:
             tags = self._client.get_registered_model(model).tags
         except MlflowException as error:
@@ -155,14 +155,14 @@ class MlflowPlace:
             raise
         if LEDGER_TAG not in tags:
             raise RegistryError(
-                f"{self.name}: {model} must be a model of hpo-pipeline, got one that was made "
-                f"without it; choose another name for register.model"
+                f"{self.name}: {model} must be a model of hpo-pipeline, got one that something "
+                f"else created; choose another name for register.model"
             )
         ledger: str = tags[LEDGER_TAG]
         return ledger
 
     def _create_model(self, model: str) -> str:
-        """Create a model with its run of entries; of several such runs the model names one."""
+        """Create a model and its run of entries; where several create one, the model names it."""
         experiment = self._experiment_named(LEDGERS)
         ledger = self._client.create_run(experiment, run_name=f"history of {model}").info.run_id
         try:
@@ -170,16 +170,16 @@ class MlflowPlace:
         except MlflowException as error:
             if error.error_code != EXISTS:
                 raise
-        # What the server says counts: the client repeats a request whose answer was lost.
+        # The server decides: the client repeats a request whose response was lost.
         chosen = self._ledger(model)
         if chosen is None:
-            raise RegistryError(f"{self.name}: {model} was deleted while it was made; try again")
+            raise RegistryError(f"{self.name}: {model} was deleted while it was created; try again")
         if chosen != ledger:
             self._client.delete_run(ledger)
         return chosen
 
     def _experiment(self, candidate: Candidate) -> str:
-        """Return where runs go: what Kubeflow Pipelines gives a step, else the search's name."""
+        """Return the experiment for runs: that of Kubeflow Pipelines, else the search's."""
         given = self._environ.get("MLFLOW_EXPERIMENT_ID")
         name = self._environ.get("MLFLOW_EXPERIMENT_NAME") or candidate.experiment
         return given or self._experiment_named(name)
@@ -223,7 +223,7 @@ class MlflowPlace:
                 )
                 return int(made.version)
             except MlflowException as error:
-                # The server gives up when others took the number three times.
+                # The server gives up after others have taken the number three times.
                 if "giving up" not in str(error).lower() or attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")
@@ -237,7 +237,7 @@ class MlflowPlace:
 
 
 def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
-    """Yield what all pages of a search hold."""
+    """Yield the results on all pages of a search."""
     token = None
     while True:
         page = search(**arguments, page_token=token)

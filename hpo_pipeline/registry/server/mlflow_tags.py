@@ -1,6 +1,6 @@
-"""What is written into an MLflow server, and what its client says when something went wrong.
+"""The tags and parameters that are written to an MLflow server, and the errors of its client.
 
-Pure, and without the client, which only mlflow.py knows.
+Pure, and without the client, which only mlflow.py imports.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import Mapping
 
+from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry.record import Candidate
 
 RECORD_TAG = "hpo-pipeline.record"
@@ -22,7 +23,7 @@ TAGS = (
 
 
 def split(entry: str) -> tuple[str, dict[str, str]]:
-    """Return what stands in the parameter of an entry, and the parameters that it refers to."""
+    """Return the value of an entry's parameter, and the parameters that it refers to."""
     if len(entry) <= PIECE:
         return entry, {}
     own = uuid.uuid4().hex
@@ -31,29 +32,38 @@ def split(entry: str) -> tuple[str, dict[str, str]]:
 
 
 def join(head: str, params: Mapping[str, str]) -> str:
-    """Return the entry that `split` took apart."""
+    """Return the entry that `split` took apart.
+
+    Raises:
+        RegistryError: a piece is missing, or `split` did not write the head.
+    """
     if head.startswith("{"):
         return head
-    own, count = head.split()
-    return "".join(params[f"{own}.{i}"] for i in range(int(count)))
+    own, _, count = head.partition(" ")
+    number = int(count) if count.isdecimal() and len(count) < 5 else 0
+    pieces = [params.get(f"{own}.{i}") for i in range(number)]
+    found = "".join(piece for piece in pieces if piece is not None)
+    if not found or None in pieces:
+        raise RegistryError(f"an entry of the history is damaged: {head!r:.80}")
+    return found
 
 
 def tags(candidate: Candidate) -> dict[str, str]:
-    """Return what people look for in a list of runs or versions."""
+    """Return the tags that people search for in a list of runs or versions."""
     values = {name: getattr(candidate, name) for name in TAGS}
     seeds = " ".join(f"{name}={seed}" for name, seed in candidate.seeds.items())
     return {name: str(value)[:PIECE] for name, value in {**values, "seeds": seeds}.items() if value}
 
 
 def record(candidate: Candidate) -> dict[str, str]:
-    """Return the whole record as JSON, in as many tags as it takes."""
+    """Return the whole record as JSON, in as many tags as it needs."""
     text = json.dumps(candidate.to_json(), ensure_ascii=False)
     pieces = [text[i : i + PIECE] for i in range(0, len(text), PIECE)]
     return {RECORD_TAG + (f".{i}" if i else ""): piece for i, piece in enumerate(pieces)}
 
 
 def message(name: str, error: Exception) -> str:
-    """Return what went wrong at a server, and what to do."""
+    """Return what went wrong at a server, and what to do about it."""
     code = getattr(error, "error_code", "")
     reason = str(error).strip().split("\n")[0]
     if "Caused by" in reason:  # of a connection: the rest are the address and its query again
@@ -63,6 +73,6 @@ def message(name: str, error: Exception) -> str:
         hint = "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         return f"{name}: the server must accept the credentials, got: {reason}; {hint}"
     return (
-        f"{name}: MLflow must answer, got: {reason}; see that the server runs and can be reached "
-        f"from here, then try again: what is done already is kept"
+        f"{name}: MLflow must answer, got: {reason}; check that the server runs and can be reached "
+        f"from here, then try again: finished work is kept"
     )

@@ -1,10 +1,11 @@
-"""JSON over HTTP with the standard library: one request, repeated where the server is busy or down.
+"""JSON over HTTP with the standard library: one request, repeated while the server is busy or down.
 
-It knows neither paths nor what a status means to the caller.
+It knows neither the paths of an API nor what a status means to the caller.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
@@ -31,7 +32,7 @@ class Answer:
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
-    """Follows nobody elsewhere: the token would go with the request."""
+    """Follows no redirect: the token would go with the request."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -74,8 +75,8 @@ class Rest:
                 time.sleep(wait)
         raise RegistryError(
             f"{self.url}: the registry must answer, got: {reason}, after {len(self._waits) + 1} "
-            f"attempts; see that the server runs and can be reached from here, then try again: "
-            f"what is done already is kept"
+            f"attempts; check that the server runs and can be reached from here, then try again: "
+            f"finished work is kept"
         )
 
     def _checked(self, answer: Answer, request: str, reason: str, allow: Sequence[int]) -> Answer:
@@ -96,11 +97,14 @@ class Rest:
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
-                return Answer(response.status, json.loads(response.read() or b"{}")), ""
+                found = json.loads(response.read() or b"{}")
+                if not isinstance(found, dict):
+                    raise ValueError(f"the answer must be a JSON object, got {found!r:.80}")
+                return Answer(response.status, found), ""
         except urllib.error.HTTPError as error:
             with error:
                 text = " ".join(error.read().decode(errors="replace").split())
             return Answer(error.code, {}), f"{error.code} {text[:200]}"
-        except (OSError, ValueError) as error:
-            # No answer, or none in JSON: another kind of server, or one that is just starting.
+        except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
+            # No answer, or not one in JSON: another kind of server, or one that is starting.
             return None, str(getattr(error, "reason", error))

@@ -1,9 +1,9 @@
-"""Where model files lie beside a registry that keeps records only: a folder, or a URI of fsspec.
+"""The model files beside a registry that keeps records only: in a folder, or at a URI of fsspec.
 
     STORE/NAME/SHA256/…
 
 The place follows from the content, so that storing a model twice changes nothing. A URI needs
-the driver of its scheme (s3fs for s3://), whose credentials come from the environment.
+the fsspec driver of its scheme (s3fs for s3://), which reads its credentials from the environment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hpo_pipeline.registry.record import Candidate, folder_sha256, local_path
 
 
 class Store:
-    """A place for models. `public` is the URI by which others, such as KServe, know it."""
+    """A place for models. `public` is its URI for other readers, such as KServe."""
 
     def __init__(self, uri: str, public: str | None = None) -> None:
         self._uri = uri.rstrip("/")
@@ -26,7 +26,7 @@ class Store:
         self._public = (public or own).rstrip("/")
 
     def put(self, candidate: Candidate, model_folder: Path) -> str:
-        """Store a model whole and return its public URI.
+        """Store all files of a model and return its public URI.
 
         Raises:
             RegistryError: it cannot be written, or is not the model that was measured.
@@ -42,10 +42,10 @@ class Store:
         return f"{self._public}/{name}/{sha256}"
 
     def get(self, candidate: Candidate, folder: Path) -> Path:
-        """Return a folder with a model: where it lies, or a copy in `folder`.
+        """Return a folder with a model: the stored one, or a copy in `folder`.
 
         Raises:
-            RegistryError: it is not there.
+            RegistryError: it cannot be read.
         """
         inner = f"{candidate.name}/{candidate.model_sha256}"
         if self._folder:
