@@ -20,7 +20,7 @@ import pandas as pd
 from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
 from hpo_pipeline.data.readers import Tables, read_tables
-from hpo_pipeline.data.splits import labels, split
+from hpo_pipeline.data.splits import split
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.files import DATASET_FILE, write_json
@@ -39,7 +39,7 @@ def prepare(experiment: Experiment, out: Path) -> Path:
     splits = split(tables.tables, experiment.task.rows)
     source = model_source(experiment.task.model)
     kind = TASKS[experiment.task.kind]
-    processor = kind.processor(experiment.task, source, list(splits["train"]["input"]))
+    processor = kind.inputs.processor(experiment.task, source, list(splits["train"]["input"]))
     meta = _meta(experiment, tables, splits, processor)
     folder = out / f"{experiment.name}-{meta.fingerprint[:16]}"
     if (folder / DATASET_FILE).exists():
@@ -63,17 +63,17 @@ def _write(
     processor: Any,
 ) -> None:
     kind = TASKS[experiment.task.kind]
-    number = {label: i for i, label in enumerate(meta.labels)}
     for name, table in splits.items():
         inputs = list(table["input"])
-        rows = kind.encode(inputs, processor, meta.max_length)
+        rows = kind.inputs.encode(inputs, processor, meta.max_length)
+        labels = kind.targets.encode(list(table["label"]), meta.labels)
         content = [
-            {**row, "label": number[label], "input": text}
-            for row, label, text in zip(rows, table["label"], inputs, strict=True)
+            {**row, "label": label, "input": text}
+            for row, label, text in zip(rows, labels, inputs, strict=True)
         ]
         if name != "train":
             # Rows of one length side by side need next to no padding when evaluated.
-            content.sort(key=lambda row: len(row.get("input_ids", ())))
+            content.sort(key=kind.inputs.length)
         datasets.disable_progress_bars()
         datasets.Dataset.from_list(content).save_to_disk(str(draft / name))
     if processor is not None:
@@ -92,7 +92,7 @@ def _move(draft: Path, folder: Path) -> None:
 def _meta(
     experiment: Experiment, tables: Tables, splits: dict[str, pd.DataFrame], processor: Any
 ) -> DatasetMeta:
-    task = experiment.task
+    task, kind = experiment.task, TASKS[experiment.task.kind]
     content = {
         "format": FORMAT,
         "kind": task.kind,
@@ -100,7 +100,7 @@ def _meta(
         "rows": task.rows.model_dump(),
         "columns": task.columns.model_dump(),
         "max_length": experiment.max_length(),
-        "processor": _processor_text(processor),
+        "processor": kind.inputs.identity(processor),
         "shape": tables.shape,
     }
     fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -110,17 +110,10 @@ def _meta(
         kind=task.kind,
         source=tables.source,
         data_sha256=tables.sha256,
-        labels=labels(splits),
+        labels=kind.targets.names(splits["train"]["label"]),
         rows={name: len(table) for name, table in splits.items()},
         majority=float(test.value_counts(normalize=True).max()),
         max_length=experiment.max_length(),
         shape=list(tables.shape) if tables.shape else None,
         notes=tables.notes,
     )
-
-
-def _processor_text(processor: Any) -> str:
-    if processor is None:
-        return ""
-    backend = getattr(processor, "backend_tokenizer", None)
-    return backend.to_str() if backend else json.dumps(processor.get_vocab(), sort_keys=True)

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hpo_pipeline.data import assets
+from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.data.images import IMAGE_SUFFIXES, decode_images
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.tasks import TASKS
 
 if TYPE_CHECKING:
     import datasets
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 INPUT_NAMES = ("text", "sentence", "input", "image", "pixels")
+DIGITS = "digits"
 RATING_THRESHOLD = 0.5
 """Sentences rated closer to neutral than this on the scale from -4 to 4 are left out."""
 
@@ -44,11 +47,47 @@ class Tables:
 
 
 def read_tables(task: Task) -> Tables:
-    """Read the data of a task.
+    """Read the data of a task, as its kind wants them read.
 
     Raises:
-        DataError: there are no such data, or they lack a column.
+        DataError: there are no such data, they are of another form, or they lack a column.
     """
+    found: Tables = TASKS[task.kind].inputs.read(task, Source(task))
+    return found
+
+
+@dataclass(frozen=True)
+class Source:
+    """The ways to read `task.data` that a kind of task chooses from (tasks.kind.DataSource)."""
+
+    task: Task
+
+    def rows(self) -> Tables:
+        """Read a text column and a label column."""
+        return _read_rows(self.task)
+
+    def images(self, *, size: tuple[int, int] | None, channels: int | None) -> Tables:
+        """Read a folder of images for each label."""
+        return _read_images(self.task)
+
+    def model(self) -> str:
+        """Return the folder or hub id of the base model."""
+        return model_source(self.task.model)
+
+
+def _read_images(task: Task) -> Tables:
+    if task.data == DIGITS:
+        return _read_digits()
+    folder = Path(task.data)
+    if not folder.is_dir():
+        raise DataError(
+            f"task.data: {task.kind} reads a folder with a folder of images for each label, "
+            f"or the asset {DIGITS}; {task.data!r} is neither"
+        )
+    return _read_image_folders(task, folder)
+
+
+def _read_rows(task: Task) -> Tables:
     if task.data in assets.ASSETS:
         return _read_asset(task)
     if "://" in task.data:
@@ -68,12 +107,8 @@ def _read_asset(task: Task) -> Tables:
     asset = assets.ASSETS[task.data]
     if asset.kind != "data":
         raise DataError(f"task.data: {task.data} is a model, not data")
-    is_image = task.data == "digits"
-    if is_image != (task.kind == "image-classification"):
-        kind = "image" if is_image else "text"
-        raise DataError(f"task.data: {task.data} is {kind} data, and task.kind is {task.kind}")
-    if is_image:
-        return _read_digits()
+    if task.data == DIGITS:
+        raise DataError(f"task.data: {task.data} holds images, which {task.kind} does not read")
     folder = assets.fetch(task.data)
     path = folder / asset.members[0].name
     rows = [line.split("\t", 2) for line in path.read_text("utf-8").splitlines() if line]
@@ -116,9 +151,7 @@ def _read_uri(uri: str) -> bytes:
 
 
 def _read_directory(task: Task, folder: Path) -> Tables:
-    """Read train.*, validation.* and test.*, or the only data file, or folders of images."""
-    if task.kind == "image-classification":
-        return _read_image_folders(task, folder)
+    """Read train.*, validation.* and test.*, or the only data file."""
     files = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES)
     by_split = {split: p for split in SPLITS for p in files if p.stem == split}
     if "train" not in by_split:
@@ -136,8 +169,6 @@ def _from_files(task: Task, files: dict[str, tuple[str, bytes]]) -> Tables:
     digest = hashlib.sha256(b"".join(hashlib.sha256(c).digest() for _, c in files.values()))
     frames = {split: _parse(name, content) for split, (name, content) in files.items()}
     tables = {split: _columns(task, frame, files[split][0]) for split, frame in frames.items()}
-    if task.kind != "text-classification":
-        raise DataError("task.data: images are read from a directory with a folder per label")
     dropped = sum(len(frames[s]) - len(tables[s]) for s in frames)
     source = ", ".join(name for name, _ in files.values())
     notes = {"rows without input or label left out": dropped}
@@ -210,8 +241,6 @@ def _read_image_folders(task: Task, folder: Path) -> Tables:
 def _read_hub(task: Task) -> Tables:
     import datasets
 
-    if task.kind == "image-classification":
-        raise DataError("task.data: images come from a directory or an asset, not from the hub")
     try:
         found: Any = datasets.load_dataset(task.data)
     except (OSError, ValueError, RuntimeError) as error:

@@ -10,7 +10,6 @@ label grow by more than its validation rows, which lie between.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 
 import pandas as pd
@@ -51,14 +50,6 @@ def split(tables: Mapping[str, pd.DataFrame], rows: Rows) -> dict[str, pd.DataFr
         pools[source] = pool.drop(taken)
     _check_labels(found)
     return {name: found[name] for name in reversed(ORDER)}
-
-
-def labels(splits: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Return the labels in order: as numbers where all are, else by their text."""
-    names = set(splits["train"]["label"])
-    if all(re.fullmatch(r"-?[0-9]+", name) for name in names):
-        return sorted(names, key=lambda name: (int(name), name))
-    return sorted(names)
 
 
 def _ordered(table: pd.DataFrame, seed: int) -> pd.DataFrame:

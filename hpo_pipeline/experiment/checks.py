@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hpo_pipeline.experiment.formula import Formula
-from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, QUALITY_METRICS, SCORE
+from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, SCORE
 from hpo_pipeline.experiment.schema import (
     Budget,
     SelectLexicographic,
@@ -26,7 +26,8 @@ from hpo_pipeline.experiment.stopping import (
     HyperbandStopping,
     ThresholdStopping,
 )
-from hpo_pipeline.experiment.task import SEARCHABLE_TASK_FIELDS, Task
+from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.tasks import TASKS
 
 MAX_GRID = 100_000
 IN_FLIGHT = (
@@ -64,7 +65,7 @@ def _metric_faults(sections: dict[str, Any]) -> list[str]:
     faults = [
         f"task.metrics.{name}: is the name of a built-in metric"
         for name in task.metrics
-        if name in {*QUALITY_METRICS[task.kind], *PRACTICAL_METRICS, SCORE}
+        if name in {*TASKS[task.kind].targets.metrics, *PRACTICAL_METRICS, SCORE}
     ]
     objectives = sections.get("objective", ())
     read: list[tuple[str, frozenset[str]]] = []
@@ -91,10 +92,13 @@ def _space_faults(sections: dict[str, Any]) -> list[str]:
     space, task = sections.get("space"), sections.get("task")
     if space is None:
         return []
+    # Where the task is wrong itself, its kind is not known.
+    kinds = TASKS.values() if task is None else [TASKS[task.kind]]
+    searchable = [*dict.fromkeys(field for kind in kinds for field in kind.searchable)]
     faults = [
-        f"space.{name}: of the task, only {', '.join(SEARCHABLE_TASK_FIELDS)} can be searched"
+        f"space.{name}: of the task, only {', '.join(searchable)} can be searched"
         for name in space
-        if name.startswith("task.") and name.removeprefix("task.") not in SEARCHABLE_TASK_FIELDS
+        if name.startswith("task.") and name.removeprefix("task.") not in searchable
     ]
     if task is not None:
         for name in space:
@@ -102,18 +106,17 @@ def _space_faults(sections: dict[str, Any]) -> list[str]:
             if field in {"": task.training, "model": task.config}.get(prefix, {}):
                 place = "config" if prefix else "training"
                 faults.append(f"space.{name}: is fixed in task.{place} as well; keep one of them")
-            if prefix == "task" and field in SEARCHABLE_TASK_FIELDS:
-                faults += _task_value_faults(space, name, field)
+            if prefix == "task" and field in searchable:
+                faults += _task_value_faults(task.kind, space, name)
     return faults
 
 
-def _task_value_faults(space: Space, name: str, field: str) -> list[str]:
-    faults = []
+def _task_value_faults(kind: str, space: Space, name: str) -> list[str]:
+    faults, field = [], name.removeprefix("task.")
     for value in bounds(space, name):
         try:
             Task.model_validate(
-                {"kind": "text-classification", "model": "m", "data": "d", field: value},
-                strict=True,
+                {"kind": kind, "model": "m", "data": "d", field: value}, strict=True
             )
         except ValidationError as error:
             faults.append(f"space.{name}: {error.errors()[0]['msg']}, got {value!r}")

@@ -1,8 +1,14 @@
-"""The names of metrics: what each kind of task and each finished model can report."""
+"""The practical metrics: a row each for what a deployment of the finished model pays for.
+
+A new one is a row here and the function it names. The quality metrics belong to the kinds of
+task (tasks/).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+from hpo_pipeline.tasks.kind import Metric
 
 Metrics = Mapping[str, float]
 
@@ -11,38 +17,54 @@ SCORE = "score"
 """Name under which the value of a formula is reported."""
 
 
-PRACTICAL_METRICS: dict[str, str] = {
-    "latency_p50_ms": "median milliseconds of one forward pass at batch size 1",
-    "latency_p95_ms": "95th percentile of the milliseconds of one forward pass at batch size 1",
-    "throughput_per_s": "examples a second at batch size 32",
-    "model_size_mb": "megabytes (10^6 bytes) of the saved weights",
-    "parameters_m": "millions of parameters",
-    "peak_memory_mb": "highest memory of the trial in megabytes: GPU memory where there is one",
-    "train_seconds": "seconds spent in training steps, evaluation left out",
+_MEASURES = "hpo_pipeline.trial.practical_metrics"
+
+PRACTICAL_METRICS: dict[str, Metric] = {
+    "latency_p50_ms": Metric(
+        "median time of one forward pass at batch size 1",
+        better="lower",
+        unit="ms",
+        measure=f"{_MEASURES}:latency_p50_ms",
+    ),
+    "latency_p95_ms": Metric(
+        "95th percentile of the time of one forward pass at batch size 1",
+        better="lower",
+        unit="ms",
+        measure=f"{_MEASURES}:latency_p95_ms",
+    ),
+    "throughput_per_s": Metric(
+        "examples per second at batch size 32",
+        better="higher",
+        unit="1/s",
+        measure=f"{_MEASURES}:throughput_per_s",
+    ),
+    "model_size_mb": Metric(
+        "size of the saved weights",
+        better="lower",
+        unit="MB",
+        measure=f"{_MEASURES}:model_size_mb",
+    ),
+    "parameters_m": Metric(
+        "parameters of the model",
+        better="lower",
+        unit="millions",
+        measure=f"{_MEASURES}:parameters_m",
+    ),
+    "peak_memory_mb": Metric(
+        "highest memory of the trial: of the GPU where there is one, else of the process",
+        better="lower",
+        unit="MB",
+        measure=f"{_MEASURES}:peak_memory_mb",
+    ),
+    "train_seconds": Metric(
+        "time spent in training steps, without evaluation",
+        better="lower",
+        unit="s",
+        measure=f"{_MEASURES}:train_seconds",
+    ),
 }
+"""Metrics that every trial and every evaluation of a finished model reports.
 
-
-_CLASSIFICATION = {
-    "loss": "mean cross-entropy",
-    "accuracy": "share of examples that are right",
-    "precision": "of the positive (last) class of two, macro mean of more",
-    "recall": "of the positive (last) class of two, macro mean of more",
-    "f1": "of the positive (last) class of two, macro mean of more",
-    **{
-        f"{name}_{mean}": f"{name}, {mean} mean over the classes"
-        for name in ("precision", "recall", "f1")
-        for mean in ("macro", "weighted")
-    },
-}
-
-
-QUALITY_METRICS: dict[str, dict[str, str]] = {
-    "text-classification": _CLASSIFICATION,
-    "image-classification": _CLASSIFICATION,
-}
-
-
-LOWER_IS_BETTER = frozenset(
-    {"loss", "latency_p50_ms", "latency_p95_ms", "model_size_mb", "parameters_m"}
-    | {"peak_memory_mb", "train_seconds"}
-)
+`measure` names a function of a `trial.practical_metrics.Finished`, which returns the value, or None
+where it has none: `train_seconds` of a model that was trained long ago.
+"""

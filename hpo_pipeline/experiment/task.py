@@ -1,4 +1,4 @@
-"""The section `task`: what is trained, on which data, and the fields that a search may set."""
+"""The section `task`: what is trained, and on which data."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import json
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, QUALITY_METRICS
+from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.search import Count
 from hpo_pipeline.experiment.space import Frozen, as_tuple
+from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.kind import Metric
 
-TaskKindName = Literal["text-classification", "image-classification"]
+
+def _known_kind(name: str) -> str:
+    if name not in TASKS:
+        raise ValueError(f"must be one of {', '.join(map(repr, TASKS))}, got {name!r}")
+    return name
 
 
-SEARCHABLE_TASK_FIELDS = ("freeze", "max_length")
+TaskKindName = Annotated[
+    str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": [*TASKS]})
+]
 
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -35,8 +43,8 @@ RowCount = Annotated[Count | Share | None, BeforeValidator(_row_count)]
 class Rows(Frozen):
     """How many rows each split gets: a number of rows, or a share of all.
 
-    Left out, a split that the data bring is taken whole; else validation and test get 15 % each
-    and training the rest. `seed` decides which rows go where.
+    Left out, a split that comes with the data is taken whole; otherwise validation and test get
+    15 % each and training the rest. `seed` decides which rows go where.
     """
 
     train: RowCount = None
@@ -58,10 +66,10 @@ Pattern = Annotated[str, Field(min_length=1)]
 class Task(Frozen):
     """What is trained, on what, and everything that does not vary between trials.
 
-    `data_version` is any text that changes when the data behind a hub id or a URI have changed,
-    which nothing else tells: the data are then read again. `reinitialise` names the weights that
-    may start at random in a pretrained model, as shell patterns over their names
-    (`bert.encoder.layer.3.*`); those of the head always may.
+    `data_version` is any text. Change it when the data behind a hub id or a URI have changed, which
+    nothing else shows, and they are read again. `reinitialise` names the weights that may start at
+    random in a pretrained model, as shell patterns over their names (`bert.encoder.layer.3.*`);
+    those of the head always may.
     """
 
     kind: TaskKindName
@@ -99,7 +107,12 @@ class Task(Frozen):
         return self
 
     @property
+    def reported(self) -> dict[str, Metric]:
+        """Every metric that a trial of this task reports."""
+        own = {name: Metric(f"the user's {target}", None) for name, target in self.metrics.items()}
+        return {**TASKS[self.kind].targets.metrics, **own, **PRACTICAL_METRICS}
+
+    @property
     def metric_names(self) -> dict[str, str]:
-        """Every metric that a trial of this task reports, with what it means."""
-        own = {name: f"the user's {target}" for name, target in self.metrics.items()}
-        return {**QUALITY_METRICS[self.kind], **own, **PRACTICAL_METRICS}
+        """The metrics that a trial of this task reports, with what they mean."""
+        return {name: metric.description for name, metric in self.reported.items()}

@@ -21,7 +21,7 @@ from hpo_pipeline.experiment.schema import bounds
 from hpo_pipeline.experiment.space import Space
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks.base_config import base_config
-from hpo_pipeline.tasks.metrics import user_metric
+from hpo_pipeline.tasks.user_metrics import user_metric
 
 OWN_ARGUMENTS = {
     "output_dir": "the trial decides it",

@@ -1,7 +1,7 @@
 """The model card: a README.md that says what a model is and where its numbers come from.
 
-A pure function after `confirm`, written into the winner's folder. It knows the experiment and
-the results; where data and models come from is told by its caller in `Evidence`.
+It is written into the winner's folder after the confirmation. A pure function of the experiment,
+the winning trial and the facts about data and base model that the caller collects in `Evidence`.
 """
 
 from __future__ import annotations
@@ -20,31 +20,27 @@ from hpo_pipeline.experiment.space import ChoiceParameter, FloatParameter, IntPa
 from hpo_pipeline.report.formatting import spread
 from hpo_pipeline.results.outcome import Confirmed
 from hpo_pipeline.results.trial import Trial
+from hpo_pipeline.tasks import TASKS
 
 HUB_METRICS = ("accuracy", "f1", "precision", "recall", "perplexity")
-"""Metrics that the Hub knows by these names."""
-
-USAGE: dict[str, str] = {
-    "text-classification": """\
-from transformers import pipeline
-
-classify = pipeline("text-classification", model="path/to/this/folder")
-print(classify("Write a sentence here."))""",
-    "image-classification": """\
-from transformers import AutoModelForImageClassification
-
-model = AutoModelForImageClassification.from_pretrained("path/to/this/folder")
-# pixel_values: (images, channels, height, width), scaled as in the training data
-logits = model(pixel_values=pixel_values).logits""",
-}
+"""Metrics that the Hugging Face Hub knows by these names."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the card says beside experiment and trial.
+    """What the card says besides the experiment and the trial.
 
-    `test` holds the metrics on the held-out rows, `counts` the trials by state, `majority` the
-    share of the most frequent label; `base_model` is a hub id, where there is one.
+    Attributes:
+        test: metrics on the held-out rows.
+        counts: trials by state.
+        source: where the data were read from.
+        fingerprint: of the prepared data.
+        rows: rows by split.
+        labels: labels of the data, in the order of the model's outputs.
+        majority: share of the most frequent label.
+        licence: of the base model.
+        base_model: its hub id, where it has one.
+        confirmed: results with other seeds, where there are any.
     """
 
     test: Mapping[str, float] = field(default_factory=dict)
@@ -63,7 +59,7 @@ def model_card(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
     """Return the card of the model that `trial` trained, as Markdown with front matter."""
     sections = (
         _title(experiment, trial, evidence),
-        "## How to use\n\n" + f"```python\n{USAGE[experiment.task.kind]}\n```",
+        "## How to use\n\n" + f"```python\n{TASKS[experiment.task.kind].usage}\n```",
         _searched(experiment, evidence),
         _chosen(experiment, trial, evidence),
         _metrics(experiment, trial, evidence),
@@ -79,7 +75,7 @@ def _front_matter(experiment: Experiment, trial: Trial, evidence: Evidence) -> s
         "license": evidence.licence.lower() if evidence.licence else None,
         "base_model": None if experiment.task.from_scratch else evidence.base_model,
         "library_name": "transformers",
-        "pipeline_tag": experiment.task.kind,
+        "pipeline_tag": TASKS[experiment.task.kind].pipeline,
         "tags": ["hpo-pipeline", "hyperparameter-optimization", experiment.name],
         "metrics": [name for name in HUB_METRICS if name in {**trial.metrics, **evidence.test}],
     }
@@ -91,7 +87,7 @@ def _title(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
     task = experiment.task
     origin = "trained from random weights as" if task.from_scratch else "fine-tuned from"
     tried = sum(evidence.counts.values())
-    among = f", chosen among {tried} trials" if tried else ""
+    among = f", the best of {tried} trials" if tried else ""
     return (
         f"# {experiment.name}\n\n"
         f"A model for {task.kind}, {origin} {_text(task.model)} on {_text(task.data)}: "
@@ -122,14 +118,13 @@ def _chosen(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
 
 
 def _confirmation(experiment: Experiment, confirmed: Confirmed | None) -> str:
-    """Say how the configuration did with other seeds, where it was tried."""
+    """Say what the configuration reached with other seeds."""
     if confirmed is None:
         return ""
     found = "; ".join(f"{_text(o.name)} {spread(confirmed, o.name)}" for o in experiment.objective)
     return (
-        f"\n\nConfirmed with {len(confirmed.seeds)} other seeds, on the validation rows, as mean "
-        f"± standard deviation: {found}. The model is that of the run in the middle of them, not "
-        f"of the best."
+        f"\n\nConfirmed with {len(confirmed.seeds)} other seeds on the validation rows (mean ± "
+        f"standard deviation): {found}. The model is from the median run, not from the best one."
     )
 
 
@@ -147,7 +142,7 @@ def _metrics(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
     ]
     return (
         "## Metrics\n\n"
-        "The configuration was chosen by the validation rows; no trial saw the test rows.\n\n"
+        "The configuration was chosen on the validation rows; no trial saw the test rows.\n\n"
         + _table(("metric", "validation", "held-out test", "meaning"), rows)
     )
 
@@ -167,19 +162,19 @@ def _data(evidence: Evidence) -> str:
 
 def _limits(experiment: Experiment, evidence: Evidence) -> str:
     if experiment.task.from_scratch:
-        licence = "The weights are new; the licence of the data may bind them."
+        licence = "The weights are new; the licence of the data may restrict their use."
     elif evidence.licence:
         licence = (
-            f"The base model's licence is {_text(evidence.licence)}; that of the data may bind "
-            f"the weights too."
+            f"The base model's licence is {_text(evidence.licence)}; the licence of the data may "
+            f"restrict the use of the weights too."
         )
     else:
-        licence = "The licence of the base model is not known: look it up before passing this on."
+        licence = "The licence of the base model is not known: look it up before sharing the model."
     return (
         "## Limitations and licence\n\n"
-        "The numbers hold for rows like those of the data above. The validation value of the "
-        "winner of a search is a little too good; the test value is the one to quote. Latency, "
-        f"throughput and memory hold for the machine of the trial.\n\n{licence}"
+        "The numbers hold for rows like those of the data above. Searches pick lucky trials, so "
+        "validation values are slightly optimistic: quote the test values. Latency, throughput "
+        f"and memory hold for the machine that measured them.\n\n{licence}"
     )
 
 
@@ -219,8 +214,8 @@ def _cell(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape what Markdown or HTML would take for markup."""
+    """Escape what Markdown or HTML would read as markup."""
     flat = " ".join(text.split())
-    # Not an underscore inside a word, which is no markup: metric names stay readable.
+    # An underscore inside a word is not markup: metric names stay readable.
     marked = re.sub(r"[\\`*\[\]#]|\b_|_\b", r"\\\g<0>", flat)
     return html.escape(marked, quote=False)

@@ -19,19 +19,18 @@ logger = logging.getLogger(__name__)
 
 
 def config_overrides(
-    task: Task, labels: list[str], derived: Mapping[str, Any], assignments: Assignments
+    task: Task, named: Mapping[str, Any], derived: Mapping[str, Any], assignments: Assignments
 ) -> dict[str, Any]:
     """Return the fields of the config that this trial sets.
 
-    Fields that follow from the data (`derived`) hold only for a model from scratch: pretrained
-    weights decide them otherwise.
+    Fields that follow from the inputs (`derived`) hold only for a model from scratch: pretrained
+    weights decide them otherwise. Those that follow from the labels (`named`) hold for all.
     """
     return {
         **(derived if task.from_scratch else {}),
         **task.config,
         **section(assignments, "model"),
-        "id2label": dict(enumerate(labels)),
-        "label2id": {label: i for i, label in enumerate(labels)},
+        **named,
     }
 
 
@@ -43,7 +42,7 @@ def build_model(task: Task, source: str, overrides: dict[str, Any]) -> Any:
         TrialError: the config is one that the architecture refuses.
     """
     transformers.utils.logging.disable_progress_bar()
-    model_class = TASKS[task.kind].model_class
+    model_class = TASKS[task.kind].model_class()
     config = base_config(task, source)
     for name, value in overrides.items():
         setattr(config, name, value)

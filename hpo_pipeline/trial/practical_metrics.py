@@ -1,111 +1,164 @@
-"""The practical metrics: what a deployment of the finished model pays for.
+"""Measuring the practical metrics: what a deployment of the finished model pays for.
 
-Measured in evaluation mode, without gradients, on real validation rows, after warm-up. Latency
-and throughput are of the model's forward pass; tokenisation, the network and a server come on
-top. Numbers of trials that run side by side include what they take from each other, so the
-winner is measured again, alone.
+Measured in evaluation mode, without gradients, on real validation rows, after warm-up. Latency and
+throughput are of the model's forward pass; tokenisation, the network and a server come on top.
+Trials that run side by side slow each other down, so the winner is measured again, alone.
 """
 
 from __future__ import annotations
 
+import importlib
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hpo_pipeline.errors import TrialError
+from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
+from hpo_pipeline.tasks.kind import Collate, Metric, Row
+
 WARM_UP = 5
 SAMPLES = 60
 MIN_SAMPLES = 20
-LATENCY_BUDGET = 2.0  # seconds; slow models are measured on MIN_SAMPLES rows at least
+LATENCY_BUDGET = 2.0  # seconds; slow models are measured on at least MIN_SAMPLES rows
 BATCH = 32
 THROUGHPUT_BUDGET = 0.5
 
-Collate = Callable[[list[dict[str, Any]]], dict[str, Any]]
 
+@dataclass
+class Finished:
+    """A model that can be measured; what several metrics need is measured once.
 
-def measure_model(model: Any, rows: Sequence[dict[str, Any]], collate: Collate) -> dict[str, float]:
-    """Return latency (ms), throughput (1/s), parameters (millions) of a model where it stands.
-
-    Args:
-        model: a model of transformers; its mode is left as it was.
+    Attributes:
+        model: a model of transformers, on its device.
         rows: rows of the dataset, at least one.
         collate: makes a batch of rows.
+        folder: where the model is saved, or None before it is.
+        train_seconds: returns the seconds of training so far, or None where that is not known.
     """
+
+    model: Any
+    rows: Sequence[Row]
+    collate: Collate
+    folder: Path | None = None
+    train_seconds: Callable[[], float] | None = None
+
+    @cached_property
+    def forward_ms(self) -> list[float]:
+        """Milliseconds of forward passes of one row each."""
+        # Rows are sorted by length: taking every n-th covers all lengths.
+        stride = max(1, len(self.rows) // SAMPLES)
+        picked = list(self.rows)[::stride][:SAMPLES]
+        while len(picked) < MIN_SAMPLES:
+            picked = picked * 2
+        batches = [self._inputs([row]) for row in picked]
+        for batch in batches[:WARM_UP]:
+            self._forward(batch)
+        times: list[float] = []
+        end = time.perf_counter() + LATENCY_BUDGET
+        for batch in batches:
+            if len(times) >= MIN_SAMPLES and time.perf_counter() > end:
+                break
+            times.append(self._forward(batch) * 1e3)
+        return times
+
+    @cached_property
+    def rows_per_s(self) -> float:
+        """Rows per second in batches of BATCH."""
+        stride = max(1, len(self.rows) // BATCH)
+        picked = list(self.rows)[::stride][:BATCH]
+        batch = self._inputs((picked * (BATCH // len(picked) + 1))[:BATCH])
+        self._forward(batch)
+        seconds, done = 0.0, 0
+        while seconds < THROUGHPUT_BUDGET and done < 10 * BATCH:
+            seconds += self._forward(batch)
+            done += BATCH
+        return done / seconds
+
+    def _inputs(self, rows: list[Row]) -> dict[str, Any]:
+        batch = self.collate(rows)
+        return {k: v.to(self.model.device) for k, v in batch.items() if k != "labels"}
+
+    def _forward(self, batch: dict[str, Any]) -> float:
+        """Return the seconds of one forward pass."""
+        start = time.perf_counter()
+        self.model(**batch)
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+
+def measure(
+    finished: Finished, metrics: Mapping[str, Metric] = PRACTICAL_METRICS
+) -> dict[str, float]:
+    """Return the practical metrics that a model has; the model's mode is left as it was.
+
+    Raises:
+        TrialError: a row of the table names no function.
+    """
+    model = finished.model
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            return {
-                **_latency(model, rows, collate),
-                "throughput_per_s": _throughput(model, rows, collate),
-                "parameters_m": sum(p.numel() for p in model.parameters()) / 1e6,
-                "model_size_mb": _tensor_bytes(model) / 1e6,
-            }
+            values = {name: _measure_of(name, row)(finished) for name, row in metrics.items()}
     finally:
         model.train(was_training)
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
-def saved_size_mb(folder: Path) -> float:
-    """Return the megabytes of the weights in a model folder."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
+def latency_p50_ms(finished: Finished) -> float:
+    """Return the median milliseconds of a forward pass."""
+    return statistics.median(finished.forward_ms)
 
 
-def peak_memory_mb() -> float:
+def latency_p95_ms(finished: Finished) -> float:
+    """Return the 95th percentile of the milliseconds of a forward pass."""
+    return statistics.quantiles(finished.forward_ms, n=20, method="inclusive")[-1]
+
+
+def throughput_per_s(finished: Finished) -> float:
+    """Return the examples per second."""
+    return finished.rows_per_s
+
+
+def model_size_mb(finished: Finished) -> float:
+    """Return the megabytes of the saved weights, or of the tensors before they are saved."""
+    if finished.folder is None:
+        tensors = finished.model.state_dict().values()
+        return float(sum(t.numel() * t.element_size() for t in tensors)) / 1e6
+    return sum(file.stat().st_size for file in finished.folder.glob("*.safetensors")) / 1e6
+
+
+def parameters_m(finished: Finished) -> float:
+    """Return the millions of parameters."""
+    return float(sum(p.numel() for p in finished.model.parameters())) / 1e6
+
+
+def peak_memory_mb(finished: Finished) -> float:
     """Return the highest memory in megabytes: of the GPU where there is one, else the process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def _latency(model: Any, rows: Sequence[dict[str, Any]], collate: Collate) -> dict[str, float]:
-    # Rows are sorted by length: taking every n-th gives them all lengths.
-    stride = max(1, len(rows) // SAMPLES)
-    picked = list(rows)[::stride][:SAMPLES]
-    while len(picked) < MIN_SAMPLES:
-        picked = picked * 2
-    batches = [_inputs(model, [row], collate) for row in picked]
-    for batch in batches[:WARM_UP]:
-        _forward(model, batch)
-    times: list[float] = []
-    end = time.perf_counter() + LATENCY_BUDGET
-    for batch in batches:
-        if len(times) >= MIN_SAMPLES and time.perf_counter() > end:
-            break
-        times.append(_forward(model, batch) * 1e3)
-    p95 = statistics.quantiles(times, n=20, method="inclusive")[-1]
-    return {"latency_p50_ms": statistics.median(times), "latency_p95_ms": p95}
+def train_seconds(finished: Finished) -> float | None:
+    """Return the seconds of training."""
+    return finished.train_seconds() if finished.train_seconds else None
 
 
-def _throughput(model: Any, rows: Sequence[dict[str, Any]], collate: Collate) -> float:
-    stride = max(1, len(rows) // BATCH)
-    picked = list(rows)[::stride][:BATCH]
-    picked = (picked * (BATCH // len(picked) + 1))[:BATCH]
-    batch = _inputs(model, picked, collate)
-    _forward(model, batch)
-    seconds, done = 0.0, 0
-    while seconds < THROUGHPUT_BUDGET and done < 10 * BATCH:
-        seconds += _forward(model, batch)
-        done += BATCH
-    return done / seconds
-
-
-def _inputs(model: Any, rows: list[dict[str, Any]], collate: Collate) -> dict[str, Any]:
-    batch = collate(rows)
-    return {k: v.to(model.device) for k, v in batch.items() if k != "labels"}
-
-
-def _forward(model: Any, batch: dict[str, Any]) -> float:
-    """Return the seconds of one forward pass."""
-    start = time.perf_counter()
-    model(**batch)
-    if model.device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def _tensor_bytes(model: Any) -> int:
-    return sum(t.numel() * t.element_size() for t in model.state_dict().values())
+def _measure_of(name: str, row: Metric) -> Callable[[Finished], float | None]:
+    module, _, function = row.measure.partition(":")
+    try:
+        found: Callable[[Finished], float | None] = getattr(
+            importlib.import_module(module), function
+        )
+    except (ImportError, AttributeError, ValueError) as error:
+        raise TrialError(f"the metric {name} names no function: {row.measure!r}") from error
+    return found

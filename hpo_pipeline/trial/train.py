@@ -31,11 +31,10 @@ from hpo_pipeline.experiment.space import Value, section
 from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.metrics import classification_metrics
 from hpo_pipeline.trial.callback import TrialCallback
 from hpo_pipeline.trial.models import build_model, config_overrides, freeze
 from hpo_pipeline.trial.pbt_interval import IntervalCallback, Parent, read_parent
-from hpo_pipeline.trial.practical_metrics import measure_model, peak_memory_mb, saved_size_mb
+from hpo_pipeline.trial.practical_metrics import Finished, measure
 from hpo_pipeline.trial.reporting import Reporter
 
 ROWS_IN_MEMORY = 20_000
@@ -126,17 +125,14 @@ def run_trial(
     clock.seconds["train"] -= callback.evaluate_seconds
     if callback.best_weights is not None:
         model.load_state_dict(callback.best_weights)
-    measured = measure_model(model, data.validation, data.collate)
-    clock.lap("measure")
-    save_model(model, data, spec.folder / MODEL_FOLDER)
+    saved = spec.folder / MODEL_FOLDER
+    save_model(model, data, saved)
     clock.lap("save")
-    metrics = {
-        **best.metrics,
-        **measured,
-        "model_size_mb": saved_size_mb(spec.folder / MODEL_FOLDER),
-        "peak_memory_mb": peak_memory_mb(),
-        "train_seconds": clock.seconds["train"],
-    }
+    measured = measure(
+        Finished(model, data.validation, data.collate, saved, lambda: clock.seconds["train"])
+    )
+    clock.lap("measure")
+    metrics = {**best.metrics, **measured}
     return Trial(
         name=spec.name,
         number=spec.number,
@@ -168,7 +164,8 @@ def load_data(experiment: Experiment, spec: TrialSpec) -> Data:
     """Open the training and validation rows of a prepared dataset; never the test rows."""
     meta = DatasetMeta.read(spec.dataset)
     task = experiment.task
-    processor = load_processor(spec.dataset / PROCESSOR_FOLDER)
+    kind = TASKS[task.kind]
+    processor = kind.inputs.load_processor(spec.dataset / PROCESSOR_FOLDER)
     max_length = int(spec.assignments.get("task.max_length", task.max_length))
     shape = tuple(meta.shape) if meta.shape else None
     return Data(
@@ -176,18 +173,11 @@ def load_data(experiment: Experiment, spec: TrialSpec) -> Data:
         train=load_rows(spec.dataset / "train"),
         validation=load_rows(spec.dataset / "validation"),
         processor=processor,
-        collate=TASKS[task.kind].collator(processor, max_length, shape),  # type: ignore[arg-type]
-        metrics=lambda predicted: classification_metrics(
+        collate=kind.inputs.collator(processor, max_length, shape),  # type: ignore[arg-type]
+        metrics=lambda predicted: kind.targets.measure(
             _logits(predicted.predictions), predicted.label_ids, task.metrics
         ),
     )
-
-
-def load_processor(folder: Path) -> Any:
-    """Return the tokenizer of a folder, or None where the task has none."""
-    if not folder.is_dir():
-        return None
-    return transformers.AutoTokenizer.from_pretrained(str(folder))
 
 
 def load_rows(folder: Path) -> Any:
@@ -229,8 +219,10 @@ def load_model(experiment: Experiment, spec: TrialSpec, data: Data) -> Any:
     """Return the model of a trial before its first step."""
     task = experiment.task
     shape = tuple(data.meta.shape) if data.meta.shape else None
-    derived = TASKS[task.kind].config_fields(data.processor, shape)  # type: ignore[arg-type]
-    overrides = config_overrides(task, data.meta.labels, derived, spec.assignments)
+    kind = TASKS[task.kind]
+    derived = kind.inputs.config_fields(data.processor, shape)  # type: ignore[arg-type]
+    named = kind.targets.config_fields(data.meta.labels)
+    overrides = config_overrides(task, named, derived, spec.assignments)
     model = build_model(task, model_source(task.model), overrides)
     freeze(model, str(spec.assignments.get("task.freeze", task.freeze)))
     return model
@@ -286,23 +278,24 @@ def _logits(predictions: Any) -> Any:
 class _PracticalOnce:
     """Practical metrics for the curve, where objective or constraints read them.
 
-    They hardly change during training, so the first evaluation's serve all; the result's own are
-    measured on the finished model.
+    Latency and throughput hardly change during training, so one measurement serves all
+    evaluations; those of the result are measured on the finished model.
     """
 
     def __init__(self, experiment: Experiment, data: Data) -> None:
         self._wanted = experiment.reads & set(PRACTICAL_METRICS)
         self._data = data
-        self._found: dict[str, float] = {}
+        self._finished: Finished | None = None
         self._start = time.perf_counter()
 
     def __call__(self, model: Any) -> dict[str, float]:
         if not self._wanted:
             return {}
-        if not self._found:
-            self._found = measure_model(model, self._data.validation, self._data.collate)
-        return {
-            **self._found,
-            "peak_memory_mb": peak_memory_mb(),
-            "train_seconds": time.perf_counter() - self._start,
-        }
+        if self._finished is None:
+            self._finished = Finished(
+                model,
+                self._data.validation,
+                self._data.collate,
+                train_seconds=lambda: time.perf_counter() - self._start,
+            )
+        return measure(self._finished)

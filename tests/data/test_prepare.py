@@ -127,8 +127,8 @@ def test_a_folder_that_cannot_be_written_is_said(experiment, tmp_path: Path) -> 
     [
         ("{tmp}/none", "there is no directory"),
         ("tweets", "tweets is data, not a model"),
-        ("someone/no-model", "'someone/no-model' gives no tokenizer"),
-        ("{tmp}", "gives no tokenizer"),
+        ("someone/no-model", "'someone/no-model' has no tokenizer"),
+        ("{tmp}", "has no tokenizer"),
     ],
 )
 def test_a_model_without_a_tokenizer_is_refused(

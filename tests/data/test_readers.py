@@ -144,11 +144,11 @@ def test_a_hub_id_without_a_network_is_refused(name: str) -> None:
 
 
 def test_the_kind_of_data_must_fit_the_kind_of_task(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"digits is image data, and task\.kind is text-class"):
+    with pytest.raises(DataError, match="digits holds images, which text-classification"):
         read("digits")
-    with pytest.raises(DataError, match="images are read from a directory"):
+    with pytest.raises(DataError, match="image-classification reads a folder with a"):
         read(write(tmp_path / "x.csv"), kind="image-classification")
-    with pytest.raises(DataError, match="not from the hub"):
+    with pytest.raises(DataError, match="'someone/images' is neither"):
         read("someone/images", kind="image-classification")
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from hpo_pipeline.data.splits import labels, split
+from hpo_pipeline.data.splits import split
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Rows
 
@@ -132,18 +132,3 @@ def test_adding_rows_never_moves_a_training_row_into_the_test_rows(seed: int) ->
 def test_data_that_cannot_be_split_are_refused(tables: Splits, rows: Rows, message: str) -> None:
     with pytest.raises(DataError, match=message):
         split(tables, rows)
-
-
-@pytest.mark.parametrize(
-    ("names", "ordered"),
-    [
-        (["10", "9", "-1"], ["-1", "9", "10"]),
-        (["b", "a", "10"], ["10", "a", "b"]),
-        (["01", "1", "0"], ["0", "01", "1"]),
-        (["²", "1"], ["1", "²"]),
-        (["--1", "1"], ["--1", "1"]),
-    ],
-)
-def test_labels_are_in_one_order(names: list[str], ordered: list[str]) -> None:
-    rows = pd.DataFrame({"input": names, "label": names})
-    assert labels({"train": rows}) == ordered

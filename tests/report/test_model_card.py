@@ -79,7 +79,7 @@ def test_a_model_from_scratch_has_no_base_model() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "chosen among 12 trials",
+        "the best of 12 trials",
         "- Objective: maximize f1",
         "- Constraints: latency_p95_ms &lt;= 15",
         "- Trials: 10 succeeded, 2 stopped",

@@ -38,7 +38,7 @@ def curve_objectives(experiment: Experiment, trials: Sequence[Trial]) -> list[Ob
     for objective in experiment.objective:
         parts = [objective]
         if not is_measured(objective):
-            parts = [metric_objective(name) for name in sorted(objective.reads)]
+            parts = [metric_objective(experiment, name) for name in sorted(objective.reads)]
         found |= {part.name: part for part in parts if is_measured(part)}
     return list(found.values())
 

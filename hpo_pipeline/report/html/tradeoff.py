@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from hpo_pipeline.experiment.metrics import LOWER_IS_BETTER, PRACTICAL_METRICS
+from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.report import formatting
@@ -39,7 +39,7 @@ def quality_and_prices(experiment: Experiment) -> tuple[Objective, list[Objectiv
     quality = next((o for o in objectives if o.name not in PRACTICAL_METRICS), objectives[0])
     prices = {o.name: o for o in objectives}
     for name in PRICES:
-        prices.setdefault(name, metric_objective(name))
+        prices.setdefault(name, metric_objective(experiment, name))
     return quality, [price for name, price in prices.items() if name != quality.name]
 
 
@@ -94,9 +94,11 @@ def front_of(
     return sorted(front, key=lambda trial: price.value(trial.metrics))
 
 
-def metric_objective(name: str) -> Objective:
+def metric_objective(experiment: Experiment, name: str) -> Objective:
     """Return a metric as an objective in the direction in which it is better."""
-    return Objective(metric=name, goal="minimize" if name in LOWER_IS_BETTER else "maximize")
+    row = experiment.task.reported.get(name)
+    is_lower = row is not None and row.better == "lower"
+    return Objective(metric=name, goal="minimize" if is_lower else "maximize")
 
 
 def _priced(experiment: Experiment, trials: Sequence[Trial], price: Objective) -> list[Trial]:
@@ -135,4 +137,7 @@ def _text(experiment: Experiment, trial: Trial, price: Objective) -> str:
 
 
 def _axis(objective: Objective) -> str:
-    return f"{objective.name} ({'more' if objective.goal == 'maximize' else 'less'} is better)"
+    better = "more" if objective.goal == "maximize" else "less"
+    row = PRACTICAL_METRICS.get(objective.name)
+    unit = f"{row.unit}, " if row and row.unit else ""
+    return f"{objective.name} ({unit}{better} is better)"

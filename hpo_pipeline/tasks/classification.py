@@ -1,0 +1,171 @@
+"""One label a row: what the kinds of classification have in common.
+
+Metrics are computed from logits (rows x labels); the loss of a trial is the Trainer's own.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hpo_pipeline.tasks.kind import Evaluated, Metric, Targets
+from hpo_pipeline.tasks.user_metrics import measure_own
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+_OF_A_LABEL = ("precision", "recall", "f1")
+_POSITIVE = "of the second of two labels, macro mean of more"
+METRICS: dict[str, Metric] = {
+    "loss": Metric("mean cross-entropy", "lower"),
+    "accuracy": Metric("share of rows with the right label", "higher"),
+    **{name: Metric(f"{name} {_POSITIVE}", "higher") for name in _OF_A_LABEL},
+    **{
+        f"{name}_{mean}": Metric(f"{name}, {mean} mean over the labels", "higher")
+        for name in _OF_A_LABEL
+        for mean in ("macro", "weighted")
+    },
+}
+_LEAST_PROBABILITY = 1e-7  # of a label that a model does not know: its loss must stay finite
+
+
+def label_names(labels: Iterable[str]) -> list[str]:
+    """Return the different labels in order: as numbers where all are, else by their text."""
+    names = set(labels)
+    if all(re.fullmatch(r"-?[0-9]+", name) for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+def encode_labels(labels: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Return the position of each label in the names."""
+    number = {name: i for i, name in enumerate(names)}
+    return [number[label] for label in labels]
+
+
+def config_fields(names: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of the model's config that name the labels."""
+    return {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: i for i, name in enumerate(names)},
+    }
+
+
+def classification_metrics(
+    logits: Array, labels: Array, own: Mapping[str, str]
+) -> dict[str, float]:
+    """Return the metrics of a classification, without the loss.
+
+    Args:
+        logits: rows x labels.
+        labels: the number of the right label of each row.
+        own: the user's metrics, name to `module:function`; a function gets the probabilities
+            (rows x labels) and the labels and returns a number.
+
+    Raises:
+        TrialError: a user's metric cannot be loaded, raises, or does not return a number.
+    """
+    import numpy as np
+
+    found = _quality(logits.argmax(axis=-1), labels, logits.shape[-1])
+    for name, target in own.items():
+        found[name] = measure_own(name, target, np.exp(_log_softmax(logits)), labels)
+    return found
+
+
+def evaluate(
+    predictions: Array,
+    labels: Array,
+    *,
+    known: Sequence[str],
+    names: Sequence[str],
+    own: Mapping[str, str],
+) -> Evaluated:
+    """Return the metrics of a finished model, with the loss, and its confusion matrix.
+
+    The model's labels need not be those of the data. A row whose label the model does not know is
+    wrong, and so is an answer that the data do not know; the means are over the data's labels.
+
+    Raises:
+        TrialError: a user's metric cannot be loaded, raises, or does not return a number.
+    """
+    import numpy as np
+    from sklearn.metrics import confusion_matrix
+
+    answers = [*names, *(name for name in known if name not in names)]
+    logs = np.full((len(labels), len(answers)), np.log(_LEAST_PROBABILITY))
+    logs[:, [answers.index(name) for name in known]] = _log_softmax(predictions)
+    predicted = logs.argmax(axis=-1)
+    loss = -logs[np.arange(len(labels)), labels].mean()
+    metrics = {"loss": float(loss), **_quality(predicted, labels, len(names))}
+    for name, target in own.items():
+        probabilities = _folded(np.exp(logs), labels, len(names))
+        metrics[name] = measure_own(name, target, probabilities, labels)
+    counts = confusion_matrix(labels, predicted, labels=range(len(answers)))
+    confusion = tuple(tuple(int(count) for count in row) for row in counts)
+    return Evaluated(metrics, tuple(answers), confusion)
+
+
+def _folded(probabilities: Array, labels: Array, count: int) -> Array:
+    """Return the probabilities of the data's labels, which a user's metric expects.
+
+    What a model gave to labels that the data do not know goes to the likeliest wrong label: the
+    row stays wrong, and the sum stays one.
+    """
+    import numpy as np
+
+    found = probabilities[:, :count].copy()
+    rows = np.arange(len(labels))
+    wrong = found.copy()
+    wrong[rows, labels] = -1.0
+    found[rows, wrong.argmax(axis=-1)] += probabilities[:, count:].sum(axis=-1)
+    return found
+
+
+def _quality(predicted: Array, labels: Array, count: int) -> dict[str, float]:
+    """Return the metrics of answers; `count` labels, above which an answer is wrong anyway."""
+    from sklearn.metrics import accuracy_score
+
+    found = {"accuracy": float(accuracy_score(labels, predicted))}
+    means = {mean: _means(labels, predicted, range(count), mean) for mean in ("macro", "weighted")}
+    # The mean over one label is the value of that label.
+    plain = _means(labels, predicted, (1,), "macro") if count == 2 else means["macro"]
+    for i, name in enumerate(_OF_A_LABEL):
+        found[name] = plain[i]
+        found |= {f"{name}_{mean}": values[i] for mean, values in means.items()}
+    return found
+
+
+def _means(labels: Array, predicted: Array, over: Sequence[int], average: str) -> tuple[float, ...]:
+    from sklearn.exceptions import UndefinedMetricWarning
+    from sklearn.metrics import precision_recall_fscore_support
+
+    with warnings.catch_warnings():
+        # A label that is never predicted has precision 0: that is its value, not a mishap.
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        values = precision_recall_fscore_support(
+            labels, predicted, labels=list(over), average=average, zero_division=0.0
+        )
+    return tuple(float(value) for value in values[:3])
+
+
+def _log_softmax(logits: Array) -> Array:
+    import numpy as np
+
+    shifted = np.asarray(logits, dtype=np.float64) - logits.max(axis=-1, keepdims=True)
+    result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+CLASSIFICATION = Targets(
+    metrics=METRICS,
+    names=label_names,
+    encode=encode_labels,
+    config_fields=config_fields,
+    measure=classification_metrics,
+    evaluate=evaluate,
+)
