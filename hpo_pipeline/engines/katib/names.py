@@ -17,6 +17,9 @@ IDENTITY_ANNOTATION = "hpo-pipeline/identity"
 STOP_ANNOTATION = "hpo-pipeline/stop"
 """Put on a running experiment: its trials end early, and it ends when they have."""
 
+FOLLOWED_ANNOTATION = "hpo-pipeline/followed"
+"""On the experiment of a pipeline: when its follower was last there (see follow_mark.py)."""
+
 MINUTES_ANNOTATION = "hpo-pipeline/minutes"
 """The time budget, for the stopping service."""
 

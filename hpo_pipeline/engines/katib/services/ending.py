@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from hpo_pipeline.engines.katib.follow_mark import ABANDONED, Silence, mark_of
 from hpo_pipeline.engines.katib.names import EXPERIMENT_LABEL, MINUTES_ANNOTATION, STOP_ANNOTATION
 from hpo_pipeline.engines.katib.status import ended_status, is_complete
 from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, TRIALS, Api, Object
@@ -38,6 +39,7 @@ class Ending:
         self._experiment = experiment
         self._now = now or (lambda: datetime.now(UTC))
         self._since: datetime | None = None
+        self._silence = Silence()
         self.reason: str | None = None
 
     def decide(self, reason: str | None) -> None:
@@ -60,6 +62,8 @@ class Ending:
         notes = experiment["metadata"].get("annotations") or {}
         if STOP_ANNOTATION in notes:
             return f"stopped: {notes[STOP_ANNOTATION]}"
+        if self._silence.is_too_long(mark_of(experiment), self._now()):
+            return ABANDONED
         minutes = notes.get(MINUTES_ANNOTATION)
         if minutes is None:
             return None

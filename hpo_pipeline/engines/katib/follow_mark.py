@@ -1,0 +1,102 @@
+"""The dead man's switch of an experiment that a pipeline has started.
+
+A pipeline can be terminated without any chance to clean up, and nobody would then stop its trials.
+So its experiment carries a mark, an annotation with a time, which whoever follows the experiment
+renews. The services beside the search end an experiment whose mark has stopped changing. One that
+`hpo run` or `kubectl apply` has started carries no mark, and continues without a follower.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from hpo_pipeline.engines.katib.names import FOLLOWED_ANNOTATION
+from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, Api, Object
+from hpo_pipeline.errors import ClusterError
+
+logger = logging.getLogger(__name__)
+
+RENEW_SECONDS = 30.0
+SILENCE_SECONDS = 150.0
+"""How long a mark may stay the same; trials then get another two minutes to end by themselves."""
+READ_SECONDS = 60.0
+ABANDONED = "the pipeline that followed it has gone"
+FORBIDDEN, NOT_FOUND = 403, 404
+
+
+def mark_of(experiment: Object) -> str | None:
+    """Return the mark of an experiment; None if it needs no follower."""
+    found: str | None = (experiment["metadata"].get("annotations") or {}).get(FOLLOWED_ANNOTATION)
+    return found
+
+
+def new_mark(now: datetime) -> dict[str, str]:
+    """Return the annotation that marks an experiment as followed at this moment."""
+    return {FOLLOWED_ANNOTATION: now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+class Renewal:
+    """The follower's side: keeps the mark of one experiment fresh."""
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        name: str,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._name = name
+        self._now = now
+        self._last: datetime | None = None
+
+    def renew(self, experiment: Object, *, add: bool = False) -> None:
+        """Renew the mark unless that was done just now; call it as often as you like.
+
+        Args:
+            experiment: the object as last seen; without a mark it is left alone.
+            add: mark it even if it has no mark yet.
+
+        Raises:
+            ClusterError: the experiment must not be changed, or is gone. Other errors may pass, so
+                the next call tries again.
+        """
+        if mark_of(experiment) is None and not add:
+            return
+        now = self._now()
+        if self._last is not None and (now - self._last).total_seconds() < RENEW_SECONDS:
+            return
+        change = {"metadata": {"annotations": new_mark(now)}}
+        try:
+            self._api.patch(EXPERIMENTS, self._namespace, self._name, change)
+        except ClusterError as error:
+            if error.status in (FORBIDDEN, NOT_FOUND):
+                raise
+            logger.debug("%s: the mark could not be renewed: %s", self._name, error)
+            return
+        self._last = now
+
+
+class Silence:
+    """The services' side: measures how long a mark has not changed.
+
+    It uses the clock of the service alone, so clocks of other machines do not matter. Time during
+    which nothing could be read does not count: the follower could not renew the mark then either.
+    """
+
+    def __init__(self) -> None:
+        self._mark: str | None = None
+        self._since: datetime | None = None
+        self._read: datetime | None = None
+
+    def is_too_long(self, mark: str | None, now: datetime) -> bool:
+        """Take the mark as just read; tell whether the follower has been silent for too long."""
+        was_blind = self._read is None or (now - self._read).total_seconds() > READ_SECONDS
+        if mark != self._mark or was_blind or self._since is None:
+            self._since = now
+        self._mark, self._read = mark, now
+        return mark is not None and (now - self._since).total_seconds() > SILENCE_SECONDS
