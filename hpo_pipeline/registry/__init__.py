@@ -1,92 +1,98 @@
 """Where models are kept with their evidence: one protocol, and a driver for each kind of place.
 
 The stage after `confirm`: register the winner, and promote it if the gate says so. Callers know
-this protocol, never a driver.
+this protocol and a URI, never a driver.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Mapping
 
 from hpo_pipeline.errors import RegistryError
-from hpo_pipeline.registry.directory.driver import DirectoryRegistry
-from hpo_pipeline.registry.record import Candidate, Event, ModelRecord, local_path
-from hpo_pipeline.registry.server.opening import open_kubeflow, open_mlflow
+from hpo_pipeline.registry.directory.driver import FOLDER
+from hpo_pipeline.registry.interfaces import Access, Driver, Registry
+from hpo_pipeline.registry.server.kubeflow import KUBEFLOW
+from hpo_pipeline.registry.server.mlflow import MLFLOW
+
+__all__ = ["DRIVERS", "Driver", "Registry", "check_uri", "open_registry", "preflight"]
 
 DEFAULT = "models"
 
+DRIVERS: dict[str, Driver] = {
+    **dict.fromkeys(("", "file"), FOLDER),
+    **dict.fromkeys(("mlflow", "mlflows", "mlflow+https"), MLFLOW),
+    **dict.fromkeys(("kubeflow", "kubeflows", "kubeflow+https"), KUBEFLOW),
+}
+"""The drivers, by the scheme of the URI; a path without a scheme has the scheme ''."""
 
-class Registry(Protocol):
-    """Models by name, their versions from 1, and the aliases `champion` and `candidate`.
 
-    Every method raises RegistryError where a name or version is unknown or the registry cannot
-    be used; `champion` and `names` take an empty registry as it is.
+def open_registry(
+    named: str | None = None,
+    *,
+    of_file: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+    drivers: Mapping[str, Driver] = DRIVERS,
+) -> Registry:
+    """Return a registry: `named`, else `of_file`, else HPO_REGISTRY, else the folder `models`.
+
+    Args:
+        named: the URI that the user gave, for instance with `--registry`.
+        of_file: the URI in an experiment file. Its host gets no credentials, unless the environment
+            names that host (see server/credentials.py).
+
+    Raises:
+        RegistryError: no driver serves this kind of URI, the URI is wrong, a package must be
+            installed, or there are credentials that must not be sent to this host.
     """
-
-    def register(self, candidate: Candidate, model_folder: Path) -> ModelRecord:
-        """Keep a copy of a model as the next version; the same key gives the same version."""
-
-    def promote(self, name: str, version: int, *, expected: int | None, reason: str) -> bool:
-        """Make a version the champion, if the champion still is `expected` (None: there is none).
-
-        False says that another one became champion meanwhile, and that nothing was changed.
-        """
-
-    def rollback(self, name: str, *, reason: str = ...) -> ModelRecord:
-        """Make the champion's predecessor champion again, and return it."""
-
-    def champion(self, name: str) -> ModelRecord | None:
-        """Return the champion, or None where there is none (yet)."""
-
-    def get(self, name: str, version: int | str) -> ModelRecord:
-        """Return a version by its number or alias."""
-
-    def versions(self, name: str) -> list[ModelRecord]:
-        """Return all versions of a model, oldest first."""
-
-    def names(self) -> list[str]:
-        """Return the names of all models, sorted."""
-
-    def history(self, name: str) -> list[Event]:
-        """Return what happened to a model, oldest first."""
-
-    def fetch(self, record: ModelRecord, folder: Path) -> Path:
-        """Return a folder with a version's files: its own if it is on this machine.
-
-        Else they are copied into `folder`, and are whole.
-        """
+    uri, access = _chosen(named, of_file, environ)
+    return _driver(uri, drivers).open(uri, access)
 
 
-def open_registry(uri: str | None = None) -> Registry:
-    """Return the registry at a URI; without one at HPO_REGISTRY, else in the folder `models`.
+def check_uri(uri: str, *, drivers: Mapping[str, Driver] = DRIVERS) -> None:
+    """Check the URI of a registry, without contacting it.
 
     Raises:
         RegistryError: no driver serves this kind of URI, or it is wrong.
     """
-    found = uri or os.environ.get("HPO_REGISTRY") or DEFAULT
-    scheme = found.partition("://")[0] if "://" in found else ""
-    if scheme not in _DRIVERS:
+    _driver(uri, drivers).check(uri)
+
+
+def preflight(
+    named: str | None = None,
+    *,
+    of_file: str | None = None,
+    elsewhere: bool = False,
+    environ: Mapping[str, str] = os.environ,
+    drivers: Mapping[str, Driver] = DRIVERS,
+) -> None:
+    """Find before a search what would stop the registration after it.
+
+    The arguments are those of `open_registry`, and whether another process will register.
+
+    Raises:
+        RegistryError: what was found, and what to do.
+    """
+    uri, access = _chosen(named, of_file, environ)
+    driver = _driver(uri, drivers)
+    driver.check(uri)
+    driver.preflight(uri, access, elsewhere=elsewhere)
+
+
+def _chosen(
+    named: str | None, of_file: str | None, environ: Mapping[str, str]
+) -> tuple[str, Access]:
+    if named or not of_file:
+        return named or environ.get("HPO_REGISTRY") or DEFAULT, Access(environ, is_named=True)
+    return of_file, Access(environ, is_named=False)
+
+
+def _driver(uri: str, drivers: Mapping[str, Driver]) -> Driver:
+    scheme = uri.partition("://")[0] if "://" in uri else ""
+    if scheme not in drivers:
+        forms = dict.fromkeys(driver.form for driver in drivers.values())
+        # Not the whole URI: it may have a password.
         raise RegistryError(
-            f"registry: must be a folder, file:///PATH, mlflow://HOST:PORT or "
-            f"kubeflow://HOST:PORT?store=URI, got {found!r}"
+            f"the URI of a registry must be {', '.join(forms)}; got the scheme {scheme!r}"
         )
-    return _DRIVERS[scheme](found)
-
-
-def _path(uri: str) -> Registry:
-    return DirectoryRegistry(Path(uri).expanduser())
-
-
-def _file(uri: str) -> Registry:
-    return DirectoryRegistry(local_path(uri))
-
-
-_DRIVERS: dict[str, Callable[[str], Registry]] = {
-    "": _path,
-    "file": _file,
-    **dict.fromkeys(("mlflow", "mlflows", "mlflow+https"), open_mlflow),
-    **dict.fromkeys(("kubeflow", "kubeflows", "kubeflow+https"), open_kubeflow),
-}
+    return drivers[scheme]

@@ -43,6 +43,17 @@ def alone(home: Path) -> Iterator[None]:
         raise RegistryError(f"{home}: must be writable, got: {error}") from error
 
 
+def check_writable(home: Path) -> None:
+    """Check that a folder can be written, or created.
+
+    Raises:
+        RegistryError: it cannot.
+    """
+    there = next(path for path in (home.absolute(), *home.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise RegistryError(f"{home}: must be a folder that can be written, got {there}")
+
+
 def place(model_folder: Path, target: Path, *, expected: str) -> None:
     """Copy a model so that `target` is complete or absent; only within `alone`.
 

@@ -219,7 +219,7 @@ def local_path(uri: str) -> Path:
     """
     parts = urlsplit(uri)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
-        raise RegistryError(f"registry: must be file:///PATH, on this machine, got {uri!r}")
+        raise RegistryError(f"the registry must be file:///PATH, on this machine, got {uri!r}")
     return Path(unquote(parts.path))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hpo_pipeline.errors import RegistryError
-from hpo_pipeline.registry import open_registry
+from hpo_pipeline.registry import check_uri, open_registry, preflight
 from hpo_pipeline.registry.server.address import parse
 
 
@@ -20,7 +20,8 @@ from hpo_pipeline.registry.server.address import parse
     ],
 )
 def test_the_scheme_says_how_it_is_reached(uri: str, url: str) -> None:
-    assert parse(uri, credentials="").url == url
+    secure = ("mlflows", "mlflow+https", "kubeflows")
+    assert parse(uri, secure=secure, credentials="").url == url
 
 
 @pytest.mark.parametrize(
@@ -31,12 +32,14 @@ def test_the_scheme_says_how_it_is_reached(uri: str, url: str) -> None:
         ("mlflow://host:5000?store=x", "options may be none, got store"),
         ("kubeflow://host?shop=x", "options may be store, public, got shop"),
         ("kubeflow://host?public=x", "got no store"),
+        ("kubeflow://host?=", "options may be"),
         ("mlflow://user:hidden@host:5000", "MLFLOW_TRACKING_PASSWORD"),
         ("kubeflows://hidden@host", "HPO_REGISTRY_TOKEN"),
-        ("wandb://host", "must be a folder, file:///PATH, mlflow://HOST:PORT or kubeflow://"),
+        ("wandb://user:hidden@host", "must be a folder or file:///PATH, mlflow://.* 'wandb'"),
     ],
 )
 def test_a_wrong_uri(uri: str, message: str) -> None:
-    with pytest.raises(RegistryError, match=message) as caught:
-        open_registry(uri)
-    assert "hidden" not in str(caught.value)
+    for use in (open_registry, check_uri, preflight):
+        with pytest.raises(RegistryError, match=message) as caught:
+            use(uri)
+        assert "hidden" not in str(caught.value)

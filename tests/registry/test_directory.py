@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hpo_pipeline.errors import ModelFilesError, RegistryError
-from hpo_pipeline.registry import open_registry
+from hpo_pipeline.registry import open_registry, preflight
 from hpo_pipeline.registry.directory.driver import DirectoryRegistry
 from tests.registry.contract import (
     SPAWN,
@@ -243,5 +243,22 @@ def test_without_uri_the_environment_decides(
 
 @pytest.mark.parametrize("uri", ["s3://bucket/models", "file://server/models"])
 def test_a_place_without_driver(uri: str) -> None:
-    with pytest.raises(RegistryError, match=f"file://.*got '{uri}'"):
+    with pytest.raises(
+        RegistryError, match=r"must be .*file:///PATH.* got '?(the scheme 's3'|file)"
+    ):
         open_registry(uri)
+
+
+def test_what_can_be_found_before_a_search(tmp_path: Path) -> None:
+    preflight(str(tmp_path / "new" / "models"))
+    preflight("~/models")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(RegistryError, match="must be a folder that can be written"):
+        preflight(str(tmp_path / "file" / "models"))
+    (tmp_path / "registry.sqlite").write_text("not a database " * 100)
+    with pytest.raises(RegistryError, match="is not a registry, or is damaged"):
+        preflight(str(tmp_path))
+    preflight(str(tmp_path), elsewhere=True)
+    with pytest.raises(RegistryError, match="~nobody-of-this-name"):
+        preflight("~nobody-of-this-name/models")

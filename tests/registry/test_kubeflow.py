@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hpo_pipeline.errors import RegistryError
-from hpo_pipeline.registry import Registry, open_registry
+from hpo_pipeline.registry import Registry, open_registry, preflight
 from hpo_pipeline.registry.server.driver import EntryStore
-from hpo_pipeline.registry.server.kubeflow import KubeflowPlace, token
+from hpo_pipeline.registry.server.kubeflow import KubeflowStore
 from hpo_pipeline.registry.server.rest import Rest
 from hpo_pipeline.registry.server.store import Store
 from tests.registry.contract import SPAWN, Add, make_candidate, make_model
@@ -43,12 +42,12 @@ class TestKubeflow(ServedContract):
     @pytest.fixture
     def place(self, address: str, store: Path) -> EntryStore:
         rest = Rest(f"http://{address}", token=None, waits=(0.0, 0.0))
-        return KubeflowPlace(rest, Store(str(store)))
+        return KubeflowStore(rest, Store(str(store)))
 
     def check_aliases(
         self, place: EntryStore, name: str, champion: int | None, candidate: int | None
     ) -> None:
-        assert isinstance(place, KubeflowPlace)
+        assert isinstance(place, KubeflowStore)
         have = place._known(name)["customProperties"]
         wanted = {"champion": champion, "candidate": candidate}
         found = {alias: have[alias]["string_value"] for alias in wanted if alias in have}
@@ -129,17 +128,19 @@ class TestKubeflow(ServedContract):
         add("a")
         assert [r.version for r in registry.versions(name)] == [1]
 
+    def test_what_can_be_found_before_a_search(self, fake: FakeModelRegistry, uri: str) -> None:
+        preflight(uri)
+        fake.refusal = 403
+        preflight(uri, elsewhere=True)
+        with pytest.raises(RegistryError, match=r"403 .*HPO_REGISTRY_TOKEN"):
+            preflight(uri)
+        with pytest.raises(RegistryError, match=r"add \?store=FOLDER"):
+            preflight(uri.partition("?")[0], elsewhere=True)
+        with pytest.raises(RegistryError, match="must be a folder that can be written"):
+            preflight(f"{uri.partition('?')[0]}?store={__file__}/models")
+
     @pytest.mark.parametrize("status", [401, 403, 302])
     def test_a_wrong_token(self, fake: FakeModelRegistry, uri: str, name: str, status: int) -> None:
         fake.refusal = status
         with pytest.raises(RegistryError, match=rf"http://127.* {status} .*HPO_REGISTRY_TOKEN"):
             open_registry(uri).champion(name)
-
-
-def test_the_token_of_a_pod_goes_over_https_only(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    file.write_text("of the pod\n")
-    environ = {**os.environ, "KF_PIPELINES_SA_TOKEN_PATH": str(file)}
-    assert token("https://registry", environ) == "of the pod"
-    assert token("http://registry", environ) is None
-    assert token("http://registry", {"HPO_REGISTRY_TOKEN": "given"}) == "given"

@@ -5,26 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("mlflow")
 
 from hpo_pipeline.errors import RegistryError
-from hpo_pipeline.registry import open_registry
+from hpo_pipeline.registry import open_registry, preflight
 from hpo_pipeline.registry.server.driver import EntryStore, ServedRegistry
-from hpo_pipeline.registry.server.mlflow import MlflowPlace
-from hpo_pipeline.registry.server.opening import MLFLOW_SETTINGS
+from hpo_pipeline.registry.server.mlflow import SETTINGS
+from hpo_pipeline.registry.server.mlflow_store import MlflowStore
 from tests.registry.contract import Add, make_candidate
 from tests.registry.fake_mlflow import FakeMlflow
-from tests.registry.fake_server import served
+from tests.registry.fake_server import Reply, served
 from tests.registry.served_contract import ServedContract
 
 
 class TestMlflow(ServedContract):
     @pytest.fixture(autouse=True)
     def settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in {**MLFLOW_SETTINGS, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}.items():
+        for name, value in {**SETTINGS, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
@@ -44,14 +45,14 @@ class TestMlflow(ServedContract):
 
     @pytest.fixture
     def place(self, address: str) -> EntryStore:
-        place = MlflowPlace(f"http://{address}", {})
+        place = MlflowStore(f"http://{address}", {})
         place.patience = 0.0
         return place
 
     def check_aliases(
         self, place: EntryStore, name: str, champion: int | None, candidate: int | None
     ) -> None:
-        assert isinstance(place, MlflowPlace)
+        assert isinstance(place, MlflowStore)
         wanted = {"champion": champion, "candidate": candidate}
         have = place._client.get_registered_model(name).aliases
         assert have == {alias: str(version) for alias, version in wanted.items() if version}
@@ -80,7 +81,7 @@ class TestMlflow(ServedContract):
     ) -> None:
         fake.experiments.append("of the pipeline")
         given = {"MLFLOW_EXPERIMENT_ID": "1", "MLFLOW_RUN_ID": "0" * 32}
-        place = MlflowPlace(f"http://{address}", given)
+        place = MlflowStore(f"http://{address}", given)
         ServedRegistry(place).register(make_candidate(model, name), model)
         (run,) = (run for run in fake.runs.values() if "hpo-pipeline.key" in run["tags"])
         assert run["info"]["experiment_id"] == "1"
@@ -109,6 +110,50 @@ class TestMlflow(ServedContract):
         open_registry(uri).names()
         assert fake.headers["Authorization"] == "Bearer secret"
 
+    def test_a_server_that_only_the_experiment_names_gets_no_credentials(
+        self, fake: FakeMlflow, uri: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+        with pytest.raises(RegistryError, match=r"MLFLOW_TRACKING_TOKEN; .*or give --registry"):
+            open_registry(of_file=uri)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("mlflow", "http"))
+        open_registry(of_file=uri).names()
+        assert fake.headers["Authorization"] == "Bearer secret"
+
+    def test_a_redirect_is_not_followed(
+        self, fake: FakeMlflow, uri: str, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+        fake.refusal = 302
+        with pytest.raises(RegistryError, match="MLflow must answer"):
+            open_registry(uri).champion(name)
+        assert fake.asked == [asked for asked in fake.asked if "/login" not in asked]
+
+    def test_a_server_of_a_stranger_writes_no_files_here(
+        self, fake: FakeMlflow, address: str, model: Path, name: str, tmp_path: Path
+    ) -> None:
+        created = fake.runs_create
+
+        def elsewhere(content: dict[str, Any]) -> Reply:
+            status, reply = created(content)
+            reply["run"]["info"]["artifact_uri"] = str(tmp_path / "elsewhere")
+            return status, reply
+
+        fake.runs_create = elsewhere  # type: ignore[method-assign]
+        registry = ServedRegistry(MlflowStore(f"http://{address}", {}, is_trusted=False))
+        with pytest.raises(RegistryError, match="in a folder of this machine"):
+            registry.register(make_candidate(model, name), model)
+        assert not (tmp_path / "elsewhere").exists()
+
+    def test_what_can_be_found_before_a_search(
+        self, fake: FakeMlflow, uri: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        preflight(uri)
+        fake.refusal = 403
+        preflight(uri, elsewhere=True)
+        with pytest.raises(RegistryError, match="set MLFLOW_TRACKING_TOKEN"):
+            preflight(uri)
+
     def test_a_wrong_token(self, fake: FakeMlflow, uri: str, name: str) -> None:
         fake.refusal = 401
         with pytest.raises(RegistryError, match=r"http://127.* 401 .*set MLFLOW_TRACKING_TOKEN"):
@@ -116,7 +161,7 @@ class TestMlflow(ServedContract):
 
 
 def test_without_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "hpo_pipeline.registry.server.mlflow")
+    monkeypatch.delitem(sys.modules, "hpo_pipeline.registry.server.mlflow_store")
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(RegistryError, match=r"pip install 'hpo-pipeline\[mlflow\]'"):
         open_registry("mlflow://host:5000")

@@ -14,7 +14,13 @@ from pathlib import Path
 
 from hpo_pipeline.errors import ModelFilesError, RegistryError
 from hpo_pipeline.registry.directory import database
-from hpo_pipeline.registry.model_folders import alone, check_sha256, place
+from hpo_pipeline.registry.interfaces import Access
+from hpo_pipeline.registry.model_folders import (
+    alone,
+    check_sha256,
+    check_writable,
+    place,
+)
 from hpo_pipeline.registry.record import (
     ALIASES,
     CANDIDATE,
@@ -30,6 +36,7 @@ from hpo_pipeline.registry.record import (
     check_name,
     find,
     folder_sha256,
+    local_path,
     read_candidate,
     utc_now,
 )
@@ -199,6 +206,33 @@ class DirectoryRegistry:
             event = Event(version, EventKind.REGISTERED, now, candidate.reason)
             database.note(connection, name, event)
         return version
+
+
+class FolderDriver:
+    """The `Driver` of folders: a path, or `file:///PATH`."""
+
+    form = "a folder or file:///PATH"
+
+    def open(self, uri: str, access: Access) -> DirectoryRegistry:
+        return DirectoryRegistry(self._path(uri))
+
+    def check(self, uri: str) -> None:
+        self._path(uri)
+
+    def preflight(self, uri: str, access: Access, *, elsewhere: bool) -> None:
+        if not elsewhere:
+            check_writable(self._path(uri))
+            self.open(uri, access).names()
+
+    @staticmethod
+    def _path(uri: str) -> Path:
+        try:
+            return local_path(uri) if "://" in uri else Path(uri).expanduser()
+        except RuntimeError as error:
+            raise RegistryError(f"{uri}: {error}") from error
+
+
+FOLDER = FolderDriver()
 
 
 def _check(candidate: Candidate) -> None:

@@ -1,4 +1,9 @@
-"""The door to a Kubeflow Model Registry (also "Kubeflow Hub"): its REST API, v1 or v1alpha3.
+"""The driver of Kubeflow Model Registries (also "Kubeflow Hub"): a REST API, v1 or v1alpha3.
+
+    kubeflow://HOST:PORT?store=URI&public=URI      over https kubeflows://
+
+The token comes from HPO_REGISTRY_TOKEN, for a host that its owner named (credentials.py); else it
+is the pod's own, which goes to services of the cluster alone, over https.
 
 An entry is a version, named by its number, of an archived model `history of MODEL`: the database
 has a unique index on names. (Experiments would be a better place, but v1 has none.) A store keeps
@@ -15,7 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.errors import RegistryError
+from hpo_pipeline.registry.interfaces import Access
 from hpo_pipeline.registry.record import CANDIDATE, CHAMPION, Candidate
+from hpo_pipeline.registry.server.address import Address, parse, reach
+from hpo_pipeline.registry.server.credentials import is_in_cluster, refusal
+from hpo_pipeline.registry.server.driver import ServedRegistry
 from hpo_pipeline.registry.server.ledger import Claim
 from hpo_pipeline.registry.server.rest import Answer, Rest
 from hpo_pipeline.registry.server.store import Store
@@ -30,6 +39,13 @@ PAGE = 100
 CREATE_ATTEMPTS = 100
 TAKEN = 409
 MISSING = 404
+NO_STORE = (
+    "needs a place for model files, got none; add ?store=FOLDER or ?store=URI to the registry's URI"
+)
+CREDENTIALS = (
+    "a token comes from HPO_REGISTRY_TOKEN, for a host that you name (--registry, HPO_REGISTRY or "
+    "HPO_REGISTRY_TOKEN_HOST); else it is the pod's own, for https://NAME.NAMESPACE.svc"
+)
 POD_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 PROPERTIES = (
     *("experiment", "trial", "objective", "reason", "data_hash", "space_hash", "model_sha256"),
@@ -43,18 +59,64 @@ _HIDDEN = {
 }
 
 
-def token(url: str, environ: Mapping[str, str]) -> str | None:
-    """Return the bearer token: the one given, or the pod's, which only https may carry."""
-    if given := environ.get("HPO_REGISTRY_TOKEN"):
-        return given
+class KubeflowDriver:
+    """The `Driver` of Kubeflow Model Registries."""
+
+    form = "kubeflow://HOST:PORT?store=URI"
+
+    def open(self, uri: str, access: Access) -> ServedRegistry:
+        address, store = _place(uri)
+        return ServedRegistry(KubeflowStore(_rest(address, access), store))
+
+    def check(self, uri: str) -> None:
+        _place(uri)
+
+    def preflight(self, uri: str, access: Access, *, elsewhere: bool) -> None:
+        address, store = _place(uri)
+        if store is None:
+            raise RegistryError(f"{address.url}: {NO_STORE}")
+        reach(address)
+        if not elsewhere:
+            store.check_writable()
+            self.open(uri, access).names()
+
+
+KUBEFLOW = KubeflowDriver()
+
+
+def _place(uri: str) -> tuple[Address, Store | None]:
+    secure = ("kubeflows", "kubeflow+https")
+    address = parse(uri, secure=secure, options=("store", "public"), credentials=CREDENTIALS)
+    store, public = address.options.get("store"), address.options.get("public")
+    if store is None and public is not None:
+        raise RegistryError(
+            "the registry's option public is another URI of the store, got no store"
+        )
+    return address, Store(store, public) if store else None
+
+
+def _rest(address: Address, access: Access) -> Rest:
+    reason = refusal(address, access)
+    if given := access.environ.get("HPO_REGISTRY_TOKEN"):
+        if reason:
+            raise RegistryError(
+                f"{address.url}: there are credentials in HPO_REGISTRY_TOKEN; {reason}; or remove "
+                f"them for this command"
+            )
+        return Rest(address.url, token=given, hint="check HPO_REGISTRY_TOKEN")
+    return Rest(address.url, token=_pod_token(address, access.environ), hint=CREDENTIALS)
+
+
+def _pod_token(address: Address, environ: Mapping[str, str]) -> str | None:
+    """Return the token of the pod's account, for a service of its own cluster over https."""
     file = Path(environ.get("KF_PIPELINES_SA_TOKEN_PATH") or POD_TOKEN)
-    if url.startswith("https://") and file.is_file():
+    if address.is_secure and is_in_cluster(address.host) and file.is_file():
         return file.read_text("utf-8").strip()
     return None
 
 
-class KubeflowPlace:
-    """A `EntryStore` on a Model Registry. Without a store it can only be read."""
+class KubeflowStore:
+    """An `EntryStore` on a Model Registry. Without a store it can only be read."""
 
     # Two processes that publish one claim collide at the version's name.
     patience = 0.0
@@ -147,10 +209,7 @@ class KubeflowPlace:
 
     def _files(self) -> Store:
         if self._store is None:
-            raise RegistryError(
-                f"{self.name}: needs a place for model files, got none; "
-                f"add ?store=FOLDER or ?store=URI to the registry's URI"
-            )
+            raise RegistryError(f"{self.name}: {NO_STORE}")
         return self._store
 
     def _known(self, model: str) -> Object:

@@ -42,11 +42,19 @@ _OPENER = urllib.request.build_opener(_Stay)
 
 
 class Rest:
-    """A server by its URL. Every request must be one that may be sent twice."""
+    """A server by its URL. Every request must be one that can safely be sent twice.
 
-    def __init__(self, url: str, *, token: str | None, waits: Sequence[float] = WAITS) -> None:
+    Args:
+        token: the bearer token, which is sent to this server alone: no redirect is followed.
+        hint: what to do where the server refuses the token, or that there is none.
+    """
+
+    def __init__(
+        self, url: str, *, token: str | None, hint: str = "", waits: Sequence[float] = WAITS
+    ) -> None:
         self.url = url
         self._token = token
+        self._hint = hint
         self._waits = waits
 
     def ask(
@@ -82,9 +90,7 @@ class Rest:
     def _checked(self, answer: Answer, request: str, reason: str, allow: Sequence[int]) -> Answer:
         if answer.status < 300 or answer.status in allow:
             return answer
-        hint = ""
-        if answer.status in REFUSALS:
-            hint = "; the token comes from HPO_REGISTRY_TOKEN or, over https, is the pod's own"
+        hint = f"; {self._hint}" if self._hint and answer.status in REFUSALS else ""
         raise RegistryError(f"{self.url}: {request} must succeed, got: {reason}{hint}")
 
     def _send(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.errors import RegistryError
-from hpo_pipeline.registry.model_folders import alone, place
+from hpo_pipeline.registry.model_folders import alone, check_writable, place
 from hpo_pipeline.registry.record import Candidate, folder_sha256, local_path
 
 
@@ -24,6 +24,17 @@ class Store:
         self._folder = _folder(uri)
         own = self._folder.absolute().as_uri() if self._folder else self._uri
         self._public = (public or own).rstrip("/")
+
+    def check_writable(self) -> None:
+        """Check that models can be stored, as far as can be told without storing one.
+
+        Raises:
+            RegistryError: they cannot.
+        """
+        if self._folder:
+            check_writable(self._folder)
+        else:
+            self._open()
 
     def put(self, candidate: Candidate, model_folder: Path) -> str:
         """Store all files of a model and return its public URI.
