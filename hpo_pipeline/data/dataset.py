@@ -15,7 +15,21 @@ PROCESSOR_FOLDER = "processor"
 
 @dataclass(frozen=True)
 class DatasetMeta:
-    """What is known about a prepared dataset; `dataset.json` in its folder."""
+    """What is known about a prepared dataset; `dataset.json` in its folder.
+
+    Attributes:
+        fingerprint: of everything that decides the content of the folder.
+        kind: the kind of task that the rows are encoded for.
+        source: where the data come from, for people.
+        data_sha256: of the raw data alone, whatever the experiment does with them.
+        labels: in the order of their class numbers.
+        rows: by split.
+        majority: the share of the most frequent label of the test rows.
+        max_length: tokens of a text; longer ones are cut.
+        shape: height, width and channels of images.
+        notes: sentences on what was left out, merged or cut.
+        counts: rows read, left out by reason, and used (see `Tally`).
+    """
 
     fingerprint: str
     kind: str
@@ -26,7 +40,8 @@ class DatasetMeta:
     majority: float
     max_length: int
     shape: list[int] | None
-    notes: dict[str, int]
+    notes: list[str]
+    counts: dict[str, int]
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -38,4 +53,4 @@ class DatasetMeta:
         try:
             return cls(**json.loads((folder / DATASET_FILE).read_text("utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise DataError(f"{folder}: is no prepared dataset ({error})") from error
+            raise DataError(f"{folder}: is not a prepared dataset ({error})") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 """Suffixes in lower case; a file is taken whatever the case of its own."""
 
 

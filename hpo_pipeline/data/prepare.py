@@ -1,7 +1,7 @@
 """The prepare stage: data are read, split and tokenised once, and written as Arrow.
 
 The folder is named by a fingerprint of everything that went in, so a second run finds and reuses
-it. The test rows lie in a folder of their own that no trial opens.
+it. The test rows are in a folder of their own that no trial opens.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import datasets
-import pandas as pd
 
 from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
-from hpo_pipeline.data.readers import Tables, read_tables
-from hpo_pipeline.data.splits import split
+from hpo_pipeline.data.sources import read_tables
+from hpo_pipeline.data.splits import Splits, split
+from hpo_pipeline.data.tables import Tables
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.files import DATASET_FILE, write_json
 from hpo_pipeline.tasks import TASKS
 
-FORMAT = 1
+FORMAT = 2
+"""Changes whenever the same data and experiment give another content of the folder."""
 
 
 def prepare(experiment: Experiment, out: Path) -> Path:
@@ -36,10 +37,11 @@ def prepare(experiment: Experiment, out: Path) -> Path:
         DataError: the data or the tokenizer cannot be used; nothing is left behind.
     """
     tables = read_tables(experiment.task)
-    splits = split(tables.tables, experiment.task.rows)
+    splits = split(tables.tables, experiment.task.rows, tables.tallies)
     source = model_source(experiment.task.model)
     kind = TASKS[experiment.task.kind]
-    processor = kind.inputs.processor(experiment.task, source, list(splits["train"]["input"]))
+    inputs = list(splits.tables["train"]["input"])
+    processor = kind.inputs.processor(experiment.task, source, inputs)
     meta = _meta(experiment, tables, splits, processor)
     folder = out / f"{experiment.name}-{meta.fingerprint[:16]}"
     if (folder / DATASET_FILE).exists():
@@ -56,16 +58,14 @@ def prepare(experiment: Experiment, out: Path) -> Path:
 
 
 def _write(
-    draft: Path,
-    experiment: Experiment,
-    splits: dict[str, pd.DataFrame],
-    meta: DatasetMeta,
-    processor: Any,
+    draft: Path, experiment: Experiment, splits: Splits, meta: DatasetMeta, processor: Any
 ) -> None:
     kind = TASKS[experiment.task.kind]
-    for name, table in splits.items():
+    full = 0
+    for name, table in splits.tables.items():
         inputs = list(table["input"])
         rows = kind.inputs.encode(inputs, processor, meta.max_length)
+        full += sum(kind.inputs.length(row) >= meta.max_length for row in rows)
         labels = kind.targets.encode(list(table["label"]), meta.labels)
         content = [
             {**row, "label": label, "input": text}
@@ -78,6 +78,13 @@ def _write(
         datasets.Dataset.from_list(content).save_to_disk(str(draft / name))
     if processor is not None:
         processor.save_pretrained(str(draft / PROCESSOR_FOLDER))
+    if full:
+        text = (
+            f"{full:,} of {meta.counts['used']:,} texts have {meta.max_length} tokens or more; "
+            f"what exceeds them is cut (task.max_length)."
+        )
+        counts = {**meta.counts, "at_max_length": full}
+        meta = replace(meta, notes=[*meta.notes, text], counts=counts)
     write_json(draft / DATASET_FILE, asdict(meta))
 
 
@@ -89,9 +96,7 @@ def _move(draft: Path, folder: Path) -> None:
             raise
 
 
-def _meta(
-    experiment: Experiment, tables: Tables, splits: dict[str, pd.DataFrame], processor: Any
-) -> DatasetMeta:
+def _meta(experiment: Experiment, tables: Tables, splits: Splits, processor: Any) -> DatasetMeta:
     task, kind = experiment.task, TASKS[experiment.task.kind]
     content = {
         "format": FORMAT,
@@ -104,16 +109,17 @@ def _meta(
         "shape": tables.shape,
     }
     fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    test = splits["test"]["label"]
+    test = splits.tables["test"]["label"]
     return DatasetMeta(
         fingerprint=fingerprint,
         kind=task.kind,
         source=tables.source,
         data_sha256=tables.sha256,
-        labels=kind.targets.names(splits["train"]["label"]),
-        rows={name: len(table) for name, table in splits.items()},
+        labels=kind.targets.names(splits.tables["train"]["label"]),
+        rows={name: len(table) for name, table in splits.tables.items()},
         majority=float(test.value_counts(normalize=True).max()),
         max_length=experiment.max_length(),
         shape=list(tables.shape) if tables.shape else None,
-        notes=tables.notes,
+        notes=[*tables.notes, *splits.notes],
+        counts=splits.counts,
     )

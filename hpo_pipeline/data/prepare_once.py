@@ -1,8 +1,4 @@
-"""`check` and `prepare` as one job: what must be right before any trial starts.
-
-It runs in a process of its own, so that the process that follows a search needs neither torch
-nor datasets.
-"""
+"""Preparing data once, whoever asks first: the others wait, and later ones find the result."""
 
 from __future__ import annotations
 
@@ -13,22 +9,24 @@ import threading
 import time
 from pathlib import Path
 
-from hpo_pipeline.data.prepare import prepare
+from hpo_pipeline.data.prepare import FORMAT, prepare
+from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.files import DATASET_FILE, write_json
 
 WAIT_SECONDS = 0.5
 DEAD_SECONDS = 60.0
 """A holder of the lock that gave no sign of life for so long is taken for dead."""
+HASHED_BYTES = 64 * 2**20
+"""Files that are together no larger than this count with their content, others with their times."""
 
 
 def prepared_once(experiment: Experiment, datasets: Path) -> Path:
     """Return the prepared dataset of an experiment; of several that ask, one prepares it.
 
-    What is there already is found without reading the data, by a hash of what the experiment
-    says of them and of the sizes and times of their files. The others wait for the one, as long
-    as it gives signs of life; whoever comes in between makes the same content, so that nothing
-    is lost where a file system knows no locks.
+    A dataset that exists is found without reading or encoding the data, by `dataset_key`. Those
+    who wait do so as long as the one that prepares gives signs of life. Where a file system knows
+    no locks, two may prepare at once: they make the same content, and one of the two is kept.
 
     Raises:
         DataError: the data cannot be used.
@@ -52,22 +50,30 @@ def prepared_once(experiment: Experiment, datasets: Path) -> Path:
 
 
 def _pointed(pointer: Path) -> Path | None:
+    """Return the folder that a pointer file names; None where there is none to be had."""
     try:
-        folder = pointer.parent / json.loads(pointer.read_text("utf-8"))["dataset"]
+        name = json.loads(pointer.read_text("utf-8"))["dataset"]
     except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # half-written or altered: prepared again, and replaced
+    # The name comes from a file: it is a name beside that file, and never a path.
+    if not isinstance(name, str) or name in ("", ".", "..") or Path(name).name != name:
+        return None
+    folder = pointer.parent / name
     return folder if (folder / DATASET_FILE).exists() else None
 
 
 def _take(lock: Path) -> bool:
-    """Take the lock, which is free where its holder has given no sign of life for long."""
+    """Take the lock; one whose holder has given no sign of life for long is removed first."""
     try:
         lock.touch(exist_ok=False)
         return True
     except FileExistsError:
         pass
     try:
-        is_old = time.time() - lock.stat().st_mtime > DEAD_SECONDS
+        # A time in the future is as dead as an old one: the clock was set back.
+        is_old = abs(time.time() - lock.stat().st_mtime) > DEAD_SECONDS
     except FileNotFoundError:
         return False
     if is_old:
@@ -88,17 +94,29 @@ _DATA_FIELDS = {
 
 
 def dataset_key(experiment: Experiment) -> str:
-    """Return a hash of what decides what a dataset holds, without opening the data.
+    """Return a hash of what decides what a dataset holds, without preparing it.
 
-    Files count with their sizes and times. Behind a hub id or a URI, data may change unseen:
-    that is what `task.data_version` is for.
+    Files count with their content, or with their sizes and times where they are large. Behind a
+    hub id or a URI, data may change unseen: that is what `task.data_version` is for.
     """
     task = experiment.task
-    path = Path(task.data)
-    files = []
-    if path.is_absolute():
+    content = [
+        FORMAT,
+        task.model_dump(mode="json", include=_DATA_FIELDS),
+        experiment.max_length(),
+        _file_states(Path(task.data)),
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _file_states(path: Path) -> list[list[str | int]]:
+    if not path.is_absolute():
+        return []
+    try:
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         states = [(file, file.stat()) for file in found if file.is_file()]
-        files = [[str(file), state.st_size, state.st_mtime_ns] for file, state in states]
-    content = [task.model_dump(mode="json", include=_DATA_FIELDS), experiment.max_length(), files]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        if sum(state.st_size for _, state in states) > HASHED_BYTES:
+            return [[str(file), state.st_size, state.st_mtime_ns] for file, state in states]
+        return [[str(file), hashlib.sha256(file.read_bytes()).hexdigest()] for file, _ in states]
+    except OSError as error:
+        raise DataError(f"task.data: {path} cannot be read: {error.strerror}") from error

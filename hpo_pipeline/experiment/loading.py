@@ -21,7 +21,7 @@ from hpo_pipeline.experiment.search import Search
 from hpo_pipeline.experiment.space import PARAMETERS
 from hpo_pipeline.experiment.stopping import Stopping
 
-DATA_SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz")
 STRATEGIES: dict[str, Any] = {
     get_args(kind.model_fields["algorithm"].annotation)[0]: kind
     for kind in get_args(Search) + get_args(Stopping)
@@ -89,21 +89,28 @@ def read(path: Path, **changes: Changes) -> tuple[Experiment | None, list[str], 
 
 
 def _located(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Make paths in the task absolute; what is no path there stays a name."""
+    """Make paths in the task absolute; what is not a path there stays a name."""
     task = raw.get("task")
     if not isinstance(task, dict):
         return raw
     located = dict(task)
     for key in ("model", "data"):
         name = task.get(key)
-        if isinstance(name, str) and name and "://" not in name and _is_path(name, folder):
+        if isinstance(name, str) and name and "://" not in name and _is_path(key, name, folder):
             located[key] = str((folder / os.path.expanduser(name)).resolve())
     return {**raw, "task": located}
 
 
-def _is_path(name: str, folder: Path) -> bool:
-    looks_so = name.startswith((".", "/", "~")) or Path(name).suffix in DATA_SUFFIXES
-    return looks_so or ("/" in name and (folder / name).exists())
+def _is_path(key: str, name: str, folder: Path) -> bool:
+    """Tell whether a name is a path: it looks so, or is beside the experiment file.
+
+    The folder in which a command happens to be started has no say.
+    """
+    if name.startswith((".", "/", "~")) or Path(name).suffix.lower() in DATA_SUFFIXES:
+        return True
+    beside = folder / name
+    is_bare_model = key == "model" and "/" not in name  # which is often a type, such as bert
+    return (beside / "config.json" if is_bare_model else beside).exists()
 
 
 def _messages(error: ValidationError, raw: Mapping[str, Any]) -> list[str]:

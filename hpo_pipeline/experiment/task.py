@@ -53,11 +53,28 @@ class Rows(Frozen):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+def _one_column(value: object) -> object:
+    if isinstance(value, list | tuple):
+        raise ValueError(
+            f"must be the name of one column, got {value!r}; join the texts in a column of their "
+            f"own in the data"
+        )
+    return value
+
+
 class Columns(Frozen):
     """The names of the columns of the data; None finds the usual ones."""
 
-    input: str | None = None
-    label: str = "label"
+    input: Annotated[str | None, BeforeValidator(_one_column)] = None
+    label: Annotated[str, BeforeValidator(_one_column)] = "label"
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if self.input == self.label:
+            raise ValueError(
+                f"input and label must be different columns, got {self.label!r} for both"
+            )
+        return self
 
 
 Pattern = Annotated[str, Field(min_length=1)]

@@ -155,8 +155,8 @@ def test_two_processes_at_once_make_one_folder(experiment, tmp_path: Path) -> No
 
 
 def test_a_folder_without_a_dataset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no prepared dataset"):
+    with pytest.raises(DataError, match="is not a prepared dataset"):
         DatasetMeta.read(tmp_path)
     (tmp_path / "dataset.json").write_text('{"fingerprint": 1}')
-    with pytest.raises(DataError, match="is no prepared dataset"):
+    with pytest.raises(DataError, match="is not a prepared dataset"):
         DatasetMeta.read(tmp_path)

@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from hpo_pipeline.data.readers import Tables, read_tables
+from hpo_pipeline.data.sources import read_tables
+from hpo_pipeline.data.tables import Tables
+from hpo_pipeline.data.tally import Tally
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 
@@ -65,7 +67,7 @@ def test_rows_without_text_or_label_are_left_out_and_counted(tmp_path: Path, suf
     frame = pd.DataFrame({"text": ["a", None, "  ", "d"], "label": ["x", "y", "z", None]})
     tables = read(write(tmp_path / f"x{suffix}", frame))
     assert rows(tables) == [("a", "x")]
-    assert tables.notes == {"rows without input or label left out": 3}
+    assert tables.tallies["train"] == Tally(read=4, without_input=2, without_label=1)
 
 
 def test_the_usual_columns_are_found_and_others_can_be_named(tmp_path: Path) -> None:
@@ -105,9 +107,13 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
     [
         ("x.csv", "words,label\na,b\n", r"columns\.input: .* no column 'text'; it has words, lab"),
         ("x.csv", "text,class\na,b\n", r"columns\.label: .* no column 'label'; it has text, cl"),
-        ("x.jsonl", '{"text": 3, "label": 1}', "column 'text' of .* is not text"),
-        ("x.csv", "", "cannot be read: No columns"),
-        ("x.csv", b"text,label\n\xff\xfe,1\n", "cannot be read: .*utf-8"),
+        (
+            "x.jsonl",
+            '{"text": 3, "label": 1}',
+            "line 1: column 'text' holds '3' .int., which is not",
+        ),
+        ("x.csv", "", "cannot be read: it is empty; the first line must name"),
+        ("x.csv", b"text,label\n\xff\xfe,1\n", "cannot be read: line 2 is not UTF-8 text"),
         ("x.csv", 'text,label\n"a,b\n', "cannot be read"),
         ("x.jsonl", "{", "cannot be read"),
         ("x.json", "[1, 2", "cannot be read"),
@@ -115,7 +121,7 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
         ("x.json", "[[1], [2]]", "cannot be read|has no column"),
         ("x.json", "3", "cannot be read|has no column"),
         ("x.parquet", "not parquet", "cannot be read"),
-        ("x.tsv", "text\tlabel\n", r"'.tsv' is none of .csv, .json, .jsonl, .parquet"),
+        ("x.xlsx", "text\tlabel\n", r"'.xlsx' is none of .csv, .tsv, .json, .jsonl, .parquet"),
     ],
 )
 def test_a_file_that_holds_no_such_data_is_refused(

@@ -8,7 +8,8 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from hpo_pipeline.data.splits import split
+from hpo_pipeline.data import splits
+from hpo_pipeline.data.tally import Tally
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Rows
 
@@ -20,6 +21,10 @@ def table(count: int, *, start: int = 0, share: float = 0.5) -> pd.DataFrame:
     rows = range(start, start + count)
     named = ["yes" if int(i * share) < int((i + 1) * share) else "no" for i in rows]
     return pd.DataFrame({"input": [f"text {i}" for i in rows], "label": named})
+
+
+def split(tables: Splits, rows: Rows) -> Splits:
+    return splits.split(tables, rows).tables
 
 
 def inputs(splits: Splits, name: str) -> set[str]:
@@ -63,16 +68,69 @@ def test_counts_and_shares_may_be_mixed() -> None:
 
 
 def test_texts_that_differ_in_case_and_space_only_are_one() -> None:
-    rows = pd.concat([table(40), pd.DataFrame({"input": [" TEXT  1"], "label": ["no"]})])
+    rows = pd.concat([table(40), pd.DataFrame({"input": [" TEXT  1"], "label": ["yes"]})])
     found = split({"train": rows}, Rows())
     assert sum(counts(found).values()) == 40
 
 
-def test_of_duplicates_with_two_labels_the_same_is_kept_in_any_order() -> None:
-    rows = pd.concat([table(40), table(40).assign(label="yes")])
-    one = split({"train": rows}, Rows())
-    other = split({"train": rows[::-1]}, Rows())
-    assert all(one[name].equals(other[name]) for name in one)
+def test_inputs_whose_rows_disagree_on_the_label_are_left_out_and_counted() -> None:
+    rows = pd.concat([table(40), table(10).assign(label="yes")])  # half of the ten are "no"
+    one = splits.split({"train": rows}, Rows())
+    other = splits.split({"train": rows[::-1]}, Rows())
+    assert all(one.tables[name].equals(other.tables[name]) for name in one.tables)
+    assert sum(counts(one.tables).values()) == 35
+    assert one.counts["contradicting"] == 10
+    assert one.counts["equal"] == 5
+    assert one.notes == (
+        "train: 50 rows read; left out: 5 equal to another row, 10 with contradicting labels for "
+        "the same input.",
+    )
+
+
+def test_the_label_that_most_rows_of_an_input_have_wins_the_vote() -> None:
+    said = pd.DataFrame({"input": ["Text  0"] * 5, "label": ["maybe"] * 3 + ["no"] * 2})
+    rest = table(40).assign(label=["maybe", "yes"] * 20)
+    found = splits.split({"train": pd.concat([said, rest.tail(39)])}, Rows())
+    merged = pd.concat(found.tables.values())
+    assert merged[merged["input"] == "Text  0"]["label"].tolist() == ["maybe"]
+    assert (found.counts["outvoted"], found.counts["equal"]) == (2, 2)
+    assert found.counts["used"] == 40
+
+
+@pytest.mark.parametrize("count", range(60, 130))
+def test_shares_that_add_up_to_one_use_every_row(count: int) -> None:
+    found = counts(split({"train": table(count)}, Rows(train=0.7, validation=0.15, test=0.15)))
+    assert sum(found.values()) == count
+    exact = {"train": 0.7 * count, "validation": 0.15 * count, "test": 0.15 * count}
+    assert all(abs(found[name] - exact[name]) < 1 for name in found)
+
+
+def test_validation_rows_that_are_the_test_rows_are_said_to_be() -> None:
+    tables = {"train": table(90), "validation": table(20, start=90), "test": table(20, start=90)}
+    with pytest.raises(DataError, match=r"20 also in the test rows.* same rows as the test rows"):
+        split(tables, Rows())
+
+
+def test_an_empty_split_says_what_became_of_its_rows() -> None:
+    tally = Tally(read=9, without_input=4, without_label=5)
+    with pytest.raises(
+        DataError, match=r"test: 9 rows read; left out: 4 without a text .*, 5 without a label"
+    ):
+        splits.split(
+            {"train": table(50), "test": table(0)}, Rows(), {"train": tally, "test": tally}
+        )
+
+
+def test_rows_that_were_not_asked_for_are_counted() -> None:
+    found = splits.split({"train": table(100)}, Rows(train=20, validation=10, test=10))
+    assert found.notes == ("train: 100 rows read; left out: 60 not asked for by task.rows.",)
+    assert (found.counts["unused"], found.counts["used"]) == (60, 40)
+
+
+def test_many_unseen_labels_are_named_in_a_few_words() -> None:
+    tests = table(9, start=90).assign(label=[f"class {i}" for i in range(9)])
+    with pytest.raises(DataError, match=r"'class 4' and 4 more occur in the test rows"):
+        split({"train": table(50), "test": tests}, Rows())
 
 
 def test_a_row_of_a_given_test_split_is_taken_out_of_training() -> None:
@@ -113,7 +171,8 @@ def test_adding_rows_never_moves_a_training_row_into_the_test_rows(seed: int) ->
         ({"train": table(50)}, Rows(test=60), r"rows\.test: 60 rows asked, and 50 are left of 50"),
         ({"train": table(50)}, Rows(train=45), r"rows\.train: 45 rows asked, and 34 are left"),
         ({"train": table(50)}, Rows(validation=25, test=25), r"rows\.train: the split is empty"),
-        ({"train": table(50)}, Rows(test=0.001), r"rows\.test: the split is empty"),
+        ({"train": table(50)}, Rows(test=0.001), r"rows\.test: the split is empty.*less than one"),
+        ({"train": table(50)}, Rows(train=0.9, test=0.2), r"add up to more than 1: test 0\.2, tr"),
         ({"train": table(3)}, Rows(), r"rows\.test: the split is empty"),
         ({"train": table(0)}, Rows(), r"rows\.test: the split is empty"),
         ({"train": table(50), "test": table(0)}, Rows(), r"rows\.test: the split is empty"),

@@ -261,6 +261,30 @@ def test_paths_are_relative_to_the_file_and_names_stay_names(write, tmp_path: Pa
     assert load(write(task=task)).task.data == "s3://bucket/reviews.csv"
 
 
+def test_what_is_beside_the_file_is_a_path_and_what_is_elsewhere_is_not(
+    write, monkeypatch, tmp_path: Path
+) -> None:
+    (tmp_path / "reviews").mkdir()
+    (tmp_path / "bert").mkdir()  # a folder without a model: `bert` stays a type of model
+    (tmp_path / "elsewhere" / "tickets").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    task = "{kind: text-classification, model: bert, data: reviews}"
+    assert load(write(task=task)).task.data == str(tmp_path / "reviews")
+    assert load(write(task=task)).task.model == "bert"
+    (tmp_path / "bert" / "config.json").write_text("{}")
+    assert load(write(task=task)).task.model == str(tmp_path / "bert")
+    task = "{kind: text-classification, model: bert, data: tickets}"
+    assert load(write(task=task)).task.data == "tickets"
+
+
+@pytest.mark.parametrize("name", ["DATA.CSV", "data.csv.gz", "data.tsv"])
+def test_names_of_data_files_are_paths_even_where_there_are_none(
+    write, tmp_path: Path, name: str
+) -> None:
+    task = f"{{kind: text-classification, model: m, data: {name}}}"
+    assert load(write(task=task)).task.data == str(tmp_path / name)
+
+
 def test_a_tilde_is_the_home_folder(write, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     task = "{kind: text-classification, model: ../m, data: ~/reviews.csv}"
