@@ -133,7 +133,7 @@ def measure(algorithm: str, trials: int, asks: int) -> tuple[float, float, float
     with tempfile.TemporaryDirectory() as folder:
         fill(made, open_journal(Path(folder) / "journal.log"), trials)
         tracemalloc.start()
-        study = Study(made, open_journal(Path(folder) / "journal.log"))
+        study = Study(made.problem, open_journal(Path(folder) / "journal.log"))
         finish(study, study.ask())
         memory = tracemalloc.get_traced_memory()[0] / 2**20
         tracemalloc.stop()
@@ -153,7 +153,7 @@ def profile(algorithm: str, trials: int, asks: int) -> None:
     made = experiment(algorithm, trials)
     with tempfile.TemporaryDirectory() as folder:
         fill(made, open_journal(Path(folder) / "journal.log"), trials)
-        study = Study(made, open_journal(Path(folder) / "journal.log"))
+        study = Study(made.problem, open_journal(Path(folder) / "journal.log"))
         finish(study, study.ask())
         with cProfile.Profile() as taken:
             for _ in range(asks):

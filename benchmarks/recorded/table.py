@@ -98,7 +98,7 @@ def play(
             "budget": {"trials": trials, "parallel": parallel},
         }
     )
-    study = Study(experiment)
+    study = Study(experiment.problem)
     clock: list[tuple[int, int, _Running]] = []  # when it evaluates next, its number, the trial
     best, steps, spent, asked, now = [], [], 0, 0, 0
     while asked < trials or clock:

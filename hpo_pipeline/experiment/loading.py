@@ -17,19 +17,10 @@ from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment.checks import cross_faults
 from hpo_pipeline.experiment.document import read_document
 from hpo_pipeline.experiment.schema import Experiment, Select
-from hpo_pipeline.experiment.search import Search
 from hpo_pipeline.experiment.space import PARAMETERS
-from hpo_pipeline.experiment.stopping import Stopping
 
 DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz")
-STRATEGIES: dict[str, Any] = {
-    get_args(kind.model_fields["algorithm"].annotation)[0]: kind
-    for kind in get_args(Search) + get_args(Stopping)
-}
-RULES: dict[str, Any] = {
-    get_args(kind.model_fields["rule"].annotation)[0]: kind for kind in get_args(Select)
-}
-_KINDS = {"search": STRATEGIES, "stopping": STRATEGIES, "select": RULES}
+RULES = [get_args(kind.model_fields["rule"].annotation)[0] for kind in get_args(Select)]
 # Pydantic's words where they speak of Python rather than of the file.
 _WORDS = {
     "extra_forbidden": "unknown key",
@@ -48,22 +39,25 @@ _WORDS = {
 Changes = Mapping[str, Any] | None
 
 
-def load(path: Path, **changes: Changes) -> Experiment:
+def load(path: Path, schema: type[Experiment] = Experiment, /, **changes: Changes) -> Experiment:
     """Read an experiment file.
 
     Args:
+        schema: the model of the file; another than ours where its tables have more rows.
         changes: by section (`budget`, `cluster`, …), entries that replace those of the file.
 
     Raises:
         ExperimentError: with all faults that can be seen without transformers.
     """
-    experiment, faults, _ = read(path, **changes)
+    experiment, faults, _ = read(path, schema, **changes)
     if faults or experiment is None:
         raise ExperimentError(str(path), faults)
     return experiment
 
 
-def read(path: Path, **changes: Changes) -> tuple[Experiment | None, list[str], dict[str, Any]]:
+def read(
+    path: Path, schema: type[Experiment] = Experiment, /, **changes: Changes
+) -> tuple[Experiment | None, list[str], dict[str, Any]]:
     """Read an experiment file without raising for faults inside it.
 
     Returns:
@@ -80,10 +74,10 @@ def read(path: Path, **changes: Changes) -> tuple[Experiment | None, list[str], 
     faults: list[str] = []
     experiment = None
     try:
-        experiment = Experiment.model_validate(_located(raw, path.parent))
+        experiment = schema.model_validate(_located(raw, path.parent))
     except ValidationError as error:
-        faults = _messages(error, raw)
-    sections = dict(experiment) if experiment else _sound_sections(raw)
+        faults = _messages(error, raw, schema)
+    sections = dict(experiment) if experiment else _sound_sections(raw, schema)
     faults += cross_faults(sections)
     return experiment, faults, sections
 
@@ -113,9 +107,12 @@ def _is_path(key: str, name: str, folder: Path) -> bool:
     return (beside / "config.json" if is_bare_model else beside).exists()
 
 
-def _messages(error: ValidationError, raw: Mapping[str, Any]) -> list[str]:
+def _messages(
+    error: ValidationError, raw: Mapping[str, Any], schema: type[Experiment]
+) -> list[str]:
     """Turn pydantic's faults into `path: what, got value`, in the words of the file."""
     faults = error.errors()
+    kinds = _kinds(schema)
     lines = []
     for fault in faults:
         where = fault["loc"]
@@ -130,10 +127,10 @@ def _messages(error: ValidationError, raw: Mapping[str, Any]) -> list[str]:
         if fault["type"] == "union_tag_not_found" and where[0] == "select":
             text = f"rule is required: {', '.join(RULES)}"
         if fault["type"] == "extra_forbidden":
-            text += _siblings(where)
+            text += _siblings(where, schema, kinds)
         elif fault["type"] != "missing" and "got" not in text:
             text = f"{text[:1].lower()}{text[1:]}, got {_short(fault['input'])}"
-        lines.append(f"{_path(where, raw) or 'the file'}: {text}")
+        lines.append(f"{_path(where, raw, kinds) or 'the file'}: {text}")
     return list(dict.fromkeys(lines))
 
 
@@ -141,26 +138,42 @@ def _is_below(location: tuple[int | str, ...], above: tuple[int | str, ...]) -> 
     return len(location) > len(above) and location[: len(above)] == above
 
 
-def _path(location: tuple[int | str, ...], raw: Mapping[str, Any]) -> str:
+Kinds = Mapping[str, Mapping[str, Any]]
+
+
+def _kinds(schema: type[Experiment]) -> Kinds:
+    """Return the models that a section may have, by the tag that chooses among them."""
+    tags = {"search": "algorithm", "stopping": "algorithm", "select": "rule"}
+    return {
+        section: {
+            get_args(kind.model_fields[tag].annotation)[0]: kind
+            for kind in get_args(schema.model_fields[section].annotation)
+            if hasattr(kind, "model_fields")
+        }
+        for section, tag in tags.items()
+    }
+
+
+def _path(location: tuple[int | str, ...], raw: Mapping[str, Any], kinds: Kinds) -> str:
     """Write a location as the file has it: without union tags, and one objective unnumbered."""
     parts = [str(part) for part in location]
     if parts[:1] == ["space"] and len(parts) > 2 and parts[2] in PARAMETERS:
         del parts[2]
-    if len(parts) > 1 and parts[1] in _KINDS.get(parts[0], {}):
+    if len(parts) > 1 and parts[1] in kinds.get(parts[0], {}):
         del parts[1]
     if parts[:2] == ["objective", "0"] and not isinstance(raw.get("objective"), list):
         del parts[1]
     return ".".join(parts)
 
 
-def _siblings(location: tuple[int | str, ...]) -> str:
+def _siblings(location: tuple[int | str, ...], schema: type[Experiment], kinds: Kinds) -> str:
     """Name the keys that are allowed where an unknown one stands."""
-    model: Any = Experiment
+    model: Any = schema
     for part in location[:-1]:
         if part in PARAMETERS and location[0] == "space":
             model = PARAMETERS[str(part)]
-        elif part in (kinds := _KINDS.get(str(location[0]), {})):
-            model = kinds[str(part)]
+        elif part in (tagged := kinds.get(str(location[0]), {})):
+            model = tagged[str(part)]
         elif isinstance(part, str) and (names := _fields(model)) and part in names:
             model = names[part].annotation
             # `tuple[Objective, ...]` and `Register | None` hold the model that is meant.
@@ -178,10 +191,10 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "…"
 
 
-def _sound_sections(raw: dict[str, Any]) -> dict[str, Any]:
+def _sound_sections(raw: dict[str, Any], schema: type[Experiment]) -> dict[str, Any]:
     """Return the sections that are right by themselves, parsed."""
     sections: dict[str, Any] = {}
-    for name, field in Experiment.model_fields.items():
+    for name, field in schema.model_fields.items():
         key = field.alias or name
         if key not in raw:
             if not field.is_required():

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from hpo_pipeline.experiment.algorithms.base import AnySearch
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.experiment.search import PbtSearch
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,10 @@ class Population:
 
 def population(experiment: Experiment) -> Population | None:
     """Return the population of an experiment, or None where its search has none."""
-    if not isinstance(experiment.search, PbtSearch):
-        return None
-    size = experiment.search.settings.population
-    return Population(size, experiment.budget.trials // size)
+    return population_of(experiment.search, experiment.budget.trials)
+
+
+def population_of(search: AnySearch, trials: int) -> Population | None:
+    """Return the population of a search of so many trials, or None where it has none."""
+    size = search.population_size
+    return None if size is None else Population(size, trials // size)

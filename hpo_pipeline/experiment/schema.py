@@ -15,11 +15,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.cluster import Cluster
 from hpo_pipeline.experiment.formula import Constraint, ConstraintText
 from hpo_pipeline.experiment.objective import Goal, Objective
-from hpo_pipeline.experiment.search import DEFAULT_SEARCH, Count, SearchSection
-from hpo_pipeline.experiment.space import Frozen, Space, Value, as_tuple
+from hpo_pipeline.experiment.search import DEFAULT_SEARCH, SearchSection
+from hpo_pipeline.experiment.space import Count, Frozen, Space, Value, as_tuple
 from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, StoppingSection
 from hpo_pipeline.experiment.task import Task
 
@@ -120,15 +121,22 @@ def _as_list(value: Any) -> Any:
     return as_tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
+MAX_CONSTRAINTS = 50
+ObjectiveSection = Annotated[
+    tuple[Objective, ...], BeforeValidator(_as_list), Field(min_length=1, max_length=4)
+]
+ConstraintsSection = Annotated[
+    tuple[ConstraintText, ...], Field(max_length=MAX_CONSTRAINTS), BeforeValidator(as_tuple)
+]
+
+
 class Experiment(Frozen):
     """One experiment file."""
 
     name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
     task: Task
-    objective: Annotated[
-        tuple[Objective, ...], BeforeValidator(_as_list), Field(min_length=1, max_length=4)
-    ]
-    constraints: Annotated[tuple[ConstraintText, ...], BeforeValidator(as_tuple)] = ()
+    objective: ObjectiveSection
+    constraints: ConstraintsSection = ()
     space: Space
     search: SearchSection = DEFAULT_SEARCH
     stopping: StoppingSection = DEFAULT_STOPPING
@@ -152,6 +160,20 @@ class Experiment(Frozen):
         names = (o.reads for o in self.objective)
         return frozenset().union(*names, *(Constraint(c).names for c in self.constraints))
 
+    @property
+    def problem(self) -> Problem:
+        """What search/ knows of the experiment."""
+        return Problem(
+            name=self.name,
+            space=self.space,
+            objective=self.objective,
+            search=self.search,
+            trials=self.budget.trials,
+            constraints=self.constraints,
+            stopping=self.stopping,
+            longest=self.longest_training(),
+        )
+
     def to_json(self) -> str:
         """Return the experiment as JSON, which `load` reads back to an equal one."""
         return self.model_dump_json(by_alias=True, indent=2)
@@ -164,7 +186,7 @@ class Experiment(Frozen):
         """
         later = {"budget", "select", "confirm", "local", "cluster", "register_"}
         content = self.model_dump(mode="json", exclude=later)
-        if self.search.algorithm == "pbt":
+        if self.search.population_size is not None:
             content["trials"] = self.budget.trials  # they decide how far each trial trains
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -9,7 +9,6 @@ A name says what is varied: `learning_rate` is a field of transformers.TrainingA
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,8 @@ from pydantic import (
     model_validator,
 )
 
+from hpo_pipeline.experiment.combinations import combinations
+
 Value = bool | int | float | str
 Assignments = Mapping[str, Value]
 
@@ -35,6 +36,7 @@ SAFE_TEXT = re.compile(r"[\w.:/@%+,-]+")
 MAX_INT = 2**53
 """Whole numbers up to here are exact as floats, which is how Optuna stores them."""
 MAX_STEPS = 1e15
+MAX_PARAMETERS = 200
 NAME = re.compile(r"((model|task)\.)?[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -55,6 +57,7 @@ def _plain(value: object) -> object:
     return value
 
 
+Count = Annotated[int, Field(ge=1)]
 PlainValue = Annotated[Value, BeforeValidator(_plain)]
 
 
@@ -102,12 +105,10 @@ class FloatParameter(Conditional):
         return int((high - low) // step) + 1
 
     def point(self, i: int) -> float:
-        """Return the i-th value of a range that has a step, in decimal: 0.3, not 3 * 0.1."""
+        """Return the i-th value: its decimal for a range with a step (0.3, not 3 * 0.1)."""
+        if i == 0 or self.step is None:
+            return self.low
         return float(Decimal(str(self.low)) + i * Decimal(str(self.step)))
-
-    def grid(self) -> list[Value]:
-        """Return all values of a range that has a step."""
-        return [self.point(i) for i in range(self.count() or 0)]
 
 
 class IntParameter(Conditional):
@@ -138,9 +139,9 @@ class IntParameter(Conditional):
         """Return the number of values."""
         return (self.high - self.low) // self.step + 1
 
-    def grid(self) -> list[Value]:
-        """Return all values."""
-        return list(range(self.low, self.high + 1, self.step))
+    def point(self, i: int) -> int:
+        """Return the i-th value."""
+        return self.low + i * self.step
 
 
 class ChoiceParameter(Conditional):
@@ -184,9 +185,9 @@ class ChoiceParameter(Conditional):
         """Return the number of values."""
         return len(self.values)
 
-    def grid(self) -> list[Value]:
-        """Return all values."""
-        return list(self.values)
+    def point(self, i: int) -> Value:
+        """Return the i-th value."""
+        return self.values[i]
 
 
 PARAMETERS: dict[str, type[FloatParameter | IntParameter | ChoiceParameter]] = {
@@ -206,19 +207,24 @@ class Space(RootModel[dict[str, Parameter]]):
     def _names(self) -> Self:
         if not self.root:
             raise ValueError("at least one parameter is needed")
+        if len(self.root) > MAX_PARAMETERS:
+            raise ValueError(f"at most {MAX_PARAMETERS} parameters, got {len(self.root)}")
         wrong = [name for name in self.root if not NAME.fullmatch(name)]
         if wrong:
             raise ValueError(
                 f"a name is a field of TrainingArguments, or model.FIELD, or task.FIELD; "
                 f"got {', '.join(map(repr, wrong))}"
             )
-        faults = [fault for name in self.root for fault in self._condition_faults(name)]
+        earlier: list[str] = []
+        faults: list[str] = []
+        for name in self.root:
+            faults += self._condition_faults(name, earlier)
+            earlier.append(name)
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
-    def _condition_faults(self, name: str) -> list[str]:
-        earlier = list(self.root)[: list(self.root).index(name)]
+    def _condition_faults(self, name: str, earlier: list[str]) -> list[str]:
         faults = []
         for other, values in self.root[name].when.items():
             if other not in earlier:
@@ -254,28 +260,24 @@ class Space(RootModel[dict[str, Parameter]]):
     def active(self, assignments: Assignments) -> dict[str, Value]:
         """Return the assignments without those whose conditions do not hold."""
         kept: dict[str, Value] = {}
-        for name, parameter in self.root.items():
-            holds = all(
-                other in kept and render(kept[other]) in map(render, values)
-                for other, values in parameter.when.items()
-            )
-            if name in assignments and holds:
+        for name in self.root:
+            if name in assignments and self.holds(name, kept):
                 kept[name] = assignments[name]
         return kept
 
+    def holds(self, name: str, kept: Assignments) -> bool:
+        """Tell whether the conditions of a parameter hold, given the active ones before it."""
+        return all(
+            other in kept and render(kept[other]) in map(render, values)
+            for other, values in self.root[name].when.items()
+        )
+
     def size(self) -> int | None:
-        """Return how many configurations there are, or None where a parameter is continuous."""
-        counts = {name: parameter.count() for name, parameter in self.root.items()}
-        if None in counts.values():
-            return None
-        named = {other for p in self.root.values() for other in p.when}
-        involved = [n for n in self.root if n in named or self.root[n].when]
-        free = math.prod(count or 0 for n, count in counts.items() if n not in involved)
-        points = itertools.product(*(self.root[n].grid() for n in involved))
-        distinct = {
-            tuple(self.active(dict(zip(involved, point, strict=True))).items()) for point in points
-        }
-        return free * len(distinct)
+        """Return how many configurations there are.
+
+        None where a parameter is continuous, or conditions combine in too many ways to count.
+        """
+        return combinations(self.root, self.holds)
 
     def parse(self, texts: Mapping[str, str]) -> dict[str, Value]:
         """Return typed assignments from their texts.

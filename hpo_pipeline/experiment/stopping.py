@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hpo_pipeline.experiment.search import Count, KatibName, _named
-from hpo_pipeline.experiment.space import Frozen, PlainValue
+from hpo_pipeline.experiment.space import Count, Frozen, PlainValue
+from hpo_pipeline.experiment.stock import KatibName, named
 
 Resource = Literal["evaluation", "epoch"]
 
@@ -100,7 +100,7 @@ Stopping = (
 )
 
 
-StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], _named("none")]
+StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], named("none")]
 
 
 DEFAULT_STOPPING = NoStopping(algorithm="none")

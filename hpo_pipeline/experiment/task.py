@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
-from hpo_pipeline.experiment.search import Count
-from hpo_pipeline.experiment.space import Frozen, as_tuple
+from hpo_pipeline.experiment.space import Count, Frozen, as_tuple
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Metric
 

@@ -25,12 +25,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import mul
+from typing import Protocol
 
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.metrics import Metrics
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment, SelectLexicographic, SelectWeights
 from hpo_pipeline.results.trial import Trial, TrialState
+
+
+class Judged(Protocol):
+    """What trials are judged by: an experiment, or the problem of a search."""
+
+    @property
+    def objective(self) -> tuple[Objective, ...]:
+        """The objectives."""
+
+    @property
+    def constraints(self) -> tuple[str, ...]:
+        """The constraints."""
+
 
 ObjectiveVector = tuple[float, ...]
 """The values of the objectives, signed so that more is better."""
@@ -67,12 +81,12 @@ class Scale:
         return tuple((p - low) / (top - low) if top > low else 0.0 for p, top, low in spans)
 
 
-def violation(experiment: Experiment, metrics: Metrics) -> float:
+def violation(experiment: Judged, metrics: Metrics) -> float:
     """Return the sum of what the constraints are missed by; 0 where all hold."""
     return math.fsum(max(0.0, Constraint(c).violation(metrics)) for c in experiment.constraints)
 
 
-def is_usable(experiment: Experiment, trial: Trial) -> bool:
+def is_usable(experiment: Judged, trial: Trial) -> bool:
     """Tell whether a trial may win at all, constraints aside."""
     if trial.state not in (TrialState.SUCCEEDED, TrialState.STOPPED):
         return False
@@ -93,6 +107,12 @@ def rank(
     usable = [trial for trial in trials if is_usable(experiment, trial)]
     standings = [_rank_key(experiment, trial) for trial in usable]
     return [usable[i] for i in order(experiment, standings, scale=scale)]
+
+
+def best_first(judged: Judged, trials: Iterable[Trial]) -> list[Trial]:
+    """Return the usable trials of a problem with one objective, best first, as `rank` does."""
+    usable = [trial for trial in trials if is_usable(judged, trial)]
+    return sorted(usable, key=lambda trial: _rank_key(judged, trial).exact)
 
 
 def winner(experiment: Experiment, trials: Iterable[Trial]) -> Trial | None:
@@ -156,7 +176,7 @@ def signed(objectives: Sequence[Objective], metrics: Metrics) -> ObjectiveVector
     return tuple(o.sign() * o.value(metrics) for o in objectives)
 
 
-def _rank_key(experiment: Experiment, trial: Trial) -> RankKey:
+def _rank_key(experiment: Judged, trial: Trial) -> RankKey:
     return RankKey(
         point=signed(experiment.objective, trial.metrics),
         violation=violation(experiment, trial.metrics),

@@ -18,11 +18,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from hpo_pipeline.experiment.population import Population
-from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.experiment.search import PbtSettings
+from hpo_pipeline.experiment.algorithms.base import Problem
+from hpo_pipeline.experiment.algorithms.pbt import PbtSettings
+from hpo_pipeline.experiment.population import population_of
 from hpo_pipeline.experiment.space import ChoiceParameter, FloatParameter, IntParameter, Value
-from hpo_pipeline.results.ranking import rank
+from hpo_pipeline.results.ranking import best_first
 from hpo_pipeline.results.trial import Trial, TrialState
 from hpo_pipeline.search.distributions import distributions
 
@@ -43,10 +43,10 @@ class PbtSampler(BaseSampler):
     A newborn trains from the start up to where its generation ends.
     """
 
-    def __init__(
-        self, experiment: Experiment, population: Population, settings: PbtSettings, *, seed: int
-    ) -> None:
-        self._experiment = experiment
+    def __init__(self, problem: Problem, settings: PbtSettings, *, seed: int) -> None:
+        population = population_of(problem.search, problem.trials)
+        assert population is not None
+        self._problem = problem
         self._population = population
         self._settings = settings
         self._newborn = RandomSampler(seed=seed)
@@ -63,7 +63,7 @@ class PbtSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Return the whole space, or nothing for a newborn."""
-        space = distributions(self._experiment.space)
+        space = distributions(self._problem.space)
         return space if parent_of(self._stored(study, trial)) is not None else {}
 
     def sample_relative(
@@ -94,7 +94,7 @@ class PbtSampler(BaseSampler):
             return None
         ended = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
         members = self._population.members(generation - 1)
-        ranked = rank(self._experiment, [_trial(t) for t in ended if t.number in members])
+        ranked = best_first(self._problem, [_trial(t) for t in ended if t.number in members])
         numbers = [trial.number for trial in ranked]
         own = number - self._population.size
         # At least one of two or more; a share is at most a half, so best and worst are apart.
@@ -105,7 +105,7 @@ class PbtSampler(BaseSampler):
         return int(self._choosing.choice(numbers[:share])) if numbers else None
 
     def _changed(self, name: str, value: Value) -> Value:
-        parameter = self._experiment.space[name]
+        parameter = self._problem.space[name]
         is_drawn_anew = self._changing.random() < self._settings.resample
         if isinstance(parameter, ChoiceParameter):
             return self._changed_choice(parameter, value, is_drawn_anew=is_drawn_anew)

@@ -16,7 +16,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, ThresholdPrun
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.stopping import (
     AshaStopping,
     HyperbandStopping,
@@ -156,31 +156,31 @@ class PatiencePruner(BasePruner):
         return not max(last) > max(before) + self._min_delta
 
 
-def build(experiment: Experiment) -> BasePruner:
-    """Return the pruner of the experiment."""
-    return STOPPING_RULES[experiment.stopping.algorithm](experiment)
+def build(problem: Problem) -> BasePruner:
+    """Return the pruner of the problem."""
+    return STOPPING_RULES[problem.stopping.algorithm](problem)
 
 
-def _none(experiment: Experiment) -> BasePruner:
+def _none(problem: Problem) -> BasePruner:
     return NopPruner()
 
 
-def _median(experiment: Experiment) -> BasePruner:
-    rule = experiment.stopping
+def _median(problem: Problem) -> BasePruner:
+    rule = problem.stopping
     assert isinstance(rule, MedianStopping)
     return PercentilePruner(min_trials=rule.min_trials, start_step=rule.start_step)
 
 
-def _percentile(experiment: Experiment) -> BasePruner:
-    rule = experiment.stopping
+def _percentile(problem: Problem) -> BasePruner:
+    rule = problem.stopping
     assert isinstance(rule, PercentileStopping)
     return PercentilePruner(
         percentile=rule.percentile, min_trials=rule.min_trials, start_step=rule.start_step
     )
 
 
-def _asha(experiment: Experiment) -> BasePruner:
-    rule = experiment.stopping
+def _asha(problem: Problem) -> BasePruner:
+    rule = problem.stopping
     assert isinstance(rule, AshaStopping)
     return AshaPruner(
         grace_period=rule.grace_period,
@@ -189,10 +189,10 @@ def _asha(experiment: Experiment) -> BasePruner:
     )
 
 
-def _hyperband(experiment: Experiment) -> BasePruner:
-    rule = experiment.stopping
+def _hyperband(problem: Problem) -> BasePruner:
+    rule = problem.stopping
     assert isinstance(rule, HyperbandStopping)
-    longest = rule.max_resource or experiment.longest_training()
+    longest = rule.max_resource or problem.longest
     assert longest is not None
     return BracketPruner(
         grace_period=rule.grace_period,
@@ -201,19 +201,19 @@ def _hyperband(experiment: Experiment) -> BasePruner:
     )
 
 
-def _patience(experiment: Experiment) -> BasePruner:
-    rule = experiment.stopping
+def _patience(problem: Problem) -> BasePruner:
+    rule = problem.stopping
     assert isinstance(rule, PatienceStopping)
     return PatiencePruner(patience=rule.patience, min_delta=rule.min_delta)
 
 
-def _threshold(experiment: Experiment) -> BasePruner:
-    rule = experiment.stopping
+def _threshold(problem: Problem) -> BasePruner:
+    rule = problem.stopping
     assert isinstance(rule, ThresholdStopping)
     return ThresholdPruner(lower=rule.lower, upper=rule.upper, n_warmup_steps=rule.start_step)
 
 
-STOPPING_RULES: dict[str, Callable[[Experiment], BasePruner]] = {
+STOPPING_RULES: dict[str, Callable[[Problem], BasePruner]] = {
     "none": _none,
     "median": _median,
     "percentile": _percentile,

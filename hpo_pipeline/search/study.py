@@ -18,8 +18,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.formula import Constraint
-from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import Value
 from hpo_pipeline.results.ranking import is_usable
 from hpo_pipeline.results.trial import Point, Trial, TrialState
@@ -27,7 +27,8 @@ from hpo_pipeline.search import pruners, samplers
 from hpo_pipeline.search.distributions import distributions
 from hpo_pipeline.search.pbt import LAST, PARENT, parent_of
 
-IDENTITY = "identity"
+BEGUN = "identity"
+"""User attribute of a study that has learned from earlier trials, if from any."""
 EARLIER = "earlier"
 _LARGE = 1e12
 _STATES = {
@@ -73,34 +74,35 @@ class Study:
 
     def __init__(
         self,
-        experiment: Experiment,
+        problem: Problem,
         storage: BaseStorage | None = None,
         *,
         earlier: Sequence[Trial] = (),
         asked: int = 0,
     ) -> None:
         """Open a search, of whose `start` configurations the first `asked` were asked for."""
-        self._experiment = experiment
-        self._distributions = distributions(experiment.space)
-        self._pruner = pruners.build(experiment)
+        self._problem = problem
+        self._distributions = distributions(problem.space)
+        self._pruner = pruners.build(problem)
+        self._size = problem.space.size() if problem.search.is_exhaustible else None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
-            study_name=experiment.name,
+            study_name=problem.name,
             storage=storage or InMemoryStorage(),
-            directions=[StudyDirection[f"{o.goal.upper()}"] for o in experiment.objective],
+            directions=[StudyDirection[f"{o.goal.upper()}"] for o in problem.objective],
             load_if_exists=True,
         )
-        if IDENTITY not in self._study.user_attrs:
+        if BEGUN not in self._study.user_attrs:
             self._learn(earlier)
-            self._study.set_user_attr(IDENTITY, experiment.identity())
+            self._study.set_user_attr(BEGUN, problem.name)
         self._offset = sum(EARLIER in trial.user_attrs for trial in self._trials())
-        for assignments in experiment.search.start[asked:]:
+        for assignments in problem.search.start[asked:]:
             self._study.enqueue_trial(dict(assignments), skip_if_exists=True)
 
     @classmethod
     def rebuilt(
         cls,
-        experiment: Experiment,
+        problem: Problem,
         known: Mapping[int, Known],
         *,
         asked: int,
@@ -109,11 +111,11 @@ class Study:
         """Return a search of which `asked` trials were asked for elsewhere.
 
         Trials that nothing is known of count as failed. Algorithms that keep notes at their
-        trials (`REMEMBERING`) are asked for each trial once more, with the trials ended that had
+        trials (`keeps_notes`) are asked for each trial once more, with the trials ended that had
         ended then, so that they note the same; what they propose is not used.
         """
-        study = cls(experiment, earlier=earlier, asked=len(experiment.search.start))
-        replays = experiment.search.algorithm in samplers.REMEMBERING
+        study = cls(problem, earlier=earlier, asked=len(problem.search.start))
+        replays = problem.search.keeps_notes
         told: set[int] = set()
         for number in range(asked):
             here = known.get(number)
@@ -130,13 +132,13 @@ class Study:
         for number, here in sorted(known.items()):
             if number < asked and here.trial.state.is_final:
                 study.tell(here.trial)
-        for assignments in experiment.search.start[asked:]:
+        for assignments in problem.search.start[asked:]:
             study._study.enqueue_trial(dict(assignments))
         return study
 
     def name(self, number: int) -> str:
         """Return the name of a trial."""
-        return f"{self._experiment.name}-{number:04d}"
+        return f"{self._problem.name}-{number:04d}"
 
     def knows(self, number: int) -> bool:
         """Tell whether a trial was asked for."""
@@ -157,10 +159,7 @@ class Study:
 
     def is_exhausted(self) -> bool:
         """Tell whether there is nothing left to ask for: a grid that is through."""
-        if self._experiment.search.algorithm != "grid":
-            return False
-        size = self._experiment.space.size()
-        return size is not None and self.count() >= size
+        return self._size is not None and self.count() >= self._size
 
     def ask(self) -> Suggestion:
         """Return the next configuration to try."""
@@ -195,7 +194,7 @@ class Study:
         The curve is the caller's, not the stored one: a trial that is run again after a crash
         must not be judged by points that its first run reported.
         """
-        if not curve or len(self._experiment.objective) > 1:
+        if not curve or len(self._problem.objective) > 1:
             return False
         trial = copy.copy(self._frozen(number))  # the storages hand out their own object
         values: dict[int, float] = {}
@@ -216,16 +215,16 @@ class Study:
         if frozen.state.is_finished():
             return
         state = _STATES[trial.state]
-        if state != OptunaState.FAIL and not is_usable(self._experiment, trial):
+        if state != OptunaState.FAIL and not is_usable(self._problem, trial):
             state = OptunaState.FAIL
         for point in trial.curve:
             self.report(trial.number, point)
         if state != OptunaState.FAIL:
             self._describe(frozen, trial)
-        if state == OptunaState.PRUNED and len(self._experiment.objective) > 1:
+        if state == OptunaState.PRUNED and len(self._problem.objective) > 1:
             state = OptunaState.COMPLETE  # Optuna prunes single-objective studies only
         self._use_sampler(trial.number)
-        values = [o.value(trial.metrics) for o in self._experiment.objective]
+        values = [o.value(trial.metrics) for o in self._problem.objective]
         is_complete = state == OptunaState.COMPLETE
         with samplers.constraints_elsewhere():
             self._study.tell(
@@ -233,19 +232,19 @@ class Study:
             )
 
     def _use_sampler(self, number: int) -> None:
-        sampler = samplers.build(self._experiment, number)
+        sampler = samplers.build(self._problem, number)
         samplers.take_over_space(sampler, self._study.sampler)
         self._study.sampler = sampler
 
     def _can_have(self, known: Known) -> bool:
-        space = self._experiment.space
+        space = self._problem.space
         return known.parameters.keys() == set(space) and all(
             space[name].contains(value) for name, value in known.parameters.items()
         )
 
     def _ask_unknown(self, number: int) -> None:
         """Ask for a trial of which nothing is known, which grid and random give as before."""
-        start = self._experiment.search.start
+        start = self._problem.search.start
         if number < len(start):
             self._study.enqueue_trial(dict(start[number]))
         self.ask()
@@ -277,27 +276,27 @@ class Study:
         for trial in fitting[len(self._trials()) :]:  # a crash may have kept some of them back
             misses = {
                 text: min(Constraint(text).violation(trial.metrics), _LARGE)
-                for text in self._experiment.constraints
+                for text in self._problem.constraints
             }
             frozen = optuna.trial.create_trial(
                 params=trial.assignments,
                 distributions=self._distributions,
-                values=[o.value(trial.metrics) for o in self._experiment.objective],
+                values=[o.value(trial.metrics) for o in self._problem.objective],
                 user_attrs={EARLIER: True, "name": trial.name},
                 constraints=misses or None,
             )
             self._study.add_trial(frozen)
 
     def _fits(self, trial: Trial) -> bool:
-        space, values = self._experiment.space, trial.assignments
+        space, values = self._problem.space, trial.assignments
         is_inside = values.keys() == set(space) and all(
             space[name].contains(value) for name, value in values.items()
         )
-        return is_inside and is_usable(self._experiment, trial)
+        return is_inside and is_usable(self._problem, trial)
 
     def _suggestion(self, trial: FrozenTrial) -> Suggestion:
         number = trial.number - self._offset
-        assignments = self._experiment.space.active(trial.params)
+        assignments = self._problem.space.active(trial.params)
         return Suggestion(number, assignments, parent_of(trial))
 
     def _completed(self, trial: FrozenTrial) -> FrozenTrial:
@@ -312,9 +311,9 @@ class Study:
         live = optuna.trial.Trial(self._study, frozen._trial_id)
         live.set_user_attr("name", trial.name)
         live.set_user_attr("metrics", trial.metrics)
-        if self._experiment.search.algorithm == "pbt" and trial.curve:
+        if self._problem.population_size is not None and trial.curve:
             live.set_user_attr(LAST, trial.curve[-1].metrics)
-        for text in set(self._experiment.constraints) - set(frozen.constraints):
+        for text in set(self._problem.constraints) - set(frozen.constraints):
             live.set_constraint(text, min(Constraint(text).violation(trial.metrics), _LARGE))
 
     def _resource(self, point: Point) -> int:
@@ -323,14 +322,14 @@ class Study:
         In epochs, the first evaluation at or past the end of an epoch stands for it; before the
         first, none does.
         """
-        if getattr(self._experiment.stopping, "resource", "evaluation") == "epoch":
+        if getattr(self._problem.stopping, "resource", "evaluation") == "epoch":
             return math.floor(point.epoch + 1e-6)
         return point.step
 
     def _value(self, point: Point) -> float | None:
-        if len(self._experiment.objective) > 1:
+        if len(self._problem.objective) > 1:
             return None
-        value = self._experiment.objective[0].value(point.metrics)
+        value = self._problem.objective[0].value(point.metrics)
         return value if math.isfinite(value) else None
 
     def _trials(self, *states: OptunaState) -> list[FrozenTrial]:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from hpo_pipeline.experiment.algorithms import served
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.ranking import winner
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.journal import open_journal
 from hpo_pipeline.search.pruners import STOPPING_RULES
-from hpo_pipeline.search.samplers import SAMPLERS
 from hpo_pipeline.search.study import Study, Suggestion
 from tests.toys import toy_experiment
 
@@ -35,7 +35,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cmaes": {"population": 4},
 }
 RULES: dict[str, dict[str, Any]] = {"threshold": {"lower": 0.05}, "patience": {"patience": 2}}
-ALGORITHMS = sorted(set(SAMPLERS) - {"pbt"})  # population based training has its own suite
+ALGORITHMS = sorted(set(served()) - {"pbt"})  # population based training has its own suite
 PAIRS = [(a, s) for a in ALGORITHMS for s in STOPPING_RULES if a != "nsga2" or s == "none"]
 QUICK = [(a, s) for a, s in PAIRS if a != "gp" or s == "none"]
 TRIALS = 14
@@ -104,7 +104,7 @@ def _no_warnings() -> Iterator[None]:
 @pytest.mark.parametrize(("algorithm", "rule"), QUICK)
 def test_every_value_is_one_of_the_space(algorithm: str, rule: str) -> None:
     made = experiment(algorithm, rule)
-    trials = list(search(Study(made)))
+    trials = list(search(Study(made.problem)))
     assert len(trials) == TRIALS
     for trial in trials:
         assert list(trial.assignments) == list(made.space)
@@ -118,9 +118,9 @@ def test_a_search_cut_in_the_middle_goes_on_as_if_it_had_not_been(
     algorithm: str, rule: str, tmp_path: Path
 ) -> None:
     made = experiment(algorithm, rule)
-    whole = list(search(Study(made)))
-    first = list(search(Study(made, open_journal(tmp_path / "journal")), 8))
-    second = list(search(Study(made, open_journal(tmp_path / "journal"))))
+    whole = list(search(Study(made.problem)))
+    first = list(search(Study(made.problem, open_journal(tmp_path / "journal")), 8))
+    second = list(search(Study(made.problem, open_journal(tmp_path / "journal"))))
     assert [t.assignments for t in first + second] == [t.assignments for t in whole]
     assert [t.state for t in first + second] == [t.state for t in whole]
 
@@ -128,7 +128,7 @@ def test_a_search_cut_in_the_middle_goes_on_as_if_it_had_not_been(
 @pytest.mark.parametrize(("algorithm", "rule"), QUICK)
 def test_the_winner_has_a_result_and_meets_the_constraints(algorithm: str, rule: str) -> None:
     made = experiment(algorithm, rule)
-    best = winner(made, search(Study(made)))
+    best = winner(made, search(Study(made.problem)))
     assert best is not None
     assert best.state != TrialState.FAILED
     assert math.isfinite(best.metrics["accuracy"])
@@ -137,7 +137,7 @@ def test_the_winner_has_a_result_and_meets_the_constraints(algorithm: str, rule:
 
 @pytest.mark.parametrize("algorithm", [a for a in ALGORITHMS if a != "grid"])
 def test_a_log_range_is_searched_over_its_orders_of_magnitude(algorithm: str) -> None:
-    trials = list(search(Study(experiment(algorithm)), 10 if algorithm == "gp" else 30))
+    trials = list(search(Study(experiment(algorithm).problem), 10 if algorithm == "gp" else 30))
     decades = {math.floor(math.log10(float(t.assignments["learning_rate"]))) for t in trials}
     assert len(decades) >= 3
 
@@ -147,7 +147,7 @@ def test_another_seed_gives_other_trials(algorithm: str) -> None:
     made = experiment(algorithm)
     search_section = {"algorithm": algorithm, "seed": 4, "settings": SETTINGS.get(algorithm, {})}
     other = experiment(algorithm, search=search_section)
-    one, two = ([t.assignments for t in search(Study(e), 6)] for e in (made, other))
+    one, two = ([t.assignments for t in search(Study(e.problem), 6)] for e in (made, other))
     assert one != two
 
 
@@ -162,7 +162,7 @@ def test_start_configurations_come_first(algorithm: str) -> None:
         "optim": "sgd",
     }
     section = {"algorithm": algorithm, "seed": 1, "start": [start]}
-    first, second = search(Study(experiment(algorithm, search=section)), 2)
+    first, second = search(Study(experiment(algorithm, search=section).problem), 2)
     assert first.assignments == start
     assert second.assignments != start
 
@@ -171,6 +171,6 @@ def test_start_configurations_come_first(algorithm: str) -> None:
     "algorithm", ["tpe", "cmaes", "genetic", pytest.param("gp", marks=pytest.mark.slow)]
 )
 def test_an_algorithm_that_learns_ends_up_nearer_than_it_began(algorithm: str) -> None:
-    trials = list(search(Study(experiment(algorithm, constraints=[])), 40))
+    trials = list(search(Study(experiment(algorithm, constraints=[]).problem), 40))
     found = [quality(t.assignments) for t in trials]
     assert sum(found[-10:]) > sum(found[:10])

@@ -39,7 +39,7 @@ def tell(study: Study, suggestion: Suggestion, accuracy: float, **metrics: float
 
 def after(*accuracies: float, **settings: float) -> tuple[Study, list[Suggestion]]:
     """Return a study whose first generation ended so, and that generation."""
-    study = Study(experiment(size=len(accuracies), **settings))
+    study = Study(experiment(size=len(accuracies), **settings).problem)
     first = [study.ask() for _ in accuracies]
     for suggestion, accuracy in zip(first, accuracies, strict=True):
         tell(study, suggestion, accuracy)
@@ -76,7 +76,7 @@ def test_the_worst_copies_the_best_and_the_others_go_on_with_what_they_have() ->
 
 
 def test_a_member_is_judged_by_where_its_checkpoint_is_not_by_its_best() -> None:
-    study = Study(experiment(size=2))
+    study = Study(experiment(size=2).problem)
     for curve in ((0.9, 0.1), (0.2, 0.5)):
         trial = toy_trial(study.ask().number, curve=toy_curve(*curve), accuracy=max(curve))
         study.tell(trial)
@@ -85,7 +85,7 @@ def test_a_member_is_judged_by_where_its_checkpoint_is_not_by_its_best() -> None
 
 def test_constraints_come_before_the_objective() -> None:
     tight = {"constraints": ("model_size_mb <= 10",)}
-    study = Study(experiment(size=2).model_copy(update=tight))
+    study = Study(experiment(size=2).model_copy(update=tight).problem)
     for accuracy, size in ((0.9, 20.0), (0.5, 5.0)):
         tell(study, study.ask(), accuracy, model_size_mb=size)
     assert [study.ask().parent for _ in range(2)] == [1, 1]
@@ -110,7 +110,7 @@ def test_exploring_moves_each_parameter_to_a_near_value_of_the_space() -> None:
 @pytest.mark.parametrize("resample", [0.0, 1.0])
 def test_what_is_explored_stays_in_the_space(perturbation: float, resample: float) -> None:
     made = experiment(size=2, generations=30, perturbation=perturbation, resample=resample)
-    study = Study(made)
+    study = Study(made.problem)
     for n in range(60):
         suggestion = study.ask()
         assert all(made.space[k].contains(v) for k, v in suggestion.assignments.items())
@@ -118,7 +118,7 @@ def test_what_is_explored_stays_in_the_space(perturbation: float, resample: floa
 
 
 def test_nothing_waits_own_members_go_on_while_others_run() -> None:
-    study = Study(experiment())
+    study = Study(experiment().problem)
     first = [study.ask() for _ in range(4)]
     for suggestion, accuracy in zip(first[:3], (0.3, 0.2, 0.4), strict=True):
         tell(study, suggestion, accuracy)
@@ -126,7 +126,7 @@ def test_nothing_waits_own_members_go_on_while_others_run() -> None:
 
 
 def test_a_failed_member_is_replaced_by_a_copy_of_the_best() -> None:
-    study = Study(experiment())
+    study = Study(experiment().problem)
     for n in range(4):
         suggestion = study.ask()
         state = TrialState.FAILED if n == 2 else TrialState.SUCCEEDED
@@ -135,7 +135,7 @@ def test_a_failed_member_is_replaced_by_a_copy_of_the_best() -> None:
 
 
 def test_a_stopped_trial_has_no_checkpoint_and_is_no_parent() -> None:
-    study = Study(experiment(size=2))
+    study = Study(experiment(size=2).problem)
     states = (TrialState.SUCCEEDED, TrialState.STOPPED)
     for state, accuracy in zip(states, (0.1, 0.9), strict=True):
         study.tell(toy_trial(study.ask().number, state=state, accuracy=accuracy))
@@ -143,7 +143,7 @@ def test_a_stopped_trial_has_no_checkpoint_and_is_no_parent() -> None:
 
 
 def test_where_a_whole_generation_failed_members_are_born_anew() -> None:
-    study = Study(experiment(size=2))
+    study = Study(experiment(size=2).problem)
     for _ in range(2):
         study.tell(toy_trial(study.ask().number, state=TrialState.FAILED))
     newborn = study.ask()
@@ -161,7 +161,7 @@ def test_start_configurations_are_the_first_members() -> None:
     }
     made = experiment()
     made = made.model_copy(update={"search": made.search.model_copy(update={"start": (start,)})})
-    study = Study(made)
+    study = Study(made.problem)
     assert study.ask().assignments == start
     assert study.ask().assignments != start
 
@@ -176,13 +176,13 @@ def test_a_study_goes_on_in_another_process_as_in_its_own(tmp_path) -> None:
         return found
 
     memory, journal = InMemoryStorage(), tmp_path / "journal.log"
-    whole = run(lambda: Study(experiment(), memory))
-    assert run(lambda: Study(experiment(), open_journal(journal))) == whole
+    whole = run(lambda: Study(experiment().problem, memory))
+    assert run(lambda: Study(experiment().problem, open_journal(journal))) == whole
 
 
 def test_a_crash_while_asking_changes_nothing(tmp_path) -> None:
     def study() -> Study:
-        return Study(experiment(size=2, resample=0.5), open_journal(journal))
+        return Study(experiment(size=2, resample=0.5).problem, open_journal(journal))
 
     journal = tmp_path / "journal.log"
     for accuracy in (0.9, 0.1):
@@ -207,7 +207,7 @@ def test_a_crash_while_asking_changes_nothing(tmp_path) -> None:
         (
             "objective",
             "[{metric: accuracy, goal: maximize}, {metric: loss, goal: minimize}]",
-            "objective: pbt compares one objective",
+            "search.algorithm: pbt serves one objective",
         ),
         ("budget", "{trials: 10}", "at least 8, .* got 10, try 8 or 12"),
         ("budget", "{trials: 4}", "at least 8, .* got 4, try 8 or 12"),
@@ -215,7 +215,7 @@ def test_a_crash_while_asking_changes_nothing(tmp_path) -> None:
         (
             "search",
             "{algorithm: pbt, settings: {population: 4}, warm_start: [runs/old]}",
-            "search.warm_start: pbt learns from its own members only",
+            "search.warm_start: pbt learns nothing from it",
         ),
         (
             "search",

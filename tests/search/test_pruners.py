@@ -21,7 +21,7 @@ def study(
     """Return a study in which trials with these curves ended."""
     rule = {"algorithm": "median", "min_trials": min_trials, "start_step": start_step}
     metric = {"metric": "accuracy", "goal": goal}
-    made = Study(toy_experiment(stopping=rule, objective=metric, budget={"trials": 99}))
+    made = Study(toy_experiment(stopping=rule, objective=metric, budget={"trials": 99}).problem)
     for curve in curves:
         number = made.ask().number
         trial = toy_trial(number, state=ended, curve=toy_curve(*curve), accuracy=curve[-1])
@@ -128,14 +128,16 @@ def test_asking_changes_nothing_that_is_stored() -> None:
 
 def test_a_formula_is_followed_too() -> None:
     rule = {"algorithm": "median", "min_trials": 1}
-    made = Study(toy_experiment(stopping=rule, objective={"score": "-loss", "goal": "maximize"}))
+    made = Study(
+        toy_experiment(stopping=rule, objective={"score": "-loss", "goal": "maximize"}).problem
+    )
     made.tell(toy_trial(made.ask().number, curve=toy_curve(0.5, metric="loss"), loss=0.5))
     assert made.should_stop(made.ask().number, toy_curve(0.6, metric="loss"))
     assert not made.should_stop(made.ask().number, toy_curve(0.4, metric="loss"))
 
 
 def test_without_a_rule_nothing_ends() -> None:
-    made = Study(toy_experiment())
+    made = Study(toy_experiment().problem)
     for _ in range(5):
         made.tell(toy_trial(made.ask().number, curve=toy_curve(0.9), accuracy=0.9))
     assert not stops(made, 0.0)

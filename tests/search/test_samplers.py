@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo_pipeline.search.samplers import _BoundedGP
+from hpo_pipeline.search.gaussian_process import BoundedGPSampler
 
 pytest.importorskip("torch")
 SPACE = {"x": FloatDistribution(0.0, 1.0)}
@@ -28,7 +28,7 @@ def trial(x: float, state: TrialState) -> FrozenTrial:
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
 def test_gp_fits_on_a_bounded_number_of_trials(state: TrialState) -> None:
     study = optuna.create_study(
-        direction="maximize", sampler=_BoundedGP(max_fitted=20, seed=0, n_startup_trials=5)
+        direction="maximize", sampler=BoundedGPSampler(max_fitted=20, seed=0, n_startup_trials=5)
     )
     study.add_trials([trial(n / 50, TrialState.COMPLETE) for n in range(33)])
     study.add_trials([trial(n / 50, state) for n in range(39, 51)])
@@ -40,7 +40,7 @@ def test_gp_fits_on_a_bounded_number_of_trials(state: TrialState) -> None:
 
 def test_gp_learns_from_stopped_trials() -> None:
     study = optuna.create_study(
-        direction="maximize", sampler=_BoundedGP(max_fitted=100, seed=0, n_startup_trials=5)
+        direction="maximize", sampler=BoundedGPSampler(max_fitted=100, seed=0, n_startup_trials=5)
     )
     study.add_trials([trial(x, TrialState.COMPLETE) for x in (0.0, 0.02, 0.04, 0.06, 0.08)])
     study.add_trials([trial(x, TrialState.PRUNED) for x in (0.3, 0.65, 0.75, 0.9, 1.0)])

@@ -18,7 +18,7 @@ def cluster_faults(experiment: Experiment) -> list[str]:
                 f"task.{field}: {path} is a path of this machine; on the cluster it must be an "
                 f"asset, a hub id, or a path below {STORAGE_MOUNT}, where the storage is mounted"
             )
-    is_stock = [experiment.search.algorithm == "katib", experiment.stopping.algorithm == "katib"]
+    is_stock = [experiment.search.service is None, experiment.stopping.algorithm == "katib"]
     if is_stock == [True, False] and experiment.stopping.algorithm != "none":
         faults.append("stopping.algorithm: with Katib's own search it must be katib:NAME or none")
     if is_stock == [False, True]:

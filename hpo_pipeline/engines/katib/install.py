@@ -15,10 +15,12 @@ import yaml
 from hpo_pipeline.engines.katib.names import PREFIX, SERVICES_ACCOUNT, SUGGESTION_PORT
 from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, Api, Object
 from hpo_pipeline.errors import BackendError
+from hpo_pipeline.experiment.algorithms import served
 
 CONFIG_MAP, CONFIG_KEY = "katib-config", "katib-config.yaml"
 BEGIN, END = "# hpo-pipeline: begin", "# hpo-pipeline: end"
-SEARCHES = ("random", "grid", "qmc", "tpe", "gp", "cmaes", "genetic", "nsga2", "pbt")
+SEARCHES = served()
+"""Our algorithms behind names of Katib, each with the image that serves it."""
 RULES = ("none", "median", "asha", "hyperband", "percentile", "patience", "threshold")
 IMAGES = {target: f"hpo-{target}:dev" for target in ("suggestion", "suggestion-gp", "stopping")}
 # Katib's default limit is 100 MiB, which Optuna does not fit into.
@@ -28,10 +30,7 @@ MEMORY = {"suggestion": "400Mi", "suggestion-gp": "2Gi", "stopping": "400Mi"}
 def entries(images: dict[str, str] | None = None) -> dict[str, list[Object]]:
     """Return what goes below `runtime` of Katib's configuration."""
     found = {**IMAGES, **(images or {})}
-    searches = [
-        _suggestion(name, "suggestion-gp" if name == "gp" else "suggestion", found)
-        for name in SEARCHES
-    ]
+    searches = [_suggestion(name, target, found) for name, target in SEARCHES.items()]
     rules = [
         {
             "algorithmName": PREFIX + name,

@@ -76,7 +76,7 @@ def stopping_name(experiment: Experiment) -> str:
 
 def max_trials(experiment: Experiment) -> int:
     """Return how many trials there will be: a grid may have fewer points than the budget."""
-    size = experiment.space.size() if experiment.search.algorithm == "grid" else None
+    size = experiment.space.size() if experiment.search.is_exhaustible else None
     return min(experiment.budget.trials, size or experiment.budget.trials)
 
 
@@ -160,7 +160,7 @@ def _objective(experiment: Experiment) -> Object:
 
 def _parameters(experiment: Experiment) -> list[Object]:
     found = [_parameter(name, experiment.space[name]) for name in experiment.space]
-    if experiment.search.algorithm == "pbt":
+    if experiment.search.population_size is not None:
         # Katib does not compare proposals with the list.
         found.append(_listed(PARENT, [NO_PARENT]))
     return found

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.experiment.space import render
+from hpo_pipeline.experiment.space import Space, render
 from hpo_pipeline.experiment.stopping import StockStopping, Stopping, StoppingSection
 from hpo_pipeline.results.trial import Trial, TrialState
 
@@ -28,7 +28,7 @@ def search_settings(experiment: Experiment, earlier: Sequence[Trial] = ()) -> di
     search, space = experiment.search, experiment.space
     own = search.settings if isinstance(search.settings, dict) else _given(search.settings)
     found: dict[str, Any] = dict(own)
-    if experiment.search.algorithm == "katib":
+    if search.service is None:
         return {name: _text(value) for name, value in found.items()}
     found[SEED] = search.seed
     conditions = {
@@ -52,10 +52,10 @@ def read_search(settings: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, 
     return values, travelling
 
 
-def earlier_trials(known: Sequence[Any], experiment: Experiment) -> list[Trial]:
+def earlier_trials(known: Sequence[Any], space: Space) -> list[Trial]:
     """Return the trials of other searches that `search_settings` wrote."""
     return [
-        Trial(f"earlier-{i}", i, TrialState.SUCCEEDED, experiment.space.parse(texts), metrics)
+        Trial(f"earlier-{i}", i, TrialState.SUCCEEDED, space.parse(texts), metrics)
         for i, (texts, metrics) in enumerate(known)
     ]
 

@@ -18,8 +18,8 @@ from hpo_pipeline.engines.kubernetes.pods import (
     _pod,
     trials_folder,
 )
+from hpo_pipeline.experiment.algorithms.katib import StockSearch
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.experiment.search import StockSearch
 from hpo_pipeline.trial.command import TrialCommand
 from hpo_pipeline.trial.names import PARENT
 
@@ -35,7 +35,7 @@ _TRIAL = {**_APP, "app.kubernetes.io/component": "trial"}
 
 def is_stock(experiment: Experiment) -> bool:
     """Tell whether an experiment asks for nothing of ours on the cluster but the trial image."""
-    return isinstance(experiment.search, StockSearch)
+    return experiment.search.service is None
 
 
 def algorithm_name(experiment: Experiment) -> str:
@@ -60,7 +60,7 @@ def trial_template(experiment: Experiment, config_name: str) -> Object:
 def _variables(experiment: Experiment) -> dict[str, str]:
     """Return the name in the template of each parameter; dots mean something there."""
     listed = [*experiment.space]
-    if experiment.search.algorithm == "pbt":
+    if experiment.search.population_size is not None:
         listed.append(PARENT)
     return {name: name.replace(".", "_") for name in listed}
 

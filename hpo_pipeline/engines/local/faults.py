@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hpo_pipeline.experiment.algorithms.katib import StockSearch
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.experiment.search import StockSearch
 from hpo_pipeline.experiment.stopping import StockStopping
 
 

@@ -88,7 +88,9 @@ class SearchLoop:
         self._server = server
         self._progress = progress
         self._gpus = hardware.gpus()
-        self._study = reruns or Study(experiment, open_journal(folder.journal), earlier=earlier)
+        self._study = reruns or Study(
+            experiment.problem, open_journal(folder.journal), earlier=earlier
+        )
         self._finished: dict[int, Trial] = {}
         self._running: dict[str, Running] = {}
         self._again: list[Suggestion] = []

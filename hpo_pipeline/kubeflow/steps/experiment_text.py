@@ -68,7 +68,8 @@ def check(text: str, engine: str, run_id: str, **overrides: object) -> Checked:
 
 def named(experiment: Experiment, run_id: str) -> Experiment:
     """Return an experiment under the name that it has in one run."""
-    longest = LONGEST_PBT if experiment.search.algorithm == "pbt" else LONGEST
+    is_population = experiment.search.population_size is not None
+    longest = LONGEST_PBT if is_population else LONGEST
     return experiment.model_copy(
         update={"name": run_name(experiment.name, run_id, longest=longest)}
     )

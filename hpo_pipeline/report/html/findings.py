@@ -111,7 +111,7 @@ def _place_of(experiment: Experiment, objective: Objective, trial: Trial) -> tup
 
 def _doubt(experiment: Experiment, usable: Sequence[Trial]) -> str:
     """Say how far the shares can be trusted; nothing where they can."""
-    if experiment.search.algorithm == "pbt":
+    if experiment.search.population_size is not None:
         return (
             "Later generations had other values and more training: the shares cannot tell the two "
             "apart."

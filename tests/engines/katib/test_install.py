@@ -8,7 +8,7 @@ import yaml
 from hpo_pipeline.engines.katib import install
 from hpo_pipeline.errors import BackendError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STOCK = """---
 apiVersion: config.kubeflow.org/v1beta1
 kind: KatibConfig

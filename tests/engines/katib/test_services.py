@@ -119,7 +119,7 @@ def suggestion(serve):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_search_over_grpc_is_the_search_of_this_machine(suggestion, algorithm):
     experiment = experiment_for(algorithm)
-    asker, study = Asker(suggestion(), experiment), Study(experiment)
+    asker, study = Asker(suggestion(), experiment), Study(experiment.problem)
     for number in range(6):
         ((name, texts),) = asker.ask()
         study.ask()
@@ -224,7 +224,7 @@ def test_several_objectives_and_constraints_travel():
         search={"algorithm": "nsga2", "start": [{"learning_rate": 0.001}]},
     )
     message = experiment_message(manifests(experiment)[1])
-    found, _ = convert.search_experiment(message)
+    found, _ = convert.search_problem(message)
     assert found.objective == experiment.objective
     assert found.constraints == experiment.constraints
     assert found.search == experiment.search

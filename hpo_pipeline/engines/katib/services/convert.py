@@ -1,4 +1,4 @@
-"""Katib's messages as our experiment and trials; the only translation between the two.
+"""Katib's messages as our search problem and trials; the only translation between the two.
 
 It serves experiments that `hpo render` wrote and those that a person wrote for Katib alike.
 """
@@ -15,9 +15,11 @@ from pydantic import ValidationError
 
 from hpo_pipeline.engines.katib.names import PREFIX
 from hpo_pipeline.engines.katib.settings import EARLIER, earlier_trials, read_search
+from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.checks import cross_faults
-from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.experiment.space import Value
+from hpo_pipeline.experiment.schema import Budget, ConstraintsSection, ObjectiveSection
+from hpo_pipeline.experiment.search import SearchSection
+from hpo_pipeline.experiment.space import Frozen, Space, Value
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.study import Known
 from hpo_pipeline.trial.names import NO_PARENT, PARENT, trial_number
@@ -36,12 +38,19 @@ STATES = {
 }
 _GOALS = {wire.MAXIMIZE: "maximize", wire.MINIMIZE: "minimize"}
 _UNLIMITED = 100_000
-# What a search needs to know of the task: nothing.
-_TASK = {"kind": "text-classification", "model": "-", "data": "-"}
 
 
-def search_experiment(message: wire.Experiment) -> tuple[Experiment, list[Trial]]:
-    """Return the experiment of a message, and the trials of other searches it brings along.
+class _Sections(Frozen):
+    """What a search needs of an experiment."""
+
+    space: Space
+    objective: ObjectiveSection
+    constraints: ConstraintsSection = ()
+    search: SearchSection
+
+
+def search_problem(message: wire.Experiment) -> tuple[Problem, list[Trial]]:
+    """Return the search problem of a message, and the trials of other searches it brings along.
 
     Raises:
         ValueError: with all that is wrong with it.
@@ -61,35 +70,40 @@ def search_experiment(message: wire.Experiment) -> tuple[Experiment, list[Trial]
             faults.append(f"parameters.{parameter.name}: {error}")
     goal = _GOALS.get(spec.objective.type, "")
     single = {"metric": spec.objective.objective_metric_name, "goal": goal}
+    objectives = travelling.get("objectives", single)
     content = {
-        "name": message.name,
-        "task": _TASK,
         "space": space,
-        "objective": travelling.get("objectives", single),
+        "objective": objectives if isinstance(objectives, list) else [objectives],
         "constraints": travelling.get("constraints", []),
-        "budget": {
-            "trials": spec.max_trial_count or _UNLIMITED,
-            "parallel": spec.parallel_trial_count or 1,
-        },
         "search": {"algorithm": algorithm, "seed": travelling.get("seed", 0), "settings": own},
     }
     if faults:
         raise ValueError("; ".join(faults))
     try:
-        experiment = Experiment.model_validate(content)
-        start = [experiment.space.parse(point) for point in travelling.get("start", ())]
+        sections = _Sections.model_validate(content)
+        start = [sections.space.parse(point) for point in travelling.get("start", ())]
     except ValidationError as error:
         raise ValueError(_faults(error)) from error
-    search = experiment.search.model_copy(update={"start": tuple(start)})
-    experiment = experiment.model_copy(update={"search": search})
-    named = ("space", "search", "objective", "budget", "constraints")
-    wrong = cross_faults({name: getattr(experiment, name) for name in named})
+    search = sections.search.model_copy(update={"start": tuple(start)})
+    problem = Problem(
+        name=message.name,
+        space=sections.space,
+        objective=sections.objective,
+        search=search,
+        trials=spec.max_trial_count or _UNLIMITED,
+        constraints=sections.constraints,
+    )
+    budget = Budget.model_construct(
+        trials=problem.trials, parallel=spec.parallel_trial_count or 1, target=None
+    )
+    named = {"space": problem.space, "search": search, "objective": problem.objective}
+    wrong = cross_faults({**named, "constraints": problem.constraints, "budget": budget})
     if wrong:
         raise ValueError("; ".join(wrong))
-    return experiment, earlier_trials(travelling.get(EARLIER, ()), experiment)
+    return problem, earlier_trials(travelling.get(EARLIER, ()), problem.space)
 
 
-def known_trials(experiment: Experiment, messages: Iterable[wire.Trial]) -> dict[int, Known]:
+def known_trials(problem: Problem, messages: Iterable[wire.Trial]) -> dict[int, Known]:
     """Return the trials of a request by their numbers; those that are not ours are left out.
 
     Katib lists the trials of experiments of the same name in all namespaces together
@@ -98,9 +112,9 @@ def known_trials(experiment: Experiment, messages: Iterable[wire.Trial]) -> dict
     found: dict[int, tuple[Known, wire.Trial]] = {}
     for message in messages:
         number = trial_number(message.name)
-        if number is None or not message.name.startswith(f"{experiment.name}-"):
+        if number is None or not message.name.startswith(f"{problem.name}-"):
             continue
-        known = Known(*_trial(experiment, message, number))
+        known = Known(*_trial(problem, message, number))
         other = found.get(number)
         if other is None or (known.trial.state.is_final and not other[0].trial.state.is_final):
             found[number] = (known, message)
@@ -125,13 +139,11 @@ def _time(text: str) -> float:
     return when.timestamp() if when.year > 1 else math.inf
 
 
-def _trial(
-    experiment: Experiment, message: wire.Trial, number: int
-) -> tuple[Trial, dict[str, Value]]:
+def _trial(problem: Problem, message: wire.Trial, number: int) -> tuple[Trial, dict[str, Value]]:
     texts = {a.name: a.value for a in message.spec.parameter_assignments.assignments}
     parent = trial_number(texts.pop(PARENT, NO_PARENT))
     try:
-        parameters = experiment.space.parse(texts)
+        parameters = problem.space.parse(texts)
     except ValueError:
         parameters = {}
     metrics = {
@@ -142,7 +154,7 @@ def _trial(
     state = STATES[message.status.condition]
     # The one value that Katib keeps of a stopped trial stands for its curve.
     curve = (Point(1, 0, 0.0, metrics),) if state is TrialState.STOPPED and metrics else ()
-    active = experiment.space.active(parameters)
+    active = problem.space.active(parameters)
     trial = Trial(message.name, number, state, active, metrics, curve, parent=parent)
     return trial, parameters
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hpo_pipeline.experiment.algorithms.random_search import RandomSearch
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.experiment.search import RandomSearch
 from hpo_pipeline.results.ranking import rank, violation
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.study import Study
@@ -18,9 +18,9 @@ class Curves:
 
     def __init__(self, experiment: Experiment) -> None:
         # The rules ask nothing of the search algorithm, and random keeps no state.
-        plain = {"search": RandomSearch(algorithm="random")}
-        self.experiment = experiment.model_copy(update=plain)
-        self._study = Study(self.experiment)
+        plain = RandomSearch(algorithm="random")
+        self.experiment = experiment
+        self._study = Study(replace(experiment.problem, search=plain))
         self._numbers: dict[str, int] = {}
         self._stopped: set[str] = set()
         self._ended: dict[str, Trial] = {}

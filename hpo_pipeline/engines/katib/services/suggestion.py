@@ -17,7 +17,7 @@ import grpc
 from hpo_pipeline.engines.katib.names import STOPPING_PORT, SUGGESTION_PORT
 from hpo_pipeline.engines.katib.services import convert
 from hpo_pipeline.engines.katib.services.serving import NotNow, guarded, serve
-from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.space import render
 from hpo_pipeline.results.trial import Trial, TrialState
 from hpo_pipeline.search.study import Known, Study
@@ -36,8 +36,8 @@ IsOver = Callable[[str], str | None]
 class SearchSession:
     """The search of one experiment, as it goes on from request to request."""
 
-    def __init__(self, experiment: Experiment, earlier: Sequence[Trial]) -> None:
-        self._experiment = experiment
+    def __init__(self, problem: Problem, earlier: Sequence[Trial]) -> None:
+        self._problem = problem
         self._earlier = earlier
         self._study: Study | None = None
         self._missing: set[int] = set()
@@ -48,7 +48,7 @@ class SearchSession:
         """Return names and parameters of the trials from number `first` on, `count` of them."""
         study = self._study
         if study is None or study.count() < first:
-            study = Study.rebuilt(self._experiment, known, asked=first, earlier=self._earlier)
+            study = Study.rebuilt(self._problem, known, asked=first, earlier=self._earlier)
             self._study = study
         else:
             self._observe(study, known, first)
@@ -73,7 +73,7 @@ class SearchSession:
 
     def _reply(self, study: Study, number: int) -> tuple[str, dict[str, str]]:
         texts = {name: render(value) for name, value in study.parameters(number).items()}
-        if self._experiment.search.algorithm == "pbt":
+        if self._problem.population_size is not None:
             parent = study.asked(number).parent
             texts[PARENT] = NO_PARENT if parent is None else study.name(parent)
         return study.name(number), texts
@@ -92,7 +92,7 @@ class SuggestionService(katib_pb2_grpc.SuggestionServicer):
         self, request: wire.ValidateAlgorithmSettingsRequest, context: grpc.ServicerContext
     ) -> wire.ValidateAlgorithmSettingsReply:
         """Refuse what the algorithm cannot serve, with the reason."""
-        convert.search_experiment(request.experiment)
+        convert.search_problem(request.experiment)
         return wire.ValidateAlgorithmSettingsReply()
 
     @guarded
@@ -103,13 +103,13 @@ class SuggestionService(katib_pb2_grpc.SuggestionServicer):
         reason = self._is_over(request.experiment.name)
         if reason is not None:
             raise NotNow(f"the search is over: {reason}")
-        experiment, earlier = convert.search_experiment(request.experiment)
-        known = convert.known_trials(experiment, request.trials)
+        problem, earlier = convert.search_problem(request.experiment)
+        known = convert.known_trials(problem, request.trials)
         count = request.current_request_number
         first = request.total_request_number - count
         with self._lock:
             key = _key(request.experiment)
-            search = self._searches.setdefault(key, SearchSession(experiment, earlier))
+            search = self._searches.setdefault(key, SearchSession(problem, earlier))
             found = search.suggest(known, first, count)
         reply = wire.GetSuggestionsReply()
         for name, texts in found:

@@ -1,0 +1,121 @@
+"""A search problem, and what every algorithm has: its section, its traits, and its sampler.
+
+Nothing here imports Optuna: a section builds its sampler when the search asks for one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from hpo_pipeline.experiment.objective import Objective
+from hpo_pipeline.experiment.space import Frozen, PlainValue, Space, as_tuple
+from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, Stopping
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Objectives = Literal["one", "several", "any"]
+MAX_START = 1_000
+MAX_EARLIER = 100
+
+
+class NoSettings(Frozen):
+    """An algorithm with nothing to set."""
+
+
+class AnySearch(Frozen):
+    """What every search algorithm may be told, and the traits of an algorithm.
+
+    `start` lists configurations to try first; `warm_start` names earlier runs or registered
+    models whose trials the algorithm learns from.
+
+    The class variables are the traits. Everything outside of an algorithm's own file (checks,
+    Katib's list, the table in the docs) asks for them and never for a name.
+    """
+
+    objectives: ClassVar[Objectives] = "any"
+    """How many objectives it serves."""
+    learns_from_earlier: ClassVar[bool] = False
+    """Whether trials of other searches (`warm_start`) help it."""
+    needs_numbers: ClassVar[int] = 0
+    """How many parameters must be numbers at least."""
+    keeps_notes: ClassVar[bool] = False
+    """Whether it keeps notes in the study beside the trials' parameters and values."""
+    knows_conditions: ClassVar[bool] = True
+    """Whether parameters may depend on others (`when`)."""
+    is_exhaustible: ClassVar[bool] = False
+    """Whether it tries each point of the space once, which then must be countable."""
+    instead: ClassVar[str] = "random or tpe"
+    """What to use where it cannot serve a space or objectives."""
+    service: ClassVar[str | None] = "suggestion"
+    """The image that serves it behind a name in Katib; None where Katib has it by itself."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    start: Annotated[
+        tuple[dict[str, PlainValue], ...], Field(max_length=MAX_START), BeforeValidator(as_tuple)
+    ] = ()
+    warm_start: Annotated[
+        tuple[str, ...], Field(max_length=MAX_EARLIER), BeforeValidator(as_tuple)
+    ] = ()
+    algorithm: str
+    settings: Any = NoSettings()
+
+    @abstractmethod
+    def sampler(self, problem: Problem, number: int) -> BaseSampler:
+        """Return the sampler that suggests the configuration of trial `number`.
+
+        It is built anew for each trial: whatever it knows must be in the study, so that a
+        search resumes after a crash as if nothing had happened, on any engine.
+        """
+
+    @property
+    def population_size(self) -> int | None:
+        """The members of a population whose configurations change while they train, or None."""
+        return None
+
+    def seed_of(self, number: int) -> int:
+        """Return the seed for one trial."""
+        # An odd multiplier spreads neighbouring numbers over all seeds and keeps them distinct.
+        return (self.seed + 2_654_435_761 * (number + 1)) % 2**32
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a search is about: all that search/ knows of an experiment.
+
+    `trials` is how many the whole search will have; `longest` the most evaluations (or epochs)
+    of any trial, or None where that is unknown.
+    """
+
+    name: str
+    space: Space
+    objective: tuple[Objective, ...]
+    search: AnySearch
+    trials: int
+    constraints: tuple[str, ...] = ()
+    stopping: Stopping = DEFAULT_STOPPING
+    longest: int | None = None
+
+    @property
+    def population_size(self) -> int | None:
+        """The members of the search's population, or None where it has none."""
+        return self.search.population_size
+
+
+Table = Mapping[str, type[AnySearch]]
+
+
+def from_search(name: str) -> Any:
+    """Return a sampler class of ours, `module:class` in search/.
+
+    It is found by its name, since search/ stands above this folder and imports it.
+    """
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(f"hpo_pipeline.search.{module}"), attribute)

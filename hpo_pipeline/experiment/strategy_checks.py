@@ -1,0 +1,229 @@
+"""Whether the search and its stopping rule serve the space, the objectives and the budget.
+
+All of it follows from the traits of the algorithm (algorithms/), none from its name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpo_pipeline.experiment.algorithms import ALGORITHMS
+from hpo_pipeline.experiment.algorithms.base import AnySearch
+from hpo_pipeline.experiment.schema import Budget
+from hpo_pipeline.experiment.space import Space, Value
+from hpo_pipeline.experiment.stopping import (
+    AshaStopping,
+    HyperbandStopping,
+    ThresholdStopping,
+)
+
+MAX_GRID = 100_000
+IN_FLIGHT = (
+    "learning_rate",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "max_grad_norm",
+    "label_smoothing_factor",
+    "neftune_noise_alpha",
+)
+"""What may change while a model trains: the optimiser's state and the step count stay valid."""
+
+
+def strategy_faults(sections: dict[str, Any]) -> list[str]:
+    """Return what keeps the search or its stopping rule from working as the file has it."""
+    return [
+        *_search_faults(sections),
+        *_algorithm_faults(sections),
+        *_stopping_faults(sections),
+        *_population_faults(sections),
+        *_confirmation_faults(sections),
+    ]
+
+
+def _search_faults(sections: dict[str, Any]) -> list[str]:
+    space, search = sections.get("space"), sections.get("search")
+    objectives, stopping = sections.get("objective"), sections.get("stopping")
+    budget = sections.get("budget")
+    faults: list[str] = []
+    if space is not None and search is not None:
+        faults += _enumeration_faults(space, search) if search.is_exhaustible else []
+        for i, assignments in enumerate(search.start):
+            faults += _start_faults(space, assignments, f"search.start.{i}")
+    if objectives and len(objectives) > 1:
+        if stopping is not None and stopping.algorithm != "none":
+            faults.append(
+                f"stopping.algorithm: {stopping.algorithm} compares one objective, and there are "
+                f"{len(objectives)}; use none, or one objective with a score formula"
+            )
+        if budget is not None and budget.target is not None:
+            faults.append("budget.target: needs one objective")
+    return faults
+
+
+def _population_faults(sections: dict[str, Any]) -> list[str]:
+    """Return what keeps population based training from serving the other sections."""
+    search, space, stopping = (sections.get(name) for name in ("search", "space", "stopping"))
+    size = None if search is None else search.population_size
+    if search is None or size is None:
+        return []
+    kind = search.algorithm
+    faults = [
+        f"space.{name}: {kind} changes parameters while a model trains, which this one does not "
+        f"allow; it may vary {', '.join(IN_FLIGHT)}; fix this one in the task, or use random or tpe"
+        for name in space or ()
+        if name not in IN_FLIGHT
+    ]
+    if stopping is not None and stopping.algorithm != "none":
+        faults.append(
+            f"stopping.algorithm: must be none with {kind}, which ends bad members itself, "
+            f"got {stopping.algorithm}"
+        )
+    if len(search.start) > size:
+        faults.append(
+            f"search.start: at most {size} entries, one a member of search.settings.population, "
+            f"got {len(search.start)}"
+        )
+    return faults + _population_budget_faults(sections.get("budget"), size)
+
+
+def _population_budget_faults(budget: Budget | None, size: int) -> list[str]:
+    if budget is None:
+        return []
+    faults = []
+    if budget.trials % size or budget.trials < 2 * size:
+        below = max(2, budget.trials // size) * size
+        faults.append(
+            f"budget.trials: must be a multiple of the population ({size}), at least {2 * size}, "
+            f"for a trial is one interval of one member; got {budget.trials}, "
+            f"try {below} or {below + size}"
+        )
+    if budget.parallel > size:
+        faults.append(
+            f"budget.parallel: at most the population ({size}), for a member trains one interval "
+            f"at a time, got {budget.parallel}"
+        )
+    return faults
+
+
+def _algorithm_faults(sections: dict[str, Any]) -> list[str]:
+    """Return where the search algorithm cannot serve the space or the objectives."""
+    space, search = sections.get("space"), sections.get("search")
+    objectives = sections.get("objective")
+    if search is None:
+        return []
+    faults, name = [], search.algorithm
+    if space is not None:
+        numbers = sum(space[n].type != "choice" for n in space)
+        if numbers < search.needs_numbers:
+            count = search.needs_numbers
+            needed = (
+                "a parameter that is a number"
+                if count == 1
+                else f"at least {count} parameters that are numbers, and there are {numbers}"
+            )
+            faults.append(f"search.algorithm: {name} needs {needed}; use {search.instead}")
+        if space.has_conditions and not search.knows_conditions:
+            faults.append(
+                f"search.algorithm: {name} knows no conditions (when); use {search.instead}"
+            )
+    if objectives and search.objectives == "several" and len(objectives) == 1:
+        faults.append(
+            f"search.algorithm: {name} needs several objectives; use {_others('one')} for one"
+        )
+    if objectives and search.objectives == "one" and len(objectives) > 1:
+        faults.append(
+            f"search.algorithm: {name} serves one objective; use {_others('several')}, or combine "
+            f"them in a score formula"
+        )
+    if search.warm_start and not search.learns_from_earlier:
+        learners = [n for n, kind in ALGORITHMS.items() if kind.learns_from_earlier]
+        faults.append(
+            f"search.warm_start: {name} learns nothing from it; {' and '.join(learners)} do"
+        )
+    return faults
+
+
+def _others(objectives: str) -> str:
+    """Name the algorithms that serve one objective, or several: those made for it first."""
+    kinds = {n: k for n, k in ALGORITHMS.items() if k.service is not None}
+    made_for_it = [n for n, kind in kinds.items() if kind.objectives == objectives]
+    others = [n for n, k in kinds.items() if k.objectives == "any" and k.learns_from_earlier]
+    return " or ".join(made_for_it if objectives == "one" else [*made_for_it, *others])
+
+
+def _stopping_faults(sections: dict[str, Any]) -> list[str]:
+    """Return where a stopping rule lacks something, or contradicts itself."""
+    rule = sections.get("stopping")
+    if isinstance(rule, ThresholdStopping):
+        if rule.lower is None and rule.upper is None:
+            return ["stopping: threshold needs lower, upper or both"]
+        if rule.lower is not None and rule.upper is not None and rule.lower >= rule.upper:
+            return [f"stopping.lower: must be below upper, got {rule.lower:g} and {rule.upper:g}"]
+    if isinstance(rule, AshaStopping | HyperbandStopping):
+        longest = rule.max_resource
+        if longest is not None and longest < rule.grace_period:
+            return [
+                f"stopping.max_resource: must be at least grace_period, "
+                f"got {longest} and {rule.grace_period}"
+            ]
+    if isinstance(rule, HyperbandStopping) and rule.max_resource is None:
+        task = sections.get("task")
+        by_steps = task is not None and (
+            "max_steps" in task.training
+            or (
+                rule.resource == "evaluation"
+                and task.training.get("eval_strategy", "epoch") != "epoch"
+            )
+        )
+        if by_steps or "max_steps" in sections.get("space", ()):
+            return [
+                "stopping.max_resource: hyperband needs it where steps, not epochs, decide how "
+                "many evaluations there are"
+            ]
+    return []
+
+
+def _enumeration_faults(space: Space, search: AnySearch) -> list[str]:
+    """Return why an algorithm that tries every point cannot do so."""
+    endless = [
+        f"search.algorithm: {search.algorithm} cannot enumerate space.{name}; give it a step, or "
+        f"use {search.instead}"
+        for name in space
+        if space[name].count() is None
+    ]
+    if endless:
+        return endless
+    size = space.size()
+    if size is None:
+        return [
+            f"search.algorithm: the conditions of the space combine in too many ways for "
+            f"{search.algorithm}; use {search.instead}"
+        ]
+    if size > MAX_GRID:
+        return [f"search.algorithm: the grid has {size:,} points, at most {MAX_GRID:,}"]
+    return []
+
+
+def _start_faults(space: Space, assignments: dict[str, Value], where: str) -> list[str]:
+    unknown = [name for name in assignments if name not in space]
+    known = {name: value for name, value in assignments.items() if name in space}
+    filled = {name: known.get(name, space[name].point(0)) for name in space}
+    missing = [name for name in space.active(filled) if name not in assignments]
+    faults = [f"{where}.{name}: not in the space ({', '.join(space)})" for name in unknown]
+    faults += [f"{where}: {name} is missing" for name in missing]
+    for name in space:
+        if name in assignments and not space[name].contains(assignments[name]):
+            faults.append(f"{where}.{name}: {assignments[name]!r} is not in the space")
+    return faults
+
+
+def _confirmation_faults(sections: dict[str, Any]) -> list[str]:
+    search = sections.get("search")
+    if sections.get("confirm") is None or search is None or search.population_size is None:
+        return []
+    return [
+        f"confirm: the winner of {search.algorithm} changed its configuration while it trained, "
+        f"so there is none to train again; leave confirm out"
+    ]

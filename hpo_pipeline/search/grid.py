@@ -1,0 +1,108 @@
+"""Grid search as a sampler of Optuna."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from hpo_pipeline.experiment.space import Space, Value
+from hpo_pipeline.search.distributions import distributions
+
+Point = dict[str, Value]
+
+
+class GridSampler(BaseSampler):
+    """Every point once, in an order that the seed decides.
+
+    Optuna's own grid gives points by the trial's number, so that start configurations are tried
+    twice and other points never; and it calls Study.stop, which needs Study.optimize.
+    """
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._distributions = distributions(space)
+        self._space = space
+        self._seed = seed
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the whole space."""
+        return self._distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the first point that no trial has; after the last, the first again.
+
+        Of points that differ only where conditions do not hold, one is enough.
+        """
+        active = self._space.active
+        taken = {_key(active(t.params)) for t in study.get_trials(deepcopy=False) if t.params}
+        free = (point for point in self._points() if _key(point) not in taken)
+        point = next(free, None) or next(self._points())
+        return {name: point.get(name, self._space[name].point(0)) for name in self._space}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return any value: only asked for where a start configuration lacks a parameter."""
+        return self._space[param_name].point(0)
+
+    def _points(self) -> Iterator[Point]:
+        """Yield the active part of each point, in the order of the seed."""
+        if self._space.has_conditions:
+            points = _conditional_points(self._space.model_dump_json())
+            order = np.random.RandomState(self._seed).permutation(len(points))
+            return (points[i] for i in order)
+        size = math.prod(self._space[name].count() or 1 for name in self._space)
+        order = np.random.RandomState(self._seed).permutation(size)
+        return map(self._point, map(int, order))
+
+    def _point(self, index: int) -> Point:
+        point = {}
+        for name in self._space:
+            index, place = divmod(index, self._space[name].count() or 1)
+            point[name] = self._space[name].point(place)
+        return point
+
+
+@lru_cache(maxsize=2)  # a sampler is built for each trial, and the points stay the same
+def _conditional_points(space_json: str) -> list[Point]:
+    """Return the distinct points of a space, without parameters whose conditions do not hold.
+
+    There are as many as the size of the space, which checks.py bounds, however wide a range is
+    that does not count.
+    """
+    space = Space.model_validate_json(space_json)
+    points: list[Point] = [{}]
+    for name in space:
+        values = [space[name].point(i) for i in range(_needed(space, name, points))]
+        points = [
+            {**point, **extra}
+            for point in points
+            for extra in ([{name: v} for v in values] if space.holds(name, point) else [{}])
+        ]
+    return points
+
+
+def _needed(space: Space, name: str, points: list[Point]) -> int:
+    is_used = any(space.holds(name, point) for point in points)
+    return (space[name].count() or 1) if is_used else 0
+
+
+def _key(params: Mapping[str, Value]) -> frozenset[tuple[str, Value]]:
+    # A start configuration may write 0.30000000000000004 for the point 0.3.
+    rounded = {n: float(f"{v:.12g}") if isinstance(v, float) else v for n, v in params.items()}
+    return frozenset(rounded.items())
