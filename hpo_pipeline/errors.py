@@ -6,7 +6,8 @@ HpoError
 ├── TrialError        one trial failed; the search goes on
 ├── BackendError      the search itself cannot go on
 │   ├── RunFolderError   the run folder is in use, of another experiment, or not writable
-│   └── ClusterError     the cluster refused or could not be reached
+│   ├── ClusterError     the cluster refused or could not be reached
+│   └── ModelMissing     the model of a finished trial is not kept any more
 ├── PipelineError     Kubeflow Pipelines refused or could not be reached
 │   └── ScheduleError    a schedule, its parameters or the endpoint cannot be used as given
 └── RegistryError     a model cannot be registered, found or promoted
@@ -71,6 +72,12 @@ class ClusterError(BackendError):
     def __init__(self, message: str, *, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ModelMissing(BackendError):
+    """The model of a finished trial that is not kept any more; it can be trained again."""
+
+    exit_code = 75
 
 
 class PipelineError(HpoError):

@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo_pipeline.cli.running import run_and_show
 from hpo_pipeline.errors import BackendError
 
 if TYPE_CHECKING:
+    from hpo_pipeline.engines.katib.engine import KatibEngine
     from hpo_pipeline.engines.kubernetes.api import KubernetesApi
     from hpo_pipeline.experiment.schema import Experiment
-    from hpo_pipeline.results.outcome import SearchResult
 
 NAMESPACE = "hpo"
 
@@ -87,27 +88,15 @@ def load_changed(options: argparse.Namespace) -> Experiment:
     )
 
 
-def run_on_cluster(options: argparse.Namespace) -> SearchResult:
-    """Run an experiment on a cluster and print what it found."""
-    experiment = load_changed(options)
-    return _follow(experiment, options, options.file)
-
-
 def print_status(options: argparse.Namespace) -> int:
     """Print an experiment of a cluster as it stands."""
     from hpo_pipeline.cli.output import print_trials
     from hpo_pipeline.engines.katib.lookup import load_experiment
-    from hpo_pipeline.engines.katib.remote_experiment import RemoteExperiment
-    from hpo_pipeline.report.terminal import PlainLines
-    from hpo_pipeline.results.outcome import SearchResult
 
     api = _cluster(options)
     experiment = load_experiment(api, options.namespace, str(options.run))
-    engine = RemoteExperiment(experiment, api, progress=PlainLines(experiment, sys.stderr))
-    trials, state, said = engine.read()
-    result = SearchResult(
-        experiment.name, state, engine.seconds(), tuple(trials), reason=said or None
-    )
+    result = _engine(experiment, api).status()
+    assert result is not None  # it was there a moment ago
     print_trials(experiment, result, as_json=options.json)
     return 0
 
@@ -135,24 +124,26 @@ def _attach(options: argparse.Namespace) -> int:
 
     api = _cluster(options)
     experiment = load_experiment(api, options.namespace, options.name)
-    result = _follow(experiment, options, None)
+    result = run_and_show(
+        "katib",
+        experiment,
+        options.run or Path("runs") / f"{experiment.name}-katib",
+        registry=getattr(options, "registry", None),
+        cluster=api,
+        is_plain=options.plain,
+    )
     return 0 if result.state == "succeeded" else 1
 
 
 def _stop(options: argparse.Namespace) -> int:
-    from hpo_pipeline.engines.katib.engine import KatibEngine
     from hpo_pipeline.engines.katib.lookup import load_experiment
-    from hpo_pipeline.report.terminal import PlainLines
-    from hpo_pipeline.results.run_folder import RunFolder
 
     api = _cluster(options)
     experiment = load_experiment(api, options.namespace, options.name)
-    folder = RunFolder(Path("runs") / f"{options.name}-katib")
-    site = KatibEngine(experiment, folder, api, progress=PlainLines(experiment, sys.stderr))
-    if site.stop(options.reason):
-        print(f"{options.name} ends as soon as its running trials have written their results")
+    if _engine(experiment, api).stop(options.reason):
+        print(f"stopping {options.name}: running trials write their results first")
     else:
-        print(f"{options.name} has ended already")
+        print(f"{options.name} had already ended")
     return 0
 
 
@@ -195,30 +186,15 @@ def _katib(options: argparse.Namespace) -> int:
     return 0
 
 
-def _follow(
-    experiment: Experiment, options: argparse.Namespace, source: Path | None
-) -> SearchResult:
-    from hpo_pipeline.cli.output import print_result
-    from hpo_pipeline.report.terminal import open_progress
+def _engine(experiment: Experiment, api: KubernetesApi) -> KatibEngine:
+    from hpo_pipeline.engines import RunContext
+    from hpo_pipeline.engines.katib.engine import KatibEngine
+    from hpo_pipeline.report.terminal import PlainLines
     from hpo_pipeline.results.run_folder import RunFolder
-    from hpo_pipeline.run.launch import run_there
 
-    folder = RunFolder(options.run or Path("runs") / f"{experiment.name}-katib")
-    is_live = sys.stdout.isatty() and not options.plain
-    progress = open_progress(experiment, sys.stdout, live=is_live)
-    try:
-        result = run_there(
-            experiment,
-            folder,
-            _cluster(options),
-            progress=progress,
-            source=source,
-            registry=getattr(options, "registry", None),
-        )
-    finally:
-        progress.close()
-    print_result(experiment, folder, result)
-    return result
+    folder = RunFolder(Path("runs") / f"{experiment.name}-katib")
+    progress = PlainLines(experiment, sys.stderr)
+    return KatibEngine(RunContext(experiment, folder, progress, cluster=api))
 
 
 def _cluster(options: argparse.Namespace) -> KubernetesApi:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hpo_pipeline.cli import cluster, pipeline
+from hpo_pipeline.cli.running import run_and_show
 from hpo_pipeline.errors import ExperimentError, HpoError
 
 RUNS = Path("runs")
@@ -29,7 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HpoError as error:
         print(f"hpo: {error}", file=sys.stderr)
         if error.exit_code > 128 and not getattr(error, "has_advice", False):
-            print("the same command goes on with it", file=sys.stderr)
+            print(
+                "Run the same command to resume: finished trials are kept, interrupted ones are "
+                "rerun.",
+                file=sys.stderr,
+            )
         return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output, `head` for instance, has gone
@@ -121,29 +126,17 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.engine == "katib":
-        result = cluster.run_on_cluster(options)
-        return 0 if result.state == "succeeded" else 1
-    from hpo_pipeline.cli.output import print_result
-    from hpo_pipeline.engines.local.faults import local_faults
-    from hpo_pipeline.report.terminal import open_progress
-    from hpo_pipeline.results.run_folder import RunFolder
-    from hpo_pipeline.run.launch import run_here
-
     experiment = cluster.load_changed(options)
-    faults = local_faults(experiment)
-    if faults:
-        raise ExperimentError(str(options.file), faults)
-    folder = RunFolder(options.run or RUNS / experiment.name)
-    is_live = sys.stdout.isatty() and not options.plain
-    progress = open_progress(experiment, sys.stdout, live=is_live)
-    try:
-        result = run_here(
-            experiment, folder, source=options.file, progress=progress, registry=options.registry
-        )
-    finally:
-        progress.close()
-    print_result(experiment, folder, result)
+    name = experiment.name if options.engine == "local" else f"{experiment.name}-{options.engine}"
+    result = run_and_show(
+        options.engine,
+        experiment,
+        options.run or RUNS / name,
+        source=options.file,
+        registry=options.registry,
+        kube_context=options.context,
+        is_plain=options.plain,
+    )
     return 0 if result.state == "succeeded" else 1
 
 

@@ -1,25 +1,48 @@
-"""Where experiments run: this machine (local*.py) or a cluster (katib*.py, cluster_site.py).
+"""Where experiments run: this machine (local/), or a cluster with Katib (katib/).
 
-A site is what the stages of a run (flow.py) know of either.
+An engine is what the stages of a run (run/flow.py) know of either: it searches, runs the jobs
+beside the search, and looks up earlier runs. To add one, write a folder with `engine.py` (a
+function `open_engine`) and `faults.py` (a function `faults`), and add its row to `ENGINES`. Where
+trials are started one by one, `loop/` has the search loop to build on. `kubernetes/` knows no
+Katib.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
 
+from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import Trial
 
 if TYPE_CHECKING:
     from hpo_pipeline.engines.interruption import Interruption
-    from hpo_pipeline.results.confirmation import Replicate
-    from hpo_pipeline.results.outcome import GateResult, RegistrationResult, SearchFacts, Selected
+    from hpo_pipeline.engines.kubernetes.api import Api
+    from hpo_pipeline.report.terminal import Progress
+    from hpo_pipeline.results.job import Job, JobOutput
+    from hpo_pipeline.results.run_folder import RunFolder
+
+ENGINES = {
+    "local": "hpo_pipeline.engines.local",
+    "katib": "hpo_pipeline.engines.katib",
+}
+"""The package of each engine, by the name that `--engine` takes."""
 
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search came to: `ended` says why it ended before its last trial, if it did."""
+    """What a search came to.
+
+    Attributes:
+        trials: all that have ended, by number.
+        ended: why the search ended before its last trial, if it did.
+        is_failed: whether the engine itself calls the search failed.
+        seconds: wall time of the search over all its parts; None where the run folder has it.
+    """
 
     trials: tuple[Trial, ...]
     ended: str | None = None
@@ -27,38 +50,66 @@ class Searched:
     seconds: float | None = None
 
 
-class Engine(Protocol):
-    """Where an experiment searches, trains again, measures and registers.
+@dataclass(frozen=True)
+class RunContext:
+    """One run, as its stages and its engine are given it.
 
-    Every method finds what was done before and goes on with it. All raise Interrupted by Ctrl-C
-    or SIGTERM, and BackendError where they cannot go on.
+    Attributes:
+        experiment: what is run.
+        folder: the run folder on this machine; results are kept here with every engine.
+        progress: shows the run to a person.
+        source: the experiment file; None where the experiment came from elsewhere.
+        registry: URI or folder of the registry, in place of that of the file.
+        dataset: a prepared dataset, where there is one already.
+        cluster: the connection to a cluster; None opens the one of `kube_context`.
+        kube_context: a context of the kubeconfig; None for the current one.
     """
 
-    def earlier(self, name: str) -> Sequence[Trial] | None:
-        """Return the trials of the last run of an experiment here, or None where there is none."""
+    experiment: Experiment
+    folder: RunFolder
+    progress: Progress
+    source: Path | None = None
+    registry: str | None = None
+    dataset: Path | None = None
+    cluster: Api | None = None
+    kube_context: str | None = None
+
+
+class Engine(Protocol):
+    """Where an experiment searches and where the jobs of its other stages run.
+
+    Both `search` and `run` are called again after whatever has happened to an earlier call: they
+    find what was done before and continue from there. Every method raises Interrupted on Ctrl-C or
+    SIGTERM, and BackendError where it cannot continue; results that are finished by then are kept.
+    """
 
     def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
-        """Run the trials of the experiment, or go on with them."""
+        """Run the trials of the experiment until its budget is spent, or resume them.
 
-    def train(
-        self, runs: Sequence[Replicate], needed: Needed, interruption: Interruption
-    ) -> Sequence[Trial]:
-        """Train configurations with seeds of their own."""
+        Each trial is written to `context.folder` as soon as it has ended.
 
-    def has_model(self, chosen: Selected) -> bool:
-        """Tell whether the model of a winner is still there."""
+        Args:
+            earlier: trials of other runs to learn from; used only where the search is new.
+        """
 
-    def model_uri(self) -> str:
-        """Return where the winner's model will lie."""
+    def run(self, jobs: Sequence[Job], interruption: Interruption) -> Sequence[JobOutput]:
+        """Run jobs, as many side by side as the budget allows, and return their outputs in order.
 
-    def gate(self, chosen: Selected, told: SearchFacts, interruption: Interruption) -> GateResult:
-        """Measure a winner on the test rows, and the champion beside it."""
+        A job that fails is an output with the reason, not an exception. The engine completes each
+        command with the places (`JobPlaces`) as the job's process sees them.
+        """
 
-    def register(
-        self, chosen: Selected, told: SearchFacts, interruption: Interruption
-    ) -> RegistrationResult:
-        """Register a winner."""
+    def previous(self, name: str) -> Sequence[Trial] | None:
+        """Return the ended trials of the last other run of an experiment, or None without one."""
 
 
-Needed = Callable[[Collection[Trial]], Collection[str]]
-"""The names of the runs whose models are still needed, given those that have ended."""
+def open_engine(name: str, context: RunContext) -> AbstractContextManager[Engine]:
+    """Open an engine for one run; leaving the block ends what must not outlive it."""
+    module = import_module(f"{ENGINES[name]}.engine")
+    return cast("AbstractContextManager[Engine]", module.open_engine(context))
+
+
+def engine_faults(name: str, experiment: Experiment) -> list[str]:
+    """Return the faults that an experiment has on one engine only."""
+    found: list[str] = import_module(f"{ENGINES[name]}.faults").faults(experiment)
+    return found

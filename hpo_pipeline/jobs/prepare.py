@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,43 +14,44 @@ from hpo_pipeline.errors import ExperimentError, HpoError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.jobs.check import argument_faults
-from hpo_pipeline.results.job_output import error_answer, write_answer
+from hpo_pipeline.results.job import (
+    JobPlaces,
+    error_answer,
+    places_of,
+    places_parser,
+    write_answer,
+)
 
 
 def main(argv: Sequence[str]) -> int:
     """Check an experiment, prepare its data, and say where they are or what is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m hpo_pipeline.trial.preparation")
-    parser.add_argument("--experiment", type=Path, required=True)
-    parser.add_argument("--source", required=True, help="name of the file for messages")
-    parser.add_argument("--datasets", type=Path, required=True, help="folder of all datasets")
+    parser = argparse.ArgumentParser(
+        prog="python -m hpo_pipeline.jobs prepare", parents=[places_parser()], allow_abbrev=False
+    )
     parser.add_argument("--shared", action="store_true", help="others may prepare them too")
-    parser.add_argument("--storage", metavar="URI", help="place of datasets, for all")
-    parser.add_argument("--out", type=Path, required=True, help="gets the answer, JSON")
     options = parser.parse_args(argv)
+    places = places_of(options)
     try:
-        experiment = load(options.experiment)
+        experiment = load(places.experiment)
         faults = argument_faults(dict(experiment))
         if faults:
-            raise ExperimentError(options.source, faults)
-        options.datasets.mkdir(parents=True, exist_ok=True)
-        folder = _prepared(experiment, options)
+            raise ExperimentError(places.source or experiment.name, faults)
+        folder = _prepared(experiment, places, is_shared=options.shared)
         meta = DatasetMeta.read(folder)
     except HpoError as error:
-        write_answer(options.out, error_answer(error))
+        write_answer(places.out, error_answer(error))
         return error.exit_code
     except OSError as error:
-        write_answer(options.out, {"error": str(error), "exit_code": 1})
+        write_answer(places.out, {"error": str(error), "exit_code": 1})
         return 1
     facts = {name: getattr(meta, name) for name in ("fingerprint", "source", "rows", "labels")}
-    write_answer(options.out, {"dataset": str(folder), **facts}, spare=("labels",))
+    write_answer(places.out, {"dataset": str(folder), **facts}, spare=("labels",))
     return 0
 
 
-def _prepared(experiment: Experiment, options: argparse.Namespace) -> Path:
-    if options.storage is not None:
-        return UriStorage(options.storage).dataset(experiment, options.datasets, prepared_once)
-    return (prepared_once if options.shared else prepare)(experiment, options.datasets)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def _prepared(experiment: Experiment, places: JobPlaces, *, is_shared: bool) -> Path:
+    assert places.datasets is not None
+    places.datasets.mkdir(parents=True, exist_ok=True)
+    if places.storage is not None:
+        return UriStorage(places.storage).dataset(experiment, places.datasets, prepared_once)
+    return (prepared_once if is_shared else prepare)(experiment, places.datasets)

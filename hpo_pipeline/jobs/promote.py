@@ -1,15 +1,16 @@
-"""`python -m hpo_pipeline.jobs.promote gate|register`: the end of a run in a pod of its own.
+"""The job `promote`: what happens to the winner of a run, beside its models.
 
-The pod has the storage of the trials, mounted or by its URI, so that no model leaves it. The
-answer is the termination message.
+`gate` keeps the winner's model, measures it and the champion on the test rows, and decides;
+`register` does the same and registers. Both can be repeated. On a cluster the pod has the storage
+of the trials, mounted or by its URI, so that no model leaves it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Sequence
@@ -20,67 +21,75 @@ from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import BackendError, HpoError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.jobs.commands import evaluation_argv
 from hpo_pipeline.jobs.promotion import Measure, Promotion
 from hpo_pipeline.registry import open_registry
-from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER
-from hpo_pipeline.results.job_output import error_answer, read_answer, write_answer
-from hpo_pipeline.results.outcome import Evaluation, SearchFacts, Selected
-from hpo_pipeline.results.run_folder import CONCLUSION_FILE, RunFolder, run_place
+from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, read_json
+from hpo_pipeline.results.job import (
+    JobPlaces,
+    checked,
+    error_answer,
+    places_of,
+    places_parser,
+    write_answer,
+)
+from hpo_pipeline.results.outcome import Evaluation, SearchFacts, Selected, answer_as
+from hpo_pipeline.results.run_folder import RunFolder, run_place
 
 GATE, REGISTER = "gate", "register"
 
 
+def promote_arguments(stage: str, selected: Selected, facts: SearchFacts) -> tuple[str, ...]:
+    """Return the arguments of one stage, without the places."""
+    known = {"selected": asdict(selected), "facts": facts.to_json()}
+    return (stage, "--known", json.dumps(known, sort_keys=True))
+
+
 def main(argv: Sequence[str]) -> int:
-    """Do one part of the conclusion and write its answer."""
-    parser = argparse.ArgumentParser(prog="python -m hpo_pipeline.jobs.promote")
+    """Run one stage and write its answer."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hpo_pipeline.jobs promote", parents=[places_parser()], allow_abbrev=False
+    )
     parser.add_argument("stage", choices=(GATE, REGISTER))
-    parser.add_argument("--experiment", type=Path, required=True, help="experiment file")
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--datasets", type=Path, required=True, help="folder of all datasets")
-    parser.add_argument("--registry", required=True, help="URI, or a folder")
-    parser.add_argument("--chosen", required=True, help="the winner, JSON")
-    parser.add_argument("--told", required=True, help="what is known of the search, JSON")
-    parser.add_argument("--storage", metavar="URI", help="where run and datasets are")
-    parser.add_argument("--out", type=Path, required=True, help="gets the answer, JSON")
+    parser.add_argument("--known", required=True, help="the winner and the search, JSON")
     options = parser.parse_args(argv)
+    places = places_of(options)
     try:
-        answer = _conclude(load(options.experiment), options)
+        known = json.loads(options.known)
+        selected = answer_as(Selected, known["selected"], "promote")
+        facts = answer_as(SearchFacts, known["facts"], "promote")
+        answer = _promote(options.stage, load(places.experiment), places, selected, facts)
     except HpoError as error:
         print(error, file=sys.stderr)
-        write_answer(options.out, error_answer(error))
+        write_answer(places.out, error_answer(error))
         return error.exit_code
-    write_answer(options.out, answer, spare=("confusion",))
+    write_answer(places.out, answer, spare=("evaluation.confusion",))
     return 0
 
 
-def _conclude(experiment: Experiment, options: argparse.Namespace) -> dict[str, object]:
-    folder = RunFolder(options.run)
-    chosen = Selected(**json.loads(options.chosen))
-    told = SearchFacts.from_json(json.loads(options.told))
-    dataset = _fetched(experiment, folder, chosen, options)
-    has_register = experiment.register_ is not None
-    conclusion = Promotion(
-        experiment,
-        folder,
-        dataset,
-        measure=_measure(options.experiment, dataset),
-        registry=open_registry(options.registry) if has_register else None,
+def _promote(
+    stage: str, experiment: Experiment, places: JobPlaces, selected: Selected, facts: SearchFacts
+) -> dict[str, object]:
+    folder = RunFolder(places.run)
+    dataset = _fetched(experiment, folder, selected, places)
+    registry = open_registry(places.registry) if experiment.register_ is not None else None
+    promotion = Promotion(
+        experiment, folder, dataset, measure=_measure(experiment, dataset), registry=registry
     )
-    if options.stage == GATE:
-        answer = conclusion.gate(chosen, told).to_json()
-        _tidy(folder, told.keep, options.storage)
+    answer: dict[str, object]
+    if stage == GATE:
+        answer = promotion.gate(selected, facts).to_json()
+        _tidy(folder, facts.keep, places.storage)
     else:
-        answer = asdict(conclusion.register(chosen, told))
-    if options.storage is not None:
-        storage = UriStorage(options.storage)
+        answer = asdict(promotion.register(selected, facts))
+    if places.storage is not None:
+        storage = UriStorage(places.storage)
         storage.put(folder.model)
-        storage.put_file(folder.path / CONCLUSION_FILE)
+        storage.put_file(folder.conclusion)
     return answer
 
 
 def _tidy(folder: RunFolder, keep: Collection[str], storage: str | None) -> None:
-    """Remove the models of trials that have lost; without it, each run would fill the storage."""
+    """Remove the models of losing trials; without it, each run would fill the storage."""
     places = (folder.trials, folder.confirmation.trials)
     if storage is not None:
         for place in places:
@@ -92,35 +101,46 @@ def _tidy(folder: RunFolder, keep: Collection[str], storage: str | None) -> None
 
 
 def _fetched(
-    experiment: Experiment, folder: RunFolder, chosen: Selected, options: argparse.Namespace
+    experiment: Experiment, folder: RunFolder, selected: Selected, places: JobPlaces
 ) -> Path:
     """Return the dataset, with the winner's run in its folder."""
     from hpo_pipeline.data.prepare_once import prepared_once
 
-    if options.storage is None:
-        return prepared_once(experiment, options.datasets)
-    storage = UriStorage(options.storage)
-    storage.fetch(run_place(folder, chosen))
-    if storage.fetch_file(folder.path / CONCLUSION_FILE):
-        storage.fetch(folder.model)
-    return storage.dataset(experiment, options.datasets, prepared_once)
+    if places.storage is not None:
+        storage = UriStorage(places.storage)
+        storage.fetch(run_place(folder, selected))
+        if storage.fetch_file(folder.conclusion):
+            storage.fetch(folder.model)
+        assert places.datasets is not None
+        return storage.dataset(experiment, places.datasets, prepared_once)
+    if places.dataset is not None:
+        return places.dataset
+    assert places.datasets is not None
+    return prepared_once(experiment, places.datasets)
 
 
-def _measure(experiment: Path, dataset: Path) -> Measure:
-    """Return what measures a model in a process of its own, which gives its memory back."""
+def _measure(experiment: Experiment, dataset: Path) -> Measure:
+    """Return what measures a model in a child process, whose peak memory is the model's own."""
+    from hpo_pipeline.trial.evaluate import evaluate  # loaded once, before the first fork
 
     def measure(model: Path, max_length: int) -> Evaluation:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "evaluation.json"
-            argv = evaluation_argv(experiment, dataset, model, max_length, out)
-            command = [sys.executable, "-m", "hpo_pipeline.jobs.evaluate", *argv]
-            code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+        with tempfile.TemporaryDirectory() as scratch:
+            out = Path(scratch) / "evaluation.json"
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    write_answer(out, evaluate(experiment, dataset, model, max_length).to_json())
+                    code = 0
+                except HpoError as error:
+                    write_answer(out, error_answer(error))
+                finally:
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                    os._exit(code)  # a child must not unwind into the job
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             if not out.exists():
                 raise BackendError(f"{model}: the evaluation ended with exit code {code}")
-            return Evaluation.from_json(read_answer(out))
+            return answer_as(Evaluation, checked(read_json(out)), "evaluate")
 
     return measure
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

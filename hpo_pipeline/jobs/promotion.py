@@ -1,8 +1,7 @@
-"""The end of a run, where its models lie: the test rows, the gate, the registration.
+"""What happens to the winner of a run: the test rows, the gate, the registration.
 
-On this machine it is part of the process that follows the run; on a cluster it is a job of its
-own (conclusion_job.py) in a pod that has the storage. Each step can be repeated: what is measured
-is found in conclusion.json, and what is registered is known to the registry.
+Each step can be repeated: what was measured is in conclusion.json, and what was registered is
+known to the registry.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.data.assets import ASSETS
-from hpo_pipeline.errors import BackendError
+from hpo_pipeline.errors import BackendError, ModelMissing
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.registry import Registry
 from hpo_pipeline.registry.record import ModelRecord
 from hpo_pipeline.registry.registration import judge, register
 from hpo_pipeline.report.model_card import Evidence, model_card
-from hpo_pipeline.results.files import DATASET_FILE, MODEL_FOLDER, write_json
+from hpo_pipeline.results.files import DATASET_FILE, MODEL_FOLDER, read_json, write_json
 from hpo_pipeline.results.outcome import (
     Evaluation,
     GateResult,
@@ -30,13 +29,7 @@ from hpo_pipeline.results.outcome import (
     SearchFacts,
     Selected,
 )
-from hpo_pipeline.results.run_folder import (
-    CONCLUSION_FILE,
-    RunFolder,
-    is_kept,
-    run_place,
-    run_result,
-)
+from hpo_pipeline.results.run_folder import RunFolder, is_kept, run_place, run_result
 from hpo_pipeline.results.trial import Trial
 
 CHAMPION_FOLDER = "champion"  # for the time that it is measured, where the registry is elsewhere
@@ -63,15 +56,15 @@ class Promotion:
         self._measure = measure
         self._registry = registry
 
-    def gate(self, chosen: Selected, told: SearchFacts) -> GateResult:
+    def gate(self, selected: Selected, facts: SearchFacts) -> GateResult:
         """Keep the winner's model, measure it and the champion on the test rows, and decide."""
-        result = run_result(self._folder, chosen)
-        self._keep(chosen)
-        evaluation = self._evaluation(chosen.run, self._folder.model, result, is_own=True)
+        result = run_result(self._folder, selected)
+        self._keep(selected)
+        evaluation = self._evaluation(selected.run, self._folder.model, result, is_own=True)
         meta = json.loads((self._dataset / DATASET_FILE).read_text("utf-8"))
-        card = model_card(self._experiment, result, _evidence(meta, evaluation, told, self))
+        card = model_card(self._experiment, result, _evidence(meta, evaluation, facts, self))
         (self._folder.model / "README.md").write_text(card, "utf-8")
-        gated = GateResult(evaluation, meta["fingerprint"])
+        gated = GateResult(evaluation, meta["fingerprint"], model=str(self._folder.model))
         if self._registry is None or self._experiment.register_ is None:
             return gated
         champion = self._registry.champion(self._experiment.register_.model)
@@ -84,16 +77,16 @@ class Promotion:
         version = champion.version if champion else None
         return replace(gated, promote=decision.promote, reason=decision.reason, champion=version)
 
-    def register(self, chosen: Selected, told: SearchFacts) -> RegistrationResult:
+    def register(self, selected: Selected, facts: SearchFacts) -> RegistrationResult:
         """Register the winner, and promote it where it beats whoever is champion by then.
 
         Raises:
             RegistryError: the registry cannot be used; trying again repairs what was half done.
         """
-        gated = self.gate(chosen, told)
+        gated = self.gate(selected, facts)
         if self._registry is None:
             raise BackendError("the experiment has no section register")
-        result = run_result(self._folder, chosen)
+        result = run_result(self._folder, selected)
         found = register(
             self._experiment,
             result,
@@ -101,8 +94,8 @@ class Promotion:
             registry=self._registry,
             evidence={
                 "data_hash": gated.fingerprint,
-                "seed": str(chosen.seed),
-                **told.provenance,
+                "seed": str(selected.seed),
+                **facts.provenance,
             },
             test=gated.evaluation.metrics,
             evaluate=lambda record: self._of_record(record, result),
@@ -117,20 +110,20 @@ class Promotion:
         """The experiment of the run."""
         return self._experiment
 
-    def _keep(self, chosen: Selected) -> None:
-        if is_kept(self._folder, chosen):
+    def _keep(self, selected: Selected) -> None:
+        if is_kept(self._folder, selected):
             return
-        source = run_place(self._folder, chosen) / MODEL_FOLDER
+        source = run_place(self._folder, selected) / MODEL_FOLDER
         if not source.is_dir():
-            raise BackendError(f"{source}: the model of the winner is not there (any more)")
+            raise ModelMissing(f"{source}: the model of the winner is not kept any more")
         _copy_folder(source, self._folder.model)
-        write_json(self._folder.path / CONCLUSION_FILE, {"run": chosen.run, "evaluations": {}})
+        write_json(self._folder.conclusion, {"run": selected.run, "evaluations": {}})
 
     def _of_record(self, record: ModelRecord, winner: Trial) -> Mapping[str, float]:
         assert self._registry is not None
         name = f"{record.name} version {record.version}"
-        if name in self._known():
-            return self._known()[name].metrics
+        if name in self._folder.evaluations():
+            return self._folder.evaluations()[name].metrics
         scratch = self._folder.path / CHAMPION_FOLDER
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
@@ -140,14 +133,9 @@ class Promotion:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _known(self) -> dict[str, Evaluation]:
-        """Return what was measured before, by the name of the model."""
-        known = json.loads((self._folder.path / CONCLUSION_FILE).read_text("utf-8"))
-        return {name: Evaluation.from_json(found) for name, found in known["evaluations"].items()}
-
     def _evaluation(self, name: str, model: Path, winner: Trial, *, is_own: bool) -> Evaluation:
         """Measure a model, once."""
-        known = self._known()
+        known = self._folder.evaluations()
         if name in known:
             return known[name]
         length = winner.assignments.get("task.max_length", self._experiment.task.max_length)
@@ -155,21 +143,21 @@ class Promotion:
         own = {"train_seconds": winner.metrics["train_seconds"]} if is_own else {}
         metrics = with_score({**found.metrics, **own}, self._experiment.objective)
         found = replace(found, metrics=metrics)
-        file = self._folder.path / CONCLUSION_FILE
-        content = json.loads(file.read_text("utf-8"))
+        file = self._folder.conclusion
+        content = read_json(file)
         content["evaluations"][name] = found.to_json()
         write_json(file, content)
         return found
 
 
 def _evidence(
-    meta: Mapping[str, Any], evaluation: Evaluation, told: SearchFacts, conclusion: Promotion
+    meta: Mapping[str, Any], evaluation: Evaluation, facts: SearchFacts, conclusion: Promotion
 ) -> Evidence:
     model = conclusion.experiment.task.model
     asset = ASSETS.get(model)
     return Evidence(
         test=evaluation.metrics,
-        counts=told.counts,
+        counts=facts.counts,
         source=meta["source"],
         fingerprint=meta["fingerprint"],
         rows=meta["rows"],
@@ -177,7 +165,7 @@ def _evidence(
         majority=meta["majority"],
         licence=asset.licence if asset else None,
         base_model=asset.source if asset else model,
-        confirmed=told.confirmed,
+        confirmed=facts.confirmed,
     )
 
 

@@ -5,13 +5,13 @@ Pure functions of what a run folder holds; the whole story is in the report.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.report import formatting
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import rank
+from hpo_pipeline.results.run_state import RunState
 from hpo_pipeline.results.trial import Trial, TrialState
 
 MAX_ROWS = 50
@@ -55,7 +55,7 @@ def seconds_saved(trials: Sequence[Trial]) -> float:
     return sum(sum(t.seconds.values()) * max(0, end - len(t.curve)) / len(t.curve) for t in stopped)
 
 
-def markdown(experiment: Experiment, result: SearchResult, state: Mapping[str, Any]) -> str:
+def markdown(experiment: Experiment, result: SearchResult, state: RunState | None = None) -> str:
     """Return a run as Markdown: how it ended, the winner, the leaderboard."""
     counts = ", ".join(f"{count} {name}" for name, count in result.counts().items())
     reason = f": {_plain(result.reason)}" if result.reason else ""
@@ -68,9 +68,9 @@ def markdown(experiment: Experiment, result: SearchResult, state: Mapping[str, A
             lines += ["", "On the test rows: " + ", ".join(f"{n} {_number(v)}" for n, v in tested)]
         if winner.registered:
             lines += ["", f"**{_plain(winner.registered)}**: {_plain(winner.note or '')}"]
-    gate = state.get("gate")
-    if gate and gate.get("reason") and not (winner and winner.registered):
-        lines += ["", f"Gate: {_plain(gate['reason'])}"]
+    gate = state.gate if state else None
+    if gate and gate.reason and not (winner and winner.registered):
+        lines += ["", f"Gate: {_plain(gate.reason)}"]
     return "\n".join([*lines, "", *_leaderboard(experiment, result)]) + "\n"
 
 

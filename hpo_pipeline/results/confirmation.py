@@ -94,18 +94,6 @@ def confirmed_winner(experiment: Experiment, confirmed: Sequence[Confirmed]) -> 
     return None
 
 
-def needed_models(
-    experiment: Experiment, trials: Sequence[Trial], runs: Iterable[Trial]
-) -> set[str]:
-    """Return the names of the runs whose models may still go on: none of a decided loser."""
-    confirmed = confirm(experiment, trials, runs)
-    open_ = {run.trial.name for run in planned(experiment, trials)}
-    open_ -= {c.trial for c in confirmed if c.failed or _is_complete(experiment, c)}
-    best = confirmed_winner(experiment, confirmed)
-    names = {run.name for run in planned(experiment, trials) if run.trial.name in open_}
-    return names | ({best.median} if best is not None and best.median else set())
-
-
 def no_winner(experiment: Experiment, confirmed: Sequence[Confirmed]) -> str:
     """Say why no configuration was confirmed."""
     if any(_is_complete(experiment, found) for found in confirmed):

@@ -3,12 +3,69 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, TypeVar
 
+from hpo_pipeline.errors import BackendError
 from hpo_pipeline.experiment.space import Value
+from hpo_pipeline.results.files import PlainName, validated_or_none
 from hpo_pipeline.results.trial import Trial, TrialState
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A configuration that was trained again with other seeds.
+
+    `trial` is the name of the search's trial, whose own result does not count here. `mean` and
+    `std` (the sample standard deviation) are those of the runs with a result, which `seeds`
+    lists; `failed` says by seed why others have none. `median` is the name of the run in the
+    middle of them, which stands for the configuration.
+    """
+
+    trial: PlainName
+    assignments: dict[str, Value]
+    seeds: tuple[int, ...]
+    mean: dict[str, float]
+    std: dict[str, float]
+    failed: dict[str, str]
+    median: PlainName | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished model on the held-out test rows, measured alone.
+
+    `confusion` counts rows by their label (outer) and by what the model says (inner), in the
+    order of `labels`.
+    """
+
+    metrics: dict[str, float]
+    labels: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The winning configuration, and the run whose model stands for it.
+
+    `trial` is a trial of the search; `run` is the same, or a run with another seed, which is in
+    the folder of the confirmation; `seed` is what the run was trained with.
+    """
+
+    trial: PlainName
+    run: PlainName
+    seed: int
+
+    @property
+    def is_rerun(self) -> bool:
+        """Whether the model is that of another run than the search's."""
+        return self.run != self.trial
 
 
 @dataclass(frozen=True)
@@ -16,33 +73,26 @@ class SearchFacts:
     """What only the process that followed the search knows of it.
 
     `counts` are the trials by state; `provenance` may have source_revision, image_digest, run;
-    `keep` names the runs whose models stay when the winner's is safe.
+    `keep` names the runs whose models stay once the winner's is safe.
     """
 
     counts: dict[str, int]
     confirmed: Confirmed | None = None
     provenance: dict[str, str] = field(default_factory=dict)
-    keep: tuple[str, ...] = ()
+    keep: tuple[PlainName, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return what `to_json` wrote."""
-        found = data.get("confirmed")
-        confirmed = Confirmed(**{**found, "seeds": tuple(found["seeds"])}) if found else None
-        keep = tuple(data.get("keep", ()))
-        return cls(data["counts"], confirmed, data.get("provenance", {}), keep)
-
 
 @dataclass(frozen=True)
 class GateResult:
-    """What the gate says of the winner, and the measurements that it rests on.
+    """What the gate says of the winner, and the measurements behind it.
 
-    `champion` is the version that it was compared with, None where there was none; `image` is
-    what the trials ran on, with its digest, where that is known.
+    `champion` is the version that it was compared with, None where there was none; `model` says
+    where the winner's model is kept; `image` is what the trials ran on, with its digest, where
+    that is known.
     """
 
     evaluation: Evaluation
@@ -50,18 +100,12 @@ class GateResult:
     promote: bool = False
     reason: str = ""
     champion: int | None = None
+    model: str = ""
     image: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain, flat data."""
-        data = dataclasses.asdict(self)
-        return {**data.pop("evaluation"), **data}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return what `to_json` wrote."""
-        own = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
-        return cls(**{**own, "evaluation": Evaluation.from_json(data)})
+        """Return plain data."""
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
@@ -81,66 +125,6 @@ class RegistrationResult:
 
 
 @dataclass(frozen=True)
-class Confirmed:
-    """A configuration that was trained again with other seeds.
-
-    `trial` is the name of the search's trial, whose own result does not count here. `mean` and
-    `std` (the sample standard deviation) are those of the runs with a result, which `seeds`
-    lists; `failed` says by seed why others have none. `median` is the name of the run in the
-    middle of them, which stands for the configuration.
-    """
-
-    trial: str
-    assignments: dict[str, Value]
-    seeds: tuple[int, ...]
-    mean: dict[str, float]
-    std: dict[str, float]
-    failed: dict[str, str]
-    median: str | None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A finished model on the held-out test rows, measured alone.
-
-    `confusion` counts rows by their label (outer) and by what the model says (inner), in the
-    order of `labels`.
-    """
-
-    metrics: dict[str, float]
-    labels: tuple[str, ...] = ()
-    confusion: tuple[tuple[int, ...], ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return what `to_json` wrote."""
-        rows = tuple(tuple(row) for row in data.get("confusion", ()))
-        return cls(dict(data["metrics"]), tuple(data.get("labels", ())), rows)
-
-
-@dataclass(frozen=True)
-class Selected:
-    """The winning configuration, and the run whose model stands for it.
-
-    `trial` is a trial of the search; `run` is the same, or a run with another seed, which lies in
-    the folder of the confirmation; `seed` is what the run was trained with.
-    """
-
-    trial: str
-    run: str
-    seed: int
-
-    @property
-    def is_rerun(self) -> bool:
-        """Whether the model is that of another run than the search's."""
-        return self.run != self.trial
-
-
-@dataclass(frozen=True)
 class Winner:
     """The best configuration, its validation metrics, and those on the held-out test rows.
 
@@ -148,19 +132,19 @@ class Winner:
     metrics are of, where this is another one.
     """
 
-    name: str
+    name: PlainName
     assignments: dict[str, Value]
     metrics: dict[str, float]
     test: dict[str, float] = field(default_factory=dict)
     model: str | None = None
     registered: str | None = None
     note: str | None = None
-    run: str | None = None
+    run: PlainName | None = None
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """A search as it stands: `state` is running, interrupted, succeeded or failed."""
+    """A search as it is now: `state` is running, interrupted, succeeded or failed."""
 
     experiment: str
     state: str
@@ -171,7 +155,7 @@ class SearchResult:
     confirmed: tuple[Confirmed, ...] = ()
 
     def counts(self) -> dict[str, int]:
-        """Return how many trials are in each state; states that none is in are left out."""
+        """Return how many trials are in each state; states without a trial are left out."""
         states = [trial.state.value for trial in self.trials]
         return {
             state.value: states.count(state.value) for state in TrialState if state.value in states
@@ -188,3 +172,18 @@ class SearchResult:
             "confirmed": [dataclasses.asdict(found) for found in self.confirmed],
             "winner": dataclasses.asdict(self.winner) if self.winner else None,
         }
+
+
+def answer_as(kind: type[T], data: object, job: str) -> T:
+    """Return the value that a job answered with.
+
+    Raises:
+        BackendError: the answer is something else.
+    """
+    found = validated_or_none(kind, data)
+    if found is None:
+        raise BackendError(
+            f"job {job}: its answer is not what this version expects; use the same version of "
+            f"hpo-pipeline in the trial image and here"
+        )
+    return found

@@ -93,6 +93,14 @@ def is_usable(experiment: Judged, trial: Trial) -> bool:
     return all(math.isfinite(o.value(trial.metrics)) for o in experiment.objective)
 
 
+def best_objective(experiment: Experiment, trials: Iterable[Trial]) -> float | None:
+    """Return the first objective of the best trial; None where none satisfies the constraints."""
+    best = rank(experiment, trials)[:1]
+    if not best or violation(experiment, best[0].metrics) > 0:
+        return None
+    return experiment.objective[0].value(best[0].metrics)
+
+
 def rank(
     experiment: Experiment, trials: Iterable[Trial], *, scale: Scale | None = None
 ) -> list[Trial]:

@@ -1,53 +1,49 @@
-"""The folder of one run: what lies where, who may write, and reading it back.
+"""The folder of one run: who may write, what is in it, and reading it back.
 
-experiment.json   the experiment, with absolute paths    journal.log   Optuna's study
-run.json          state, seconds, winner                 server.log    the process server
-trials/NAME/      result.json, log.txt, model/           model/        the winner, to load
-confirm/          the same, of runs with other seeds
-leaderboard.csv   every trial with all its metrics       report.html
+Everything that is read is validated: names are plain file names, types are right, and a damaged
+file is named. Nothing outside of the folder is ever read or written because of what a file says.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import hpo_pipeline
 from hpo_pipeline.errors import BackendError, HpoError, RunFolderError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.confirmation import confirm
-from hpo_pipeline.results.files import RESULT_FILE, write_json
-from hpo_pipeline.results.outcome import SearchResult, Selected, Winner
+from hpo_pipeline.results.files import RESULT_FILE, read_json, validated, write_json
+from hpo_pipeline.results.outcome import Evaluation, SearchResult, Selected
+from hpo_pipeline.results.run_paths import RUN_FILE, RunPaths
+from hpo_pipeline.results.run_state import RunState
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 
-EXPERIMENT_FILE = "experiment.json"
-RUN_FILE = "run.json"
+OURS = {"lock", "trials", "server.log", "jobs"}
+"""What a run folder may hold before it has an experiment."""
 
 
-class RunFolder:
+class RunFolder(RunPaths):
     """One run of one experiment."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        self.trials = self.path / "trials"
-        self.journal = self.path / "journal.log"
-        self.model = self.path / "model"
-        self.report = self.path / "report.html"
-        self.experiment_file = self.path / EXPERIMENT_FILE
+        super().__init__(path.absolute())
 
     @property
     def confirmation(self) -> RunFolder:
         """The folder of the runs with other seeds, below this one."""
-        return RunFolder(self.path / "confirm")
+        return RunFolder(super().confirmation.path)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -68,8 +64,8 @@ class RunFolder:
                 stream.seek(0)
                 owner = stream.read().strip() or "unknown"
                 raise RunFolderError(
-                    f"{self.path}: process {owner} runs here; wait for it, or choose another "
-                    f"folder with --run"
+                    f"{self.path}: is in use by process {owner}; wait for it to end, or choose "
+                    f"another folder with --run"
                 ) from None
             stream.truncate(0)
             stream.write(str(os.getpid()))
@@ -77,7 +73,7 @@ class RunFolder:
             yield
 
     def is_running(self) -> bool:
-        """Tell whether a process holds the folder."""
+        """Return whether a process holds the folder."""
         try:
             with (self.path / "lock").open("r") as stream:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -95,7 +91,7 @@ class RunFolder:
         )
 
     def adopt(self, experiment: Experiment) -> None:
-        """Make this the folder of an experiment, or go on with its run here.
+        """Make this the folder of an experiment, or resume its run here.
 
         Budget, engine and registration may differ from those of the earlier part.
 
@@ -105,41 +101,79 @@ class RunFolder:
         if self.experiment_file.exists():
             if self.experiment().identity() != experiment.identity():
                 raise RunFolderError(
-                    f"{self.path}: is the run of another experiment, or of this one before it was "
-                    f"changed; choose another folder with --run, or remove this one"
+                    f"{self.path}: holds the run of another experiment, or of this one before it "
+                    f"was changed; choose another folder with --run, or remove this one"
                 )
-        elif any(p.name not in ("lock", "trials", "server.log") for p in self.path.iterdir()):
-            raise RunFolderError(f"{self.path}: is not empty and not the folder of a run")
+        elif any(entry.name not in OURS for entry in self.path.iterdir()):
+            raise RunFolderError(
+                f"{self.path}: is not empty and not a run folder; choose another with --run"
+            )
         draft = self.experiment_file.with_suffix(".draft")
         draft.write_text(experiment.to_json(), "utf-8")
         draft.replace(self.experiment_file)
+
+    def use_data(self, fingerprint: str) -> None:
+        """Bind the run to its data: trials of two data sets cannot be compared.
+
+        Raises:
+            RunFolderError: the run has trials that were trained on other data.
+        """
+        known = self.state().data_fingerprint
+        if known is not None and known != fingerprint and self.finished_trials():
+            raise RunFolderError(
+                f"{self.path}: the data have changed since this run was started, and its trials "
+                f"cannot be compared with new ones; choose another folder with --run, or remove "
+                f"this one"
+            )
+        self.update(data_fingerprint=fingerprint)
 
     def experiment(self) -> Experiment:
         """Return the experiment of this run.
 
         Raises:
-            RunFolderError: this is not the folder of a run.
+            RunFolderError: this is not a run folder.
         """
         if not self.experiment_file.exists():
-            raise RunFolderError(f"{self.path}: is not the folder of a run")
+            raise RunFolderError(
+                f"{self.path}: is not a run folder; `hpo run` makes one, by default runs/NAME"
+            )
         return load(self.experiment_file)
 
-    def state(self) -> dict[str, Any]:
-        """Return the content of run.json; empty before the first trial."""
+    def state(self) -> RunState:
+        """Return the content of run.json; an empty state before the run has started.
+
+        Raises:
+            RunFolderError: the file is damaged.
+        """
         try:
-            content: dict[str, Any] = json.loads((self.path / RUN_FILE).read_text("utf-8"))
+            content = read_json(self.run_file)
+        except FileNotFoundError:
+            return RunState()
+        return validated(RunState, RunState.known(content), self.run_file)
+
+    def update(self, **changes: Any) -> None:
+        """Change some entries of run.json."""
+        write_json(self.run_file, self.state().with_changes(**changes).to_json())
+
+    def try_update(self, **changes: Any) -> None:
+        """Change some entries of run.json where that is still possible, as after a full disk."""
+        with contextlib.suppress(OSError, RunFolderError):
+            self.update(**changes)
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        """Return what was measured on the test rows, by the name of the model."""
+        try:
+            content = read_json(self.conclusion)
         except FileNotFoundError:
             return {}
-        return content
-
-    def write_state(self, **changes: Any) -> None:
-        """Change some entries of run.json."""
-        write_json(self.path / RUN_FILE, {**self.state(), **changes})
+        found = content.get("evaluations")
+        known = found if isinstance(found, dict) else {}
+        return {n: validated(Evaluation, data, self.conclusion) for n, data in known.items()}
 
     def note(self, trial: str, event: str) -> None:
         """Add a line to the timeline."""
         line = json.dumps({"time": time.time(), "trial": trial, "event": event})
-        with (self.path / "timeline.jsonl").open("a", encoding="utf-8") as stream:
+        with self.timeline.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
 
     def record(self, trial: Trial) -> None:
@@ -149,49 +183,57 @@ class RunFolder:
         write_json(place / RESULT_FILE, trial.to_json())
 
     def finished_trials(self) -> list[Trial]:
-        """Return the trials that have a result, by number."""
-        if not self.trials.is_dir():
-            return []
-        found = (read_trial(folder) for folder in self.trials.iterdir() if folder.is_dir())
+        """Return the trials that have a result, by number; damaged results are left out."""
+        found = (read_trial(folder) for folder in self._trial_folders())
         return sorted((t for t in found if t is not None), key=lambda trial: trial.number)
 
+    def damaged_trials(self) -> list[str]:
+        """Return the names of the trials whose result cannot be read."""
+        files = (folder / RESULT_FILE for folder in self._trial_folders())
+        there = [file.parent for file in files if file.exists()]
+        return sorted(folder.name for folder in there if read_trial(folder) is None)
+
     def result(self) -> SearchResult:
-        """Return the run as it stands.
+        """Return the run as it is now.
 
         Raises:
-            RunFolderError: this is not the folder of a run.
+            RunFolderError: this is not a run folder, or a file in it is damaged.
         """
         experiment, state = self.experiment(), self.state()
         trials = self.finished_trials()
         done = {trial.name for trial in trials}
         is_running = self.is_running()
-        for folder in sorted(self.trials.iterdir()):
-            if folder.name not in done and is_running:
-                number = int(folder.name.rpartition("-")[2])
-                trials.append(Trial(folder.name, number, TrialState.RUNNING, {}))
-        name = state.get("state", "running")
+        for folder in self._trial_folders() if is_running else ():
+            number = re.search(r"-(\d{1,9})$", folder.name)
+            if folder.name not in done and number:
+                trials.append(Trial(folder.name, int(number[1]), TrialState.RUNNING, {}))
+        name = state.state or "running"
         if name == "running" and not is_running:
             name = "interrupted"
-        winner = state.get("winner")
         confirmation = self.confirmation
         return SearchResult(
             experiment=experiment.name,
             state=name,
-            seconds=sum(float(s.get("seconds", 0.0)) for s in (state, confirmation.state())),
+            seconds=state.seconds + confirmation.state().seconds,
             trials=tuple(trials),
-            winner=Winner(**winner) if winner else None,
-            reason=state.get("reason"),
+            winner=state.winner,
+            reason=state.reason,
             confirmed=confirm(experiment, trials, confirmation.finished_trials()),
         )
 
     def info(self) -> dict[str, str]:
         """Return where and with what the run was made, for the report."""
         return {
-            "hpo-pipeline": hpo_pipeline.__version__,
+            "hpo-pipeline": version("hpo-pipeline"),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "system": platform.system(),
-            "dataset": str(self.state().get("fingerprint", ""))[:16],
+            "dataset": (self.state().data_fingerprint or "")[:16],
         }
+
+    def _trial_folders(self) -> list[Path]:
+        if not self.trials.is_dir():
+            return []
+        return sorted(p for p in self.trials.iterdir() if p.is_dir() and not p.is_symlink())
 
 
 def latest(runs: Path) -> Path:
@@ -202,7 +244,7 @@ def latest(runs: Path) -> Path:
     """
     found = [path.parent for path in runs.glob(f"*/{RUN_FILE}")]
     if not found:
-        raise RunFolderError(f"{runs}: there is no run; name a run folder")
+        raise RunFolderError(f"{runs}: there is no run yet; name a run folder")
     return max(found, key=lambda path: (path / RUN_FILE).stat().st_mtime)
 
 
@@ -223,30 +265,30 @@ def write_leaderboard(path: Path, trials: Sequence[Trial]) -> None:
         raise HpoError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-CONCLUSION_FILE = "conclusion.json"
-
-
-def run_place(folder: RunFolder, chosen: Selected) -> Path:
+def run_place(folder: RunFolder, selected: Selected) -> Path:
     """Return the folder of the run whose model stands for the winner."""
-    return (folder.confirmation if chosen.is_rerun else folder).trials / chosen.run
+    return (folder.confirmation if selected.is_rerun else folder).trial(selected.run)
 
 
-def run_result(folder: RunFolder, chosen: Selected) -> Trial:
+def run_result(folder: RunFolder, selected: Selected) -> Trial:
     """Return the result of that run.
 
     Raises:
         BackendError: it is not there.
     """
-    found = read_trial(run_place(folder, chosen))
+    found = read_trial(run_place(folder, selected))
     if found is None:
-        raise BackendError(f"{run_place(folder, chosen)}: there is no result of the winner")
+        raise BackendError(
+            f"{run_place(folder, selected)}: there is no result of the winner; run the experiment "
+            f"again"
+        )
     return found
 
 
-def is_kept(folder: RunFolder, chosen: Selected) -> bool:
-    """Tell whether the model of this winner was copied before."""
+def is_kept(folder: RunFolder, selected: Selected) -> bool:
+    """Return whether the model of this winner was copied before."""
     try:
-        known = json.loads((folder.path / CONCLUSION_FILE).read_text("utf-8"))
+        known = read_json(folder.conclusion)
     except FileNotFoundError:
         return False
-    return known["run"] == chosen.run and folder.model.is_dir()
+    return known.get("run") == selected.run and folder.model.is_dir()

@@ -1,21 +1,23 @@
 """What a trial and a search leave behind: small frozen values and their JSON files.
 
-Writer and reader of each file stand together here. Nothing here knows how a trial is run.
+Writer and reader of each file are together here. Nothing here knows how a trial is run.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+from pydantic import Field
+
+from hpo_pipeline.errors import RunFolderError
 from hpo_pipeline.experiment.space import Value
-from hpo_pipeline.results.files import RESULT_FILE
+from hpo_pipeline.results.files import RESULT_FILE, PlainName, read_json, validated_or_none
 
 
 class TrialState(StrEnum):
@@ -63,12 +65,12 @@ class Trial:
 
     `metrics` are those of the best evaluation, with the practical metrics of the finished
     model; `seconds` holds the wall time by phase (load, train, evaluate, measure, save). A trial
-    with a `parent` went on from the checkpoint of the trial of that number: its points, steps
+    with a `parent` resumed from the checkpoint of the trial of that number: its points, steps
     and epochs count on from there.
     """
 
-    name: str
-    number: int
+    name: PlainName
+    number: Annotated[int, Field(ge=0)]
     state: TrialState
     assignments: dict[str, Value]
     metrics: dict[str, float] = field(default_factory=dict)
@@ -88,25 +90,24 @@ class Trial:
         return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return the trial that `to_json` wrote; fields of later versions are passed over."""
-        values = _known(cls, data)
-        values["state"] = TrialState(values["state"])
-        values["curve"] = tuple(Point(**_known(Point, p)) for p in values.get("curve", ()))
-        return cls(**values)
+    def from_json(cls, data: object) -> Self | None:
+        """Return the trial that `to_json` wrote, or None where the data are not one.
+
+        Entries of later versions are ignored; types, and the name as a plain file name, are not.
+        """
+        return validated_or_none(cls, data)
 
 
 def read_trial(folder: Path) -> Trial | None:
-    """Return the finished trial of a folder, or None where there is none (yet)."""
+    """Return the finished trial of a folder; None where there is none, or it is damaged.
+
+    A result belongs to its folder: one that names another trial is not believed.
+    """
     try:
-        return Trial.from_json(json.loads((folder / RESULT_FILE).read_text("utf-8")))
-    except (FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
+        found = Trial.from_json(read_json(folder / RESULT_FILE))
+    except (FileNotFoundError, RunFolderError):
         return None
-
-
-def _known(cls: type[Trial | Point], data: Mapping[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in dataclasses.fields(cls)}
-    return {name: value for name, value in data.items() if name in names}
+    return found if found is not None and found.name == folder.name else None
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float]:

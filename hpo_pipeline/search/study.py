@@ -149,6 +149,12 @@ class Study:
         running = self._trials(OptunaState.RUNNING)
         return [self._suggestion(self._completed(trial)) for trial in running]
 
+    def ended(self) -> list[int]:
+        """Return the numbers of the trials that have ended."""
+        states = (OptunaState.COMPLETE, OptunaState.PRUNED, OptunaState.FAIL)
+        numbers = (trial.number - self._offset for trial in self._trials(*states))
+        return [number for number in numbers if number >= 0]
+
     def count(self) -> int:
         """Return how many trials were asked for."""
         return len(self._trials()) - len(self._trials(OptunaState.WAITING)) - self._offset

@@ -27,7 +27,7 @@ from hpo_pipeline.results.files import (
     RESULT_FILE,
     write_json,
 )
-from hpo_pipeline.results.job_output import write_answer
+from hpo_pipeline.results.job import write_answer
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.command import TrialCommand, parse
 from hpo_pipeline.trial.reporting import Channel, MetricLines, Reporter, Several

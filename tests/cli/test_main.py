@@ -93,7 +93,7 @@ def test_show_prints_a_trial(finished):
 def test_show_says_which_trials_there_are(finished):
     done = hpo("show", "77", cwd=finished)
     assert done.returncode == 2
-    assert "has no trial '77'; there are toy-0000 to toy-0003" in done.stderr
+    assert "has no trial '77'; its trials are toy-0000 to toy-0003" in done.stderr
 
 
 def test_models_and_their_versions(finished):
@@ -135,7 +135,7 @@ def test_the_folder_of_another_experiment_is_refused(finished, tmp_path):
     (tmp_path / "toy.yaml").write_text(text)
     done = hpo("run", tmp_path / "toy.yaml", "--run", finished / "runs/toy")
     assert done.returncode == 2
-    assert "is the run of another experiment" in done.stderr
+    assert "holds the run of another experiment" in done.stderr
 
 
 def test_a_folder_of_something_else_is_refused(write_experiment, tmp_path):
@@ -143,7 +143,7 @@ def test_a_folder_of_something_else_is_refused(write_experiment, tmp_path):
     (tmp_path / "home/letter.txt").write_text("dear")
     done = hpo("run", write_experiment(), "--run", tmp_path / "home")
     assert done.returncode == 2
-    assert "is not empty and not the folder of a run" in done.stderr
+    assert "is not empty and not a run folder" in done.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_refused(write_experiment):
@@ -191,7 +191,7 @@ def test_two_runs_in_one_folder_at_once_are_refused(write_experiment, tmp_path):
         done = hpo("run", file, "--run", tmp_path / "run")
         first.send_signal(signal.SIGINT)
     assert done.returncode == 2
-    assert f"process {first.pid} runs here" in done.stderr
+    assert f"is in use by process {first.pid}" in done.stderr
 
 
 def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(write_experiment, tmp_path):
@@ -200,11 +200,11 @@ def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(write_experiment, tmp
         process.send_signal(signal.SIGINT)
         printed = process.communicate()[0]
     assert process.returncode == 130
-    assert "the same command goes on with it" in printed
+    assert "Run the same command to resume" in printed
     assert RunFolder(tmp_path / "run").result().state == "interrupted"
     done = hpo("run", file, "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    assert "0 trials are done, 1 run again" in done.stdout
+    assert "resumed: 0 trials finished earlier, 1 rerun" in done.stdout
 
 
 def running(file, folder):

@@ -9,9 +9,11 @@ import time
 import pytest
 
 from hpo_pipeline.data.prepare import prepare
+from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
-from hpo_pipeline.engines.local.search_loop import SearchLoop
+from hpo_pipeline.engines.local.process_runner import ProcessRunner
 from hpo_pipeline.engines.local.server_client import ProcessServer, ServerDied
+from hpo_pipeline.engines.loop.search_loop import SearchLoop
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import TrialState
@@ -65,16 +67,24 @@ def make_engine(server, tmp_path):
         folder.trials.mkdir(parents=True, exist_ok=True)
         folder.adopt(experiment)
         dataset = prepare(experiment, tmp_path)
-        return SearchLoop(
-            experiment, folder, dataset=dataset, server=server, progress=progress or Lines()
-        )
+        context = RunContext(experiment, folder, progress or Lines())
+        return lambda interruption: search(context, server, dataset, interruption)
 
     return make
 
 
+def search(context, server, dataset, interruption):
+    """Search in a process that has a server already."""
+    runner = ProcessRunner(context, server, interruption, dataset=dataset)
+    try:
+        return SearchLoop(context, runner).run(interruption)
+    finally:
+        runner.close()
+
+
 def run(engine):
     with Interruption().installed() as interruption:
-        return engine.run(interruption)
+        return engine(interruption)
 
 
 class TestContract(EngineContract):
@@ -106,7 +116,7 @@ def test_a_run_goes_on_with_more_trials(make_engine, write_experiment):
     both, _ = run(make_engine(write_experiment(budget="{trials: 4}"), progress))
     assert both[:2] == first
     assert len(both) == 4
-    assert progress.lines[0] == "goes on: 2 trials are done, 0 run again"
+    assert progress.lines[0] == "resumed: 2 trials finished earlier"
 
 
 def test_a_trial_killed_from_outside_runs_again(make_engine, write_experiment, server):
@@ -119,7 +129,7 @@ def test_a_trial_killed_from_outside_runs_again(make_engine, write_experiment, s
 
     progress.on_update = kill_first
     trials, _ = run(make_engine(write_experiment(), progress))
-    assert f"{killed[0]} was killed and runs again" in progress.lines
+    assert f"{killed[0]} was killed and is rerun" in progress.lines
     assert [t.state for t in trials] == [TrialState.SUCCEEDED] * 3
 
 

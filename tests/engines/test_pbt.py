@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from hpo_pipeline.data.prepare import prepare
+from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.interruption import Interruption
-from hpo_pipeline.engines.local.search_loop import SearchLoop
-from hpo_pipeline.engines.local.server_client import ProcessServer
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.report.terminal.plain_lines import PlainLines
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.command import TrialCommand, parse
+from tests.engines.test_local import search, start_server
 
 SPACE = (
     "{learning_rate: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}, "
@@ -187,16 +187,11 @@ def test_a_run_of_two_generations(write_experiment, tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.trials.mkdir(parents=True)
     folder.adopt(load(file))
-    server = ProcessServer(tmp_path / "server.log", {"OMP_NUM_THREADS": "1"})
-    engine = SearchLoop(
-        load(file),
-        folder,
-        dataset=prepare(load(file), tmp_path),
-        server=server,
-        progress=PlainLines(load(file), sys.stderr),
-    )
+    server = start_server(tmp_path)
+    context = RunContext(load(file), folder, PlainLines(load(file), sys.stderr))
+    dataset = prepare(load(file), tmp_path)
     with Interruption().installed() as interruption, closing(server):
-        engine.run(interruption)
+        search(context, server, dataset, interruption)
     trials = check(tmp_path / "run", size=4, generations=2)
     assert any(t.parent != t.number - 4 for t in trials[4:])
 

@@ -135,7 +135,7 @@ def test_all_faults_of_an_experiment_come_at_once():
     text += "space: {learning_rate: {type: float, low: 1.0e-4, high: 1.0e-1}}\n"
     with pytest.raises(ExperimentError) as caught:
         steps.check(text, "elsewhere", RUN)
-    assert "engine: must be one of katib, local" in str(caught.value)
+    assert "engine: must be one of local, katib, got 'elsewhere'" in str(caught.value)
     with pytest.raises(
         ExperimentError, match=r"task.data: /home/me/d.csv is a path of this machine"
     ):

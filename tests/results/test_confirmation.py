@@ -18,7 +18,6 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.confirmation import (
     confirm,
     confirmed_winner,
-    needed_models,
     no_winner,
     planned,
 )
@@ -159,19 +158,6 @@ def test_several_objectives_are_weighed_on_the_scale_of_the_search() -> None:
     assert [found.trial for found in confirmed] == ["toy-0", "toy-1"]
 
 
-def test_models_of_runs_that_may_still_go_on_are_needed() -> None:
-    trials = searched(0.9, 0.8)
-
-    def needed(found: dict[int, list[float | None]]) -> set[str]:
-        return needed_models(experiment(), trials, runs(experiment(), trials, found))
-
-    second = {"toy-1-s2", "toy-1-s3", "toy-1-s4"}
-    assert needed({0: [0.8, 0.9]}) == {"toy-0-s2", "toy-0-s3", "toy-0-s4", *second}
-    assert needed({0: [0.8, 0.9, 0.7]}) == {"toy-0-s2", *second}
-    assert needed({0: [0.8, None]}) == second
-    assert needed({0: [0.8, 0.9, 0.7], 1: [0.9, 0.91, 0.92]}) == {"toy-1-s3"}
-
-
 @pytest.mark.parametrize(
     ("sections", "fault"),
     [
@@ -219,7 +205,7 @@ def test_a_real_run_is_confirmed_and_goes_on_after_a_kill(write_experiment, tmp_
     ) as process:
         assert process.stdout is not None
         printed = ""
-        while "-s2 finished" not in printed:  # the first of six runs
+        while "-s2 succeeded" not in printed:  # the first of six runs
             line = process.stdout.readline()
             assert line, printed
             printed += line

@@ -23,8 +23,10 @@ def full_trial() -> Trial:
 
 
 def test_a_trial_is_read_back_equal_to_the_last_digit(tmp_path: Path) -> None:
-    write_json(tmp_path / RESULT_FILE, full_trial().to_json())
-    found = read_trial(tmp_path)
+    folder = tmp_path / "toy-3"
+    folder.mkdir()
+    write_json(folder / RESULT_FILE, full_trial().to_json())
+    found = read_trial(folder)
     assert found == full_trial()
     assert [type(v) for v in found.assignments.values()] == [float, int, bool, str]
 
@@ -32,8 +34,18 @@ def test_a_trial_is_read_back_equal_to_the_last_digit(tmp_path: Path) -> None:
 def test_fields_of_later_versions_are_passed_over(tmp_path: Path) -> None:
     data = full_trial().to_json() | {"colour": "green"}
     data["curve"][0]["temperature"] = 36.6
-    write_json(tmp_path / RESULT_FILE, data)
-    assert read_trial(tmp_path) == full_trial()
+    folder = tmp_path / "toy-3"
+    folder.mkdir()
+    write_json(folder / RESULT_FILE, data)
+    assert read_trial(folder) == full_trial()
+
+
+@pytest.mark.parametrize("name", ["toy-4", "../toy-3", "/tmp/toy-3", "toy-3/..", ""])
+def test_a_result_that_names_another_folder_is_not_believed(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "toy-3"
+    folder.mkdir()
+    write_json(folder / RESULT_FILE, {**full_trial().to_json(), "name": name})
+    assert read_trial(folder) is None
 
 
 @pytest.mark.parametrize(

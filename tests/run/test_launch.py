@@ -6,15 +6,17 @@ import json
 
 import pytest
 
+from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.katib.engine import KatibEngine
 from hpo_pipeline.engines.kubernetes.api import JOBS
 from hpo_pipeline.errors import BackendError, DataError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.registry import open_registry
+from hpo_pipeline.results.job import Job
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.run.flow import Flow
-from hpo_pipeline.run.launch import run_there
+from hpo_pipeline.run.launch import launch
 from tests.engines.test_local import Lines
 
 CONFIRMED = {
@@ -29,9 +31,9 @@ def there(cluster, tmp_path):
     """Return a function that runs an experiment file on the cluster."""
 
     def run(file, folder="run"):
-        return run_there(
-            load(file), RunFolder(tmp_path / folder), cluster, progress=Lines(), source=file
-        )
+        run_folder = RunFolder(tmp_path / folder)
+        context = RunContext(load(file), run_folder, Lines(), source=file, cluster=cluster)
+        return launch("katib", context)
 
     return run
 
@@ -62,7 +64,7 @@ def test_a_run_on_a_cluster_ends_with_a_champion_in_the_storage(
     models |= {path.parent.name for path in (cluster.storage / "runs" / "toy").glob("*/*/model")}
     assert len(models) == 2  # the winner's, and that of the search's best (budget.keep)
     state = RunFolder(tmp_path / "run").state()
-    assert sum(map(sum, state["gate"]["confusion"])) == 60
+    assert sum(map(sum, state.gate.evaluation.confusion)) == 60
 
     # From another folder, as after the loss of this one: nothing is done again.
     before = jobs(cluster)
@@ -80,12 +82,16 @@ def test_a_job_that_failed_says_why_and_is_tried_again(
     hidden = cluster.storage / "sentences.csv"
     target = hidden.readlink()
     hidden.unlink()
-    site = KatibEngine(experiment, RunFolder(tmp_path / "run"), cluster, progress=Lines())
+    folder = RunFolder(tmp_path / "run")
+    engine = KatibEngine(RunContext(experiment, folder, Lines(), cluster=cluster))
+    job = Job("prepare", "prepare", ("--shared",))
     with Interruption().installed() as interruption:
+        (output,) = engine.run([job], interruption)
         with pytest.raises(DataError, match=r"there is no .*sentences.csv"):
-            site.prepare(interruption)
+            output.result()
         hidden.symlink_to(target)
-        assert site.prepare(interruption)["rows"] == {"train": 120, "validation": 40, "test": 60}
+        (output,) = engine.run([job], interruption)
+        assert output.result()["rows"] == {"train": 120, "validation": 40, "test": 60}
 
 
 def test_a_search_without_a_winner_ends_with_the_reasons(write_for_cluster, there):
@@ -104,7 +110,7 @@ def test_no_winner_is_gated_before_one_is_selected(tmp_path, write_experiment):
     folder.trials.mkdir(parents=True)
     experiment = load(write_experiment())
     folder.adopt(experiment)
-    flow = Flow(experiment, folder, site=None, progress=Lines())  # type: ignore[arg-type]
+    flow = Flow(RunContext(experiment, folder, Lines()), engine=None)  # type: ignore[arg-type]
     with Interruption().installed() as interruption, pytest.raises(BackendError, match="no winner"):
         flow.gate(interruption)
 
@@ -115,6 +121,7 @@ def test_stop_ends_what_runs_and_says_whether_there_was_something(
     tmp_path,
 ):
     experiment = load(write_for_cluster())
-    site = KatibEngine(experiment, RunFolder(tmp_path / "run"), cluster, progress=Lines())
-    assert not site.stop("enough")
+    folder = RunFolder(tmp_path / "run")
+    engine = KatibEngine(RunContext(experiment, folder, Lines(), cluster=cluster))
+    assert not engine.stop("enough")
     assert json.dumps(sorted(jobs(cluster))) == "[]"

@@ -1,4 +1,4 @@
-"""A cluster as the site of a run: Katib searches, jobs of the trial image do everything else.
+"""A cluster as an engine: Katib searches, jobs of the trial image do everything else.
 
 Models, datasets and the folder of the run stay in the storage; what comes back here are results.
 """
@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from hpo_pipeline.engines import Needed, Searched
+from hpo_pipeline.engines import RunContext, Searched
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.katib import doctor, manifest
 from hpo_pipeline.engines.katib.lookup import load_experiment
 from hpo_pipeline.engines.katib.remote_experiment import RemoteExperiment
-from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, EXPERIMENTS, Api, Object
-from hpo_pipeline.engines.kubernetes.jobs import Ended, Jobs
+from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, EXPERIMENTS, Api, KubernetesApi, Object
+from hpo_pipeline.engines.kubernetes.jobs import Jobs
 from hpo_pipeline.engines.kubernetes.pods import (
     EXPERIMENT_FILE,
     EXPERIMENT_MOUNT,
@@ -28,72 +28,74 @@ from hpo_pipeline.engines.kubernetes.pods import (
 )
 from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.experiment.space import render
-from hpo_pipeline.report.terminal import Progress
-from hpo_pipeline.results.confirmation import Replicate
-from hpo_pipeline.results.job_output import TERMINATION_MESSAGE, checked
-from hpo_pipeline.results.outcome import (
-    GateResult,
-    RegistrationResult,
-    SearchFacts,
-    SearchResult,
-    Selected,
-)
-from hpo_pipeline.results.run_folder import RunFolder
+from hpo_pipeline.results.job import TERMINATION_MESSAGE, Job, JobOutput, JobPlaces
+from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.run_names import is_run_of
-from hpo_pipeline.results.trial import Trial, TrialState, read_trial
-from hpo_pipeline.trial.command import TrialCommand
+from hpo_pipeline.results.trial import Trial, TrialState
 
 CONFLICT, NOT_FOUND, FORBIDDEN = 409, 404, 403
 DATASETS = STORAGE_MOUNT / "datasets"
 REGISTRY = STORAGE_MOUNT / "models"
 
 
+@contextmanager
+def open_engine(context: RunContext) -> Iterator[KatibEngine]:
+    """Open the cluster of a run as an engine; nothing on it ends with the block."""
+    yield KatibEngine(context)
+
+
 class KatibEngine:
-    """A run on a cluster, whose results are kept in a folder of this machine as well."""
+    """Runs one run's search as an experiment of Katib, and its jobs as Jobs of Kubernetes."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        folder: RunFolder,
-        api: Api,
-        *,
-        progress: Progress,
-        registry: str | None = None,
-    ) -> None:
-        self._experiment = experiment
-        self._folder = folder
-        self._api = api
-        self._progress = progress
-        self._registry = registry
-        self._namespace = experiment.cluster.namespace
-        self._jobs = Jobs(api, self._namespace, experiment.name, say=progress.say)
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._experiment = context.experiment
+        self._folder = context.folder
+        self._progress = context.progress
+        self._api: Api = context.cluster or KubernetesApi(context.kube_context)
+        self._namespace = context.experiment.cluster.namespace
+        self._jobs = Jobs(
+            self._api, self._namespace, context.experiment.name, say=context.progress.say
+        )
 
-    def check(self) -> None:
-        """Look whether the cluster can run the experiment.
+    def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
+        if not self._is_there():
+            self.check()
+        remote = self._remote()
+        if not remote.apply(earlier):
+            self._progress.say(f"reattached to {self._experiment.name} in the cluster")
+        trials, state, said = remote.follow(interruption)
+        ended = [trial for trial in trials if trial.state.is_final]
+        for trial in ended:
+            self._folder.record(trial)
+        why = early_end(self._experiment, ended, said)
+        return Searched(tuple(ended), why, state == "failed", remote.seconds())
 
-        Raises:
-            BackendError: with all findings.
-            ExperimentError: the experiment can run on no cluster.
-        """
-        manifest.manifests(self._experiment)
-        wrong = doctor.faults(doctor.examine(self._experiment, self._api))
-        if wrong:
-            listed = "".join(f"\n  - {line}" for line in wrong)
-            raise BackendError(f"the cluster is not ready for this experiment:{listed}")
+    def run(self, jobs: Sequence[Job], interruption: Interruption) -> Sequence[JobOutput]:
+        config, owner = self._config(), self._owner()
+        names = {self._name(job): job for job in jobs}
+        bodies = [
+            work_job(
+                self._experiment,
+                config,
+                name,
+                [job.kind, *self._argv(job)],
+                # Data may be prepared before there is an experiment that could own the job.
+                owner=None if job.kind == "prepare" else owner,
+            )
+            for name, job in names.items()
+        ]
 
-    def prepare(self, interruption: Interruption) -> dict[str, Any]:
-        """Prepare the data in the storage, by a job; return what and where they are.
+        def say(output: JobOutput) -> None:
+            state = (output.answer or {}).get("state")
+            if state is not None:
+                self._progress.say(f"{output.name} {state}")
 
-        Raises:
-            DataError: they cannot be used.
-        """
-        argv = ["hpo_pipeline.jobs.prepare", "--experiment", _experiment_file()]
-        argv += ["--source", self._experiment.name, "--datasets", str(DATASETS), "--shared"]
-        ended = self._work("prepare", [*argv, *self._storage()], interruption, owner=None)
-        return ended.answer or {}
+        parallel = self._experiment.budget.parallel
+        outputs = self._jobs.run(bodies, parallel=parallel, interruption=interruption, ended=say)
+        return [self._shown(replace(o, name=names[o.name].name)) for o in outputs]
 
-    def earlier(self, name: str) -> Sequence[Trial] | None:
+    def previous(self, name: str) -> Sequence[Trial] | None:
         items = self._api.list(EXPERIMENTS, self._namespace)["items"]
         runs = [
             item["metadata"]
@@ -106,141 +108,83 @@ class KatibEngine:
         last = max(others, key=lambda run: str(run["creationTimestamp"]))["name"]
         experiment = load_experiment(self._api, self._namespace, last)
         trials, _, _ = RemoteExperiment(experiment, self._api, progress=self._progress).read()
-        self._progress.say(f"learns from {last}")
+        self._progress.say(f"learning from {last}")
         return [trial for trial in trials if trial.state.is_final]
 
-    def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
-        if not self._is_there():
-            self.check()
-        engine = self._engine()
-        if not engine.apply(earlier):
-            self._progress.say(f"goes on with {self._experiment.name} in the cluster")
-        trials, state, said = engine.follow(interruption)
-        ended = [trial for trial in trials if trial.state.is_final]
-        for trial in ended:
-            self._folder.record(trial)
-        why = early_end(self._experiment, ended, said)
-        return Searched(tuple(ended), why, state == "failed", engine.seconds())
+    def check(self) -> None:
+        """Check whether the cluster can run the experiment.
 
-    def train(
-        self, runs: Sequence[Replicate], needed: Needed, interruption: Interruption
-    ) -> Sequence[Trial]:
-        folder = self._folder.confirmation
-        folder.trials.mkdir(parents=True, exist_ok=True)
-        folder.adopt(self._experiment)
-        done = {run.name: read_trial(folder.trials / run.name) for run in runs}
-        left = [run for run in runs if done[run.name] is None]
-        config, owner = self._config(), self._owner()
-        jobs = [
-            work_job(self._experiment, config, run.name, self._training(run), owner=owner)
-            for run in left
-        ]
-        by_name = {run.name: run for run in left}
+        Raises:
+            BackendError: with all findings.
+            ExperimentError: the experiment can run on no cluster.
+        """
+        manifest.manifests(self._experiment)
+        wrong = doctor.faults(doctor.examine(self._experiment, self._api))
+        if wrong:
+            listed = "".join(f"\n  - {line}" for line in wrong)
+            raise BackendError(f"the cluster is not ready for this experiment:{listed}")
 
-        def record(job: Ended) -> None:
-            trial = _trial(by_name[job.name], job)
-            folder.record(trial)
-            self._progress.say(f"{job.name} {trial.state.value}")
-
-        parallel = self._experiment.budget.parallel
-        self._jobs.run(jobs, parallel=parallel, interruption=interruption, ended=record)
-        found = [read_trial(folder.trials / run.name) for run in runs]
-        return [trial for trial in found if trial is not None]
-
-    def has_model(self, chosen: Selected) -> bool:
-        kept = self._folder.state().get("kept")
-        # Before the first gate all are there; after it, those that it has kept.
-        return kept is None or chosen.run in kept
-
-    def model_uri(self) -> str:
-        uri = self._experiment.cluster.storage.uri
-        if uri:
-            return f"{uri.rstrip('/')}/runs/{self._experiment.name}/model"
-        return f"storage:{run_folder(self._experiment) / 'model'}"
-
-    def gate(self, chosen: Selected, told: SearchFacts, interruption: Interruption) -> GateResult:
-        ended = self._conclude("gate", chosen, told, interruption)
-        return replace(GateResult.from_json(ended.answer or {}), image=ended.image)
-
-    def register(
-        self, chosen: Selected, told: SearchFacts, interruption: Interruption
-    ) -> RegistrationResult:
-        ended = self._conclude("register", chosen, told, interruption)
-        return RegistrationResult(**(ended.answer or {}))
-
-    def standing(self) -> SearchResult | None:
-        """Return the search as it stands on the cluster; None where there is none."""
-        engine = self._engine()
+    def status(self) -> SearchResult | None:
+        """Return the search as it is on the cluster now; None where there is none."""
+        remote = self._remote()
         try:
-            trials, state, said = engine.read()
+            trials, state, said = remote.read()
         except ClusterError as error:
             if error.status == NOT_FOUND:
                 return None
             raise
         name = self._experiment.name
-        return SearchResult(name, state, engine.seconds(), tuple(trials), reason=said or None)
+        return SearchResult(name, state, remote.seconds(), tuple(trials), reason=said or None)
 
     def stop(self, reason: str) -> bool:
-        """End the experiment and the jobs around it, if they run; return whether some did.
+        """Stop the experiment and the jobs around it; return whether any were running.
 
         Raises:
             ClusterError: the cluster refuses it.
         """
         stopped = self._jobs.stop()
-        found = self.standing()
+        found = self.status()
         is_running = found is not None and found.state == "running"
         if is_running:
-            self._engine().stop(reason)
-            self._progress.say(f"{self._experiment.name} ends: {reason}")
+            self._remote().stop(reason)
+            self._progress.say(f"stopping {self._experiment.name}: {reason}")
         return is_running or stopped > 0
 
-    def _conclude(
-        self, stage: str, chosen: Selected, told: SearchFacts, interruption: Interruption
-    ) -> Ended:
-        argv = ["hpo_pipeline.jobs.promote", stage, "--experiment", _experiment_file()]
-        argv += ["--run", str(run_folder(self._experiment)), "--datasets", str(DATASETS)]
-        argv += ["--registry", self._registry_uri()]
-        argv += ["--chosen", json.dumps(asdict(chosen)), "--told", json.dumps(told.to_json())]
-        return self._work(stage, [*argv, *self._storage()], interruption, owner=self._owner())
-
-    def _work(
-        self, what: str, argv: list[str], interruption: Interruption, *, owner: Object | None
-    ) -> Ended:
-        """Run one job and return how it ended, with an answer that is no error."""
+    def _name(self, job: Job) -> str:
+        """Return the name of a job on the cluster, which follows from what it does."""
+        if job.kind == "train":
+            return job.name
         cluster = self._experiment.cluster.model_dump_json()
-        digest = hashlib.sha256(json.dumps([argv, cluster]).encode()).hexdigest()[:8]
-        name = f"{self._experiment.name}-{what}-{digest}"
-        argv = [*argv, "--out", str(TERMINATION_MESSAGE)]
-        job = work_job(self._experiment, self._config(), name, argv, owner=owner)
-        (ended,) = self._jobs.run([job], parallel=1, interruption=interruption)
-        if ended.answer is None:
-            raise BackendError(f"job {name} failed: {ended.reason}")
-        checked(ended.answer)
-        return ended
+        content = json.dumps([job.kind, self._argv(job), cluster])
+        digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+        return f"{self._experiment.name}-{job.name}-{digest}"
 
-    def _training(self, run: Replicate) -> list[str]:
-        command = TrialCommand(
-            experiment=Path(_experiment_file()),
-            dataset=None,
+    def _argv(self, job: Job) -> list[str]:
+        places = JobPlaces(
+            experiment=EXPERIMENT_MOUNT / EXPERIMENT_FILE,
+            run=run_folder(self._experiment),
+            out=TERMINATION_MESSAGE,
             datasets=DATASETS,
-            output=run_folder(self._experiment) / "confirm" / "trials",
-            name=run.name,
-            number=run.number,
-            assignments={n: render(v) for n, v in run.trial.assignments.items()},
-            seed=run.seed,
             storage=self._experiment.cluster.storage.uri,
-            answer=TERMINATION_MESSAGE,
+            registry=self._registry_uri(),
+            source=self._experiment.name,
         )
-        return ["hpo_pipeline.trial", *command.argv()]
+        return [*job.arguments, *places.argv()]
 
-    def _storage(self) -> list[str]:
+    def _shown(self, output: JobOutput) -> JobOutput:
+        """Return an output in which the path of a model says that it is in the storage."""
+        model = (output.answer or {}).get("model")
+        if not isinstance(model, str) or not Path(model).is_relative_to(STORAGE_MOUNT):
+            return output
         uri = self._experiment.cluster.storage.uri
-        return ["--storage", uri] if uri else []
+        inside = Path(model).relative_to(STORAGE_MOUNT)
+        place = f"{uri.rstrip('/')}/{inside}" if uri else f"storage:{model}"
+        return replace(output, answer={**(output.answer or {}), "model": place})
 
     def _registry_uri(self) -> str:
-        """Return the registry as a pod sees it: a folder lies in the storage."""
+        """Return the registry as a pod sees it: a folder is one in the storage."""
         section = self._experiment.register_
-        found = self._registry or (section.registry if section else None) or str(REGISTRY)
+        found = self._context.registry or (section.registry if section else None) or str(REGISTRY)
         if "://" in found or Path(found).is_absolute():
             return found
         return str(STORAGE_MOUNT / found)
@@ -265,9 +209,9 @@ class KatibEngine:
             raise
 
     def _is_there(self) -> bool:
-        """Tell whether the experiment is on the cluster: Katib has taken it, whatever is amiss now.
+        """Return whether Katib has the experiment already, whatever else is wrong now.
 
-        Where we may not look, the check that follows names all that we may not do.
+        Where we may not look, the check that follows names every missing permission.
         """
         try:
             return self._owner() is not None
@@ -276,33 +220,18 @@ class KatibEngine:
                 raise
             return False
 
-    def _engine(self) -> RemoteExperiment:
+    def _remote(self) -> RemoteExperiment:
         return RemoteExperiment(
-            self._experiment,
-            self._api,
-            progress=self._progress,
-            finished=self._folder.record,
+            self._experiment, self._api, progress=self._progress, finished=self._folder.record
         )
 
 
 def early_end(experiment: Experiment, trials: Sequence[Trial], said: str) -> str | None:
-    """Return why a search ended before its last trial, in the words of the local engine."""
+    """Return why a search ended before its last trial, as the local engine would say it."""
     failed = sum(trial.state is TrialState.FAILED for trial in trials)
-    if failed > experiment.budget.max_failed:
-        allowed = experiment.budget.max_failed
-        return f"{failed} trials failed, and budget.max_failed allows {allowed}"
+    reason = experiment.budget.ended(failed=failed)
+    if reason is not None:
+        return reason
     usual = ("max trial count", "max failed count")
     because = said.partition(" because ")[2]
     return None if not because or any(word in because for word in usual) else because
-
-
-def _experiment_file() -> str:
-    return str(EXPERIMENT_MOUNT / EXPERIMENT_FILE)
-
-
-def _trial(run: Replicate, job: Ended) -> Trial:
-    """Return the result of a training, or a failed one with the reason."""
-    if job.answer is not None and "state" in job.answer:
-        return Trial.from_json(job.answer)
-    reason = job.reason or "it left no result"
-    return Trial(run.name, run.number, TrialState.FAILED, run.trial.assignments, reason=reason)

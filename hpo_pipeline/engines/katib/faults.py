@@ -8,23 +8,23 @@ from hpo_pipeline.engines.kubernetes.pods import STORAGE_MOUNT
 from hpo_pipeline.experiment.schema import Experiment
 
 
-def cluster_faults(experiment: Experiment) -> list[str]:
+def faults(experiment: Experiment) -> list[str]:
     """Return what keeps an experiment from running on a cluster."""
-    faults = []
+    found = []
     for field in ("model", "data"):
         path = Path(getattr(experiment.task, field))
         if path.is_absolute() and not path.is_relative_to(STORAGE_MOUNT):
-            faults.append(
+            found.append(
                 f"task.{field}: {path} is a path of this machine; on the cluster it must be an "
                 f"asset, a hub id, or a path below {STORAGE_MOUNT}, where the storage is mounted"
             )
     is_stock = [experiment.search.service is None, experiment.stopping.algorithm == "katib"]
     if is_stock == [True, False] and experiment.stopping.algorithm != "none":
-        faults.append("stopping.algorithm: with Katib's own search it must be katib:NAME or none")
+        found.append("stopping.algorithm: with Katib's own search it must be katib:NAME or none")
     if is_stock == [False, True]:
-        faults.append("stopping.algorithm: katib:NAME needs search.algorithm: katib:NAME too")
+        found.append("stopping.algorithm: katib:NAME needs search.algorithm: katib:NAME too")
     if is_stock[0] and len(experiment.objective) > 1:
-        faults.append("objective: Katib's own algorithms serve one objective")
+        found.append("objective: Katib's own algorithms serve one objective")
     if is_stock[0] and experiment.space.has_conditions:
-        faults.append("space: Katib's own algorithms know no conditions (when)")
-    return faults
+        found.append("space: Katib's own algorithms know no conditions (when)")
+    return found

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from hpo_pipeline.engines.katib import names
-from hpo_pipeline.engines.katib.faults import cluster_faults
+from hpo_pipeline.engines.katib.faults import faults as cluster_faults
 from hpo_pipeline.engines.katib.settings import search_settings, stopping_settings
 from hpo_pipeline.engines.katib.trial_template import algorithm_name, is_stock, trial_template
 from hpo_pipeline.engines.kubernetes.api import Object

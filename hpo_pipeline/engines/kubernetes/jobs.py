@@ -1,18 +1,15 @@
 """Jobs around a search on a cluster: start some, follow all, return what each answered.
 
-A job has a name that follows from what it does, so that whoever comes again, after whatever
-happened, finds it: one that runs is followed, one that has ended is read, one that failed is
-tried again.
+Job names are deterministic, so a restarted client finds its job: one that runs is followed, one
+that has ended is read, one that failed is tried again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,26 +27,13 @@ from hpo_pipeline.engines.kubernetes.names import JOB_LABEL, TRIAL_CONTAINER
 from hpo_pipeline.engines.kubernetes.pods import WORK_LABEL
 from hpo_pipeline.engines.kubernetes.watch import Feed
 from hpo_pipeline.errors import BackendError, ClusterError
-from hpo_pipeline.results.job_output import ERROR
+from hpo_pipeline.results.job import ERROR, JobOutput, parse_answer
 
 TICK = 0.5
 VAIN_SECONDS = 60.0
 GONE_SECONDS = 120.0
 LOG_LINES = 200
 CONFLICT, NOT_FOUND = 409, 404
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a job ended: with an answer, or with the reason why there is none.
-
-    `image` is what it ran on, with its digest, where the node says so.
-    """
-
-    name: str
-    answer: dict[str, Any] | None = None
-    reason: str = ""
-    image: str = ""
 
 
 class Jobs:
@@ -74,8 +58,8 @@ class Jobs:
         *,
         parallel: int,
         interruption: Interruption,
-        ended: Callable[[Ended], None] = lambda job: None,
-    ) -> list[Ended]:
+        ended: Callable[[JobOutput], None] = lambda job: None,
+    ) -> list[JobOutput]:
         """Run jobs, so many at a time, and return how they ended, in their order.
 
         Args:
@@ -86,7 +70,7 @@ class Jobs:
             Interrupted: by Ctrl-C or SIGTERM; those that run go on.
         """
         feeds = [self._feed(JOBS, self._on_job), self._feed(PODS, self._on_pod)]
-        waiting, found = list(jobs), dict[str, Ended]()
+        waiting, found = list(jobs), dict[str, JobOutput]()
         started: list[str] = []
         for feed in feeds:
             feed.start()
@@ -183,18 +167,18 @@ class Jobs:
         if name and event != "DELETED":
             self._pods[name] = item
 
-    def _end(self, name: str) -> Ended | None:
+    def _end(self, name: str) -> JobOutput | None:
         item = self._items[name]
         if not _is_over(item):
             return None
         pod = self._last_pod(name, item)
         answer = _answer(pod)
         if answer is not None and (has_condition(item, "Complete") or ERROR in answer):
-            return Ended(name, answer, image=_image(pod))
+            return JobOutput(name, answer, image=_image(pod))
         if answer is not None:
-            return Ended(name, answer, condition_message(item, "Failed"))
+            return JobOutput(name, answer, condition_message(item, "Failed"))
         said = condition_message(item, "Failed") or "it left no answer"
-        return Ended(name, None, failure_cause(pod, said, self._log(pod)))
+        return JobOutput(name, None, failure_cause(pod, said, self._log(pod)))
 
     def _last_pod(self, name: str, job: Object) -> Object | None:
         """Return the last pod of a job, with the status that it has now."""
@@ -251,11 +235,7 @@ def _with_failure(job: Object, message: str) -> Object:
 
 def _answer(pod: Object | None) -> dict[str, Any] | None:
     """Return what the job's container left as its termination message, if it is an answer."""
-    message = (terminated(_status(pod)) or {}).get("message")
-    with contextlib.suppress(ValueError, TypeError):
-        found = json.loads(message or "")
-        return found if isinstance(found, dict) else None
-    return None
+    return parse_answer((terminated(_status(pod)) or {}).get("message") or "")
 
 
 def _image(pod: Object | None) -> str:

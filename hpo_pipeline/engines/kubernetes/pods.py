@@ -71,11 +71,11 @@ def work_job(
     """Return a job around the search, whose answer is its termination message.
 
     Args:
-        argv: the module and its arguments, after `python -m`.
+        argv: the kind of job and its arguments, after `python -m hpo_pipeline.jobs`.
         owner: the experiment on the cluster, with which the job goes; without one it goes by
             itself some time after its end.
     """
-    container = _container(experiment, ["python", "-m", argv[0]], list(argv[1:]))
+    container = _container(experiment, ["python", "-m", "hpo_pipeline.jobs"], list(argv))
     labels = {**_WORK, WORK_LABEL: experiment.name}
     spec: dict[str, Any] = {
         **RETRIES,

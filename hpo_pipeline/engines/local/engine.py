@@ -1,98 +1,88 @@
-"""This machine as the site of a run: a process server, the local engine, models in the folder."""
+"""This machine as an engine: a process server, and everything in the run folder."""
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from hpo_pipeline.data.assets import ASSETS, cache_folder, fetch
-from hpo_pipeline.engines import Needed, Searched
+from hpo_pipeline.engines import RunContext, Searched
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.local import hardware
-from hpo_pipeline.engines.local.reruns import Reruns, for_reruns
-from hpo_pipeline.engines.local.search_loop import SearchLoop
+from hpo_pipeline.engines.local.job_runner import JobRunner
+from hpo_pipeline.engines.local.process_runner import ProcessRunner
 from hpo_pipeline.engines.local.server_client import ProcessServer, ServerDied
-from hpo_pipeline.errors import BackendError
-from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.jobs.commands import evaluation_argv
-from hpo_pipeline.jobs.promotion import Promotion
-from hpo_pipeline.registry import open_registry
-from hpo_pipeline.report.terminal import Progress
-from hpo_pipeline.results.confirmation import Replicate
-from hpo_pipeline.results.files import MODEL_FOLDER
-from hpo_pipeline.results.job_output import read_answer
-from hpo_pipeline.results.outcome import (
-    Evaluation,
-    GateResult,
-    RegistrationResult,
-    SearchFacts,
-    Selected,
-)
-from hpo_pipeline.results.run_folder import EXPERIMENT_FILE, RunFolder, is_kept, run_place
+from hpo_pipeline.engines.loop.search_loop import SearchLoop
+from hpo_pipeline.results.job import Job, JobOutput, JobPlaces
+from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.run_names import is_run_of
+from hpo_pipeline.results.run_paths import EXPERIMENT_FILE
 from hpo_pipeline.results.trial import Trial
 
 SERVER_STARTS = 3
+PREPARE = Job("prepare", "prepare")
+
+T = TypeVar("T")
+
+
+@contextmanager
+def open_engine(context: RunContext) -> Iterator[LocalEngine]:
+    """Open this machine as an engine; the process server ends with the block."""
+    engine = LocalEngine(context)
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 class LocalEngine:
-    """A run in a folder of this machine.
+    """Runs one run's trials and jobs as processes of this machine."""
 
-    `source` is the experiment file, for messages, for the user's metrics beside it and for the
-    registry; `dataset` is a prepared dataset, where there is one already. Call `close` in any
-    case.
-    """
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        folder: RunFolder,
-        *,
-        source: Path,
-        progress: Progress,
-        registry: str | None = None,
-        dataset: Path | None = None,
-    ) -> None:
-        self._experiment = experiment
-        self._folder = folder
-        self._source = source
-        self._progress = progress
-        self._registry = registry
-        self._given = dataset
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._folder = context.folder
         self._running: ProcessServer | None = None
+        self._dataset = context.dataset
 
     def close(self) -> None:
-        """End the process server, if there is one."""
+        """End the process server, and with it every process that still runs."""
         if self._running is not None:
             self._running.close()
             self._running = None
 
-    def prepare(self, datasets: Path | None = None) -> dict[str, Any]:
-        """Prepare the data in a folder of datasets; return what and where they are.
+    def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
+        dataset = self._prepared(interruption)
+        self._server.wait_until_ready()
+        self._server.warm(self._folder.experiment_file)
+        interruption.check()
 
-        Raises:
-            ExperimentError, DataError: the experiment or its data are wrong.
-        """
-        answer = self._folder.path / "prepared.json"
-        answer.unlink(missing_ok=True)
-        log = self._folder.path / "prepare.log"
-        argv = ["--experiment", str(self._folder.experiment_file), "--source", str(self._source)]
-        argv += ["--datasets", str(datasets or cache_folder() / "datasets"), "--out", str(answer)]
-        server = self._server
-        self._fetch_assets()
-        server.wait_until_ready()
-        code = server.run("prepare", "prepare", argv, log=log)
-        if not answer.exists():
-            raise BackendError(f"the data could not be prepared (exit code {code}); see {log}")
-        found = read_answer(answer)
-        self._folder.write_state(dataset=found["dataset"])
-        return found
+        def attempt() -> Searched:
+            runner = ProcessRunner(self._context, self._server, interruption, dataset=dataset)
+            try:
+                trials, ended = SearchLoop(self._context, runner, earlier=earlier).run(interruption)
+            finally:
+                runner.close()
+            return Searched(tuple(trials), ended)
 
-    def earlier(self, name: str) -> Sequence[Trial] | None:
+        return self._with_server(attempt)
+
+    def run(self, jobs: Sequence[Job], interruption: Interruption) -> Sequence[JobOutput]:
+        if any(job.kind != PREPARE.kind for job in jobs):
+            self._prepared(interruption)
+        else:
+            self._fetch_assets()
+        runner = JobRunner(self._folder, slots=self._slots(), argv=self._argv, ended=self._show_job)
+
+        def attempt() -> list[JobOutput]:
+            self._server.wait_until_ready()
+            return runner.run(jobs, self._server, interruption)
+
+        return self._with_server(attempt)
+
+    def previous(self, name: str) -> Sequence[Trial] | None:
         beside = self._folder.path.parent.glob(f"*/{EXPERIMENT_FILE}")
         runs = [file.parent for file in beside if is_run_of(file.parent.name, name)]
         others = [run for run in runs if run != self._folder.path]
@@ -101,93 +91,42 @@ class LocalEngine:
         last = max(others, key=lambda run: (run / EXPERIMENT_FILE).stat().st_mtime)
         return RunFolder(last).finished_trials()
 
-    def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
-        server, dataset = self._server, self._dataset
-        server.wait_until_ready()
-        server.warm(self._folder.experiment_file)
-        interruption.check()
+    def _prepared(self, interruption: Interruption) -> Path:
+        """Return the prepared dataset; the run is bound to what it holds."""
+        if self._dataset is None:
+            (output,) = self.run([PREPARE], interruption)
+            found = output.result()
+            for note in found.get("notes") or ():
+                self._context.progress.say(str(note))
+            self._folder.use_data(str(found["fingerprint"]))
+            self._dataset = Path(found["dataset"])
+            self._folder.update(dataset=str(self._dataset))
+        return self._dataset
 
-        def engine() -> SearchLoop:
-            return SearchLoop(
-                self._experiment,
-                self._folder,
-                dataset=dataset,
-                server=self._server,
-                progress=self._progress,
-                earlier=earlier,
-            )
-
-        trials, ended = self._drive(engine, interruption)
-        return Searched(tuple(trials), ended)
-
-    def train(
-        self, runs: Sequence[Replicate], needed: Needed, interruption: Interruption
-    ) -> Sequence[Trial]:
-        folder = self._folder.confirmation
-        folder.trials.mkdir(parents=True, exist_ok=True)
-        folder.adopt(self._experiment)
-        dataset = self._dataset
-        self._server.wait_until_ready()
-
-        def engine() -> SearchLoop:
-            return SearchLoop(
-                for_reruns(self._experiment, runs),
-                folder,
-                dataset=dataset,
-                server=self._server,
-                progress=self._progress,
-                reruns=Reruns(runs, folder.trials, needed=needed),
-            )
-
-        return self._drive(engine, interruption)[0]
-
-    def has_model(self, chosen: Selected) -> bool:
-        is_there = (run_place(self._folder, chosen) / MODEL_FOLDER).is_dir()
-        return is_there or is_kept(self._folder, chosen)
-
-    def model_uri(self) -> str:
-        return str(self._folder.model)
-
-    def gate(self, chosen: Selected, told: SearchFacts, interruption: Interruption) -> GateResult:
-        found = self._conclusion().gate(chosen, told)
-        kept = run_place(self._folder, chosen) / MODEL_FOLDER
-        for other in self._folder.confirmation.trials.glob(f"*/{MODEL_FOLDER}"):
-            if other != kept:
-                shutil.rmtree(other)
-        return found
-
-    def register(
-        self, chosen: Selected, told: SearchFacts, interruption: Interruption
-    ) -> RegistrationResult:
-        return self._conclusion().register(chosen, told)
-
-    def _conclusion(self) -> Promotion:
-        section = self._experiment.register_
-        registry = open_registry(self._registry or section.registry) if section else None
-        return Promotion(
-            self._experiment,
-            self._folder,
-            self._dataset,
-            measure=self._measure,
-            registry=registry,
+    def _argv(self, job: Job, out: Path) -> list[str]:
+        context = self._context
+        section = context.experiment.register_
+        places = JobPlaces(
+            experiment=self._folder.experiment_file,
+            run=self._folder.path,
+            out=out,
+            dataset=self._dataset,
+            datasets=cache_folder() / "datasets",
+            registry=context.registry or (section.registry if section else None),
+            source=str(context.source) if context.source else None,
         )
+        return [*job.arguments, *places.argv()]
 
-    def _measure(self, model: Path, max_length: int) -> Evaluation:
-        out = self._folder.path / "evaluated.json"
-        out.unlink(missing_ok=True)
-        log = self._folder.path / "evaluate.log"
-        experiment, dataset = self._folder.experiment_file, self._dataset
-        argv = evaluation_argv(experiment, dataset, model, max_length, out)
-        server = self._server
-        server.wait_until_ready()
-        code = server.run("evaluate", "evaluate", argv, log=log)
-        if not out.exists():
-            raise BackendError(f"{model}: the evaluation ended with exit code {code}; see {log}")
-        return Evaluation.from_json(read_answer(out))
+    def _slots(self) -> int:
+        experiment = self._context.experiment
+        gpus = len(hardware.gpus()) * experiment.local.trials_per_gpu
+        return min(experiment.budget.parallel, gpus) if gpus else experiment.budget.parallel
 
-    @cached_property
-    def _dataset(self) -> Path:
-        return self._given or Path(self.prepare()["dataset"])
+    def _show_job(self, output: JobOutput) -> None:
+        state = (output.answer or {}).get("state")
+        if state is not None:  # of a training; what other jobs find is shown by their stages
+            reason = (output.answer or {}).get("reason")
+            self._context.progress.say(f"{output.name} {state}" + f": {reason}" * bool(reason))
 
     @property
     def _server(self) -> ProcessServer:
@@ -196,36 +135,37 @@ class LocalEngine:
         return self._running
 
     def _start_server(self) -> ProcessServer:
-        threads = self._experiment.local.threads
+        experiment, source = self._context.experiment, self._context.source
+        threads = experiment.local.threads
         if threads is None:
-            threads = max(1, hardware.cores() // self._experiment.budget.parallel)
-        paths = [str(self._source.parent.resolve()), os.environ.get("PYTHONPATH", "")]
+            threads = max(1, hardware.cores() // experiment.budget.parallel)
+        beside = str(source.parent.resolve()) if source else ""
+        paths = [beside, os.environ.get("PYTHONPATH", "")]
         environment = {
             "OMP_NUM_THREADS": str(threads),
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),  # the user's metrics
         }
-        return ProcessServer(self._folder.path / "server.log", environment)
+        return ProcessServer(self._folder.server_log, environment)
 
     def _fetch_assets(self) -> None:
         """Fetch what is missing here, where a person sees the progress, while the server loads."""
-        for name in (self._experiment.task.model, self._experiment.task.data):
+        _ = self._server
+        task = self._context.experiment.task
+        for name in (task.model, task.data):
             if name in ASSETS and not ASSETS[name].is_built_in:
                 fetch(name)
 
-    def _drive(
-        self, make_engine: Callable[[], SearchLoop], interruption: Interruption
-    ) -> tuple[list[Trial], str | None]:
-        """Run an engine to its end, with another one on a new server where the server dies."""
-        for attempt in range(1, SERVER_STARTS + 1):
-            engine = make_engine()
+    def _with_server(self, attempt: Callable[[], T]) -> T:
+        """Do something on the process server, again on a new one where it dies."""
+        for left in reversed(range(SERVER_STARTS)):
             try:
-                return engine.run(interruption)
+                return attempt()
             except ServerDied as error:
-                if attempt == SERVER_STARTS:
+                if not left:
                     raise
-                self._progress.say(f"{error}; it is started again")
+                self._context.progress.say(f"{error}; it is started again")
                 self.close()
                 self._server.wait_until_ready()
         raise AssertionError("unreachable")

@@ -7,7 +7,7 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.stopping import StockStopping
 
 
-def local_faults(experiment: Experiment) -> list[str]:
+def faults(experiment: Experiment) -> list[str]:
     """Return what keeps an experiment from running on this machine."""
     return [
         f"{section}.algorithm: katib:{chosen.name} is Katib's own; run it with --engine katib"

@@ -24,3 +24,8 @@ def gpus() -> list[str]:
         return [name for name in visible.split(",") if name and name != "-1"]
     devices = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
     return [str(i) for i, _ in enumerate(sorted(devices, key=int))]
+
+
+def visible(gpus: list[str], slot: int) -> dict[str, str]:
+    """Return the environment that shows one GPU to a process, by the slot that it runs in."""
+    return {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {}

@@ -26,10 +26,16 @@ from typing import Any, NoReturn
 
 TARGETS = {
     "trial": "hpo_pipeline.trial.__main__",
-    "prepare": "hpo_pipeline.jobs.prepare",
-    "evaluate": "hpo_pipeline.jobs.evaluate",
+    "job": "hpo_pipeline.jobs.__main__",
 }
-PRELOADED = ("hpo_pipeline.trial.train", "hpo_pipeline.jobs.check", *TARGETS.values())
+PRELOADED = (
+    "hpo_pipeline.trial.train",
+    "hpo_pipeline.trial.evaluate",
+    "hpo_pipeline.jobs.check",
+    "hpo_pipeline.jobs.prepare",
+    "hpo_pipeline.jobs.promote",
+    *TARGETS.values(),
+)
 _PR_SET_PDEATHSIG = 1
 
 

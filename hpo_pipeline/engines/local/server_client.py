@@ -1,4 +1,4 @@
-"""The local engine's end of the process server (trial/server.py): start jobs, hear of their ends.
+"""The local engine's end of the process server (server.py): start jobs, learn how they ended.
 
 It knows processes and sockets, nothing of searches.
 """
@@ -35,11 +35,11 @@ class Exit:
     max_rss_kb: int
 
 
-def cause_of_death(ended: Exit, log: Path, *, kills: int) -> str:
-    """Say in words how a job died without a result, after so many times of being killed."""
+def cause_of_death(ended: Exit, log: Path) -> str:
+    """Say in words how a job died without a result."""
     if ended.code == -signal.SIGKILL:
         memory = f"{ended.max_rss_kb * 1024 / 1e9:.1f} GB"
-        return f"killed {kills} times, probably for lack of memory (it had {memory})"
+        return f"probably for lack of memory (it had {memory})"
     if ended.code < 0:
         return f"killed by {signal.Signals(-ended.code).name}"
     try:
@@ -61,6 +61,7 @@ class ProcessServer:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
+                    "-P",  # what lies in the current folder is not imported
                     "-m",
                     "hpo_pipeline.engines.local.server",
                     str(theirs.fileno()),
@@ -85,7 +86,7 @@ class ProcessServer:
             selector.register(self.connection, selectors.EVENT_READ)
             while not self._is_ready:
                 if not selector.select(timeout=START_SECONDS):
-                    raise BackendError(f"the trial server did not start in {START_SECONDS} s")
+                    raise BackendError(f"the process server did not start in {START_SECONDS} s")
                 self.poll()
 
     def start(
@@ -117,29 +118,26 @@ class ProcessServer:
         """Send a signal to a job; one that has ended is left in peace."""
         self._send({"job": job, "signal": int(number)}, [])
 
-    def poll(self) -> list[Exit]:
+    def poll(self, *, wait: bool = True) -> list[Exit]:
         """Read what the server said and return the jobs that ended.
 
+        Args:
+            wait: whether to wait where it has said nothing.
+
         Raises:
-            BackendError: the server is gone.
+            ServerDied: the server is gone.
         """
         try:
-            content = self.connection.recv(1 << 16)
+            content = self.connection.recv(1 << 16, 0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
         except ConnectionError:
             content = b""
         if not content:
-            raise ServerDied(f"the trial server ended unexpectedly{self._last_words()}")
+            raise ServerDied(f"the process server ended unexpectedly{self._last_words()}")
         self._buffer += content
         *lines, self._buffer = self._buffer.split(b"\n")
         return [e for line in lines if (e := self._read(json.loads(line))) is not None]
-
-    def run(self, job: str, target: str, argv: Sequence[str], *, log: Path) -> int:
-        """Run one job to its end and return its exit code."""
-        self.start(job, target, argv, log=log)
-        while True:
-            for ended in self.poll():
-                if ended.job == job:
-                    return ended.code
 
     def close(self) -> None:
         """End the server and with it every job that still runs."""
@@ -166,7 +164,8 @@ class ProcessServer:
             sent = socket.send_fds(self.connection, [content], descriptors)
             self.connection.sendall(content[sent:])
         except OSError as error:
-            raise ServerDied(f"the trial server ended unexpectedly{self._last_words()}") from error
+            why = self._last_words()
+            raise ServerDied(f"the process server ended unexpectedly{why}") from error
 
     def _last_words(self) -> str:
         lines = self._log.read_text("utf-8", errors="replace").strip().splitlines()

@@ -44,7 +44,7 @@ def shown_model(found: RegistrationResult | None, run: FolderPath, model: Any) -
     state = folder.state()
     model.metadata.update(framework="transformers", run=folder.experiment().name)
     if found is None:
-        model.metadata["model"] = state["winner"]["model"]
+        model.metadata["model"] = state.winner.model if state.winner else None
         return ""
     model.uri = found.uri
     model.metadata.update(

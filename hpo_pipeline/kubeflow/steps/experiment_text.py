@@ -11,14 +11,11 @@ from typing import NamedTuple
 
 import yaml
 
-from hpo_pipeline.engines.katib.faults import cluster_faults
-from hpo_pipeline.engines.local.faults import local_faults
+from hpo_pipeline.engines import ENGINES, engine_faults
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.run_names import LONGEST, LONGEST_PBT, run_name
-
-ENGINES = ("katib", "local")
 
 OVERRIDES = {
     "trials": ("budget", "trials"),
@@ -55,8 +52,9 @@ def check(text: str, engine: str, run_id: str, **overrides: object) -> Checked:
         ExperimentError: it is wrong, or this engine cannot run it.
     """
     experiment = read_text(text, overrides)
-    faults = [] if engine in ENGINES else [f"engine: must be one of {', '.join(ENGINES)}"]
-    faults += cluster_faults(experiment) if engine == "katib" else local_faults(experiment)
+    faults = [f"engine: must be one of {', '.join(ENGINES)}, got {engine!r}"]
+    if engine in ENGINES:
+        faults = engine_faults(engine, experiment)
     faults += _registry_faults(experiment) if engine == "local" else []
     if faults:
         raise ExperimentError(experiment.name, faults)

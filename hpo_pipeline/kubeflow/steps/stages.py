@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.katib.engine import KatibEngine
 from hpo_pipeline.engines.kubernetes.api import Api, KubernetesApi
 from hpo_pipeline.engines.local import hardware
@@ -19,6 +20,7 @@ from hpo_pipeline.kubeflow.steps.experiment_text import as_text, named, read_tex
 from hpo_pipeline.kubeflow.steps.workspace import FolderPath, hand_on, opened, taken_over, workplace
 from hpo_pipeline.report import markdown
 from hpo_pipeline.report.terminal import PlainLines
+from hpo_pipeline.results.job import Job
 from hpo_pipeline.results.outcome import GateResult, RegistrationResult, SearchResult
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import TrialState
@@ -36,18 +38,20 @@ def prepare(text: str, engine: str, out: FolderPath, *, api: Api | None = None) 
         ExperimentError, DataError: the experiment or its data are wrong.
     """
     experiment, out = read_text(text), Path(out)
+    job = Job("prepare", "prepare", ("--shared",))
     with (
         tempfile.TemporaryDirectory() as scratch,
         opened(experiment, engine, RunFolder(Path(scratch) / "run"), api=api) as step,
     ):
-        if isinstance(step.site, KatibEngine):
-            found = step.site.prepare(step.interruption)
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "where.txt").write_text(found["dataset"] + "\n", "utf-8")
-            return found
-        found = step.site.prepare(Path(scratch) / "datasets")
-        shutil.copytree(found["dataset"], out, dirs_exist_ok=True)
-        return {**found, "dataset": str(out)}
+        (output,) = step.engine.run([job], step.interruption)
+        found = output.result()
+        place = Path(found["dataset"])
+        if place.is_dir():  # on the disk of this step; a cluster keeps it in its storage
+            shutil.copytree(place, out, dirs_exist_ok=True)
+            return {**found, "dataset": str(out)}
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "where.txt").write_text(f"{place}\n", "utf-8")
+        return found
 
 
 def search(
@@ -107,7 +111,7 @@ def select(run: FolderPath, engine: str, out: FolderPath, *, api: Api | None = N
     with taken_over(run, engine, out, api=api) as step:
         chosen = step.flow.select()
         if chosen is None:
-            raise BackendError(step.folder.state()["reason"])
+            raise BackendError(step.folder.state().reason or "there is no winner")
         return chosen.trial
 
 
@@ -176,20 +180,21 @@ def wind_up(
     cluster = api or KubernetesApi()
     with tempfile.TemporaryDirectory() as scratch:
         progress = PlainLines(here, sys.stdout)
-        site = KatibEngine(here, RunFolder(Path(scratch) / "run"), cluster, progress=progress)
-        was_running = site.stop("the run of the pipeline has ended")
-        found = site.standing()
+        folder = RunFolder(Path(scratch) / "run")
+        katib = KatibEngine(RunContext(here, folder, progress, cluster=cluster))
+        was_running = katib.stop("the run of the pipeline has ended")
+        found = katib.status()
         if found is not None:
-            leaderboard.write_text(markdown.markdown(here, found, {}), "utf-8")
+            leaderboard.write_text(markdown.markdown(here, found), "utf-8")
     return was_running
 
 
 def _raise_if_failed(experiment: Experiment, folder: RunFolder, result: SearchResult) -> None:
     failed = [trial for trial in result.trials if trial.state is TrialState.FAILED]
     is_over = len(failed) > experiment.budget.max_failed
-    if not is_over and not folder.state().get("search_failed") and result.trials != tuple(failed):
+    if not is_over and not folder.state().search_failed and result.trials != tuple(failed):
         return
-    why = folder.state().get("ended") or result.reason or "no trial gave a result"
+    why = folder.state().ended or result.reason or "no trial gave a result"
     reasons = dict.fromkeys(f"{trial.name}: {trial.reason}" for trial in failed)
     listed = "".join(f"\n  - {line}" for line in list(reasons)[:REASONS])
     more = f"\n  and {len(reasons) - REASONS} more" if len(reasons) > REASONS else ""

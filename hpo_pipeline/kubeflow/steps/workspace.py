@@ -1,4 +1,4 @@
-"""The run folder on its way from step to step, and the site that a step works at.
+"""The run folder on its way from step to step, and the engine that a step works with.
 
 A step takes the folder of the one before, does its stage, and hands it on. With the engine katib
 it holds results only, and a step that is run again adopts what it had started on the cluster. With
@@ -16,10 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo_pipeline.engines import Engine, RunContext, open_engine
 from hpo_pipeline.engines.interruption import Interruption
-from hpo_pipeline.engines.katib.engine import KatibEngine
-from hpo_pipeline.engines.kubernetes.api import Api, KubernetesApi
-from hpo_pipeline.engines.local.engine import LocalEngine
+from hpo_pipeline.engines.kubernetes.api import Api
 from hpo_pipeline.errors import BackendError, ClusterError, HpoError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.report.terminal import PlainLines
@@ -35,7 +34,7 @@ class Step:
     """One step under way: its folder, and what works in it."""
 
     folder: RunFolder
-    site: LocalEngine | KatibEngine
+    engine: Engine
     flow: Flow
     interruption: Interruption
 
@@ -72,27 +71,25 @@ def opened(
     provenance: dict[str, str] | None = None,
     api: Api | None = None,
 ) -> Iterator[Step]:
-    """Work in a run folder at the site of an engine."""
-    progress = PlainLines(experiment, sys.stdout)
+    """Work in a run folder with an engine."""
+    context = RunContext(
+        experiment,
+        folder,
+        PlainLines(experiment, sys.stdout),
+        source=folder.experiment_file,
+        dataset=Path(dataset) if dataset else None,
+        cluster=api,
+    )
     with folder.locked(), Interruption().installed() as interruption:
         folder.adopt(experiment)
-        if "state" not in folder.state():
-            folder.write_state(state="running", reason=None)
-        site: LocalEngine | KatibEngine
-        if engine == "katib":
-            site = KatibEngine(experiment, folder, api or KubernetesApi(), progress=progress)
-        else:
-            source = folder.experiment_file
-            given = Path(dataset) if dataset else None
-            site = LocalEngine(experiment, folder, source=source, progress=progress, dataset=given)
-        flow = Flow(experiment, folder, site, progress=progress, provenance=provenance)
+        if folder.state().state is None:
+            folder.update(state="running", reason=None)
         try:
-            yield Step(folder, site, flow, interruption)
+            with open_engine(engine, context) as found:
+                flow = Flow(context, found, provenance=provenance)
+                yield Step(folder, found, flow, interruption)
         except ClusterError as error:
-            raise _explained(error) from error
-        finally:
-            if isinstance(site, LocalEngine):
-                site.close()
+            raise explained(error) from error
 
 
 def workplace(experiment: Experiment, out: FolderPath) -> RunFolder:
@@ -107,7 +104,7 @@ def hand_on(folder: RunFolder, out: FolderPath) -> None:
         shutil.copytree(folder.path, out, dirs_exist_ok=True)
 
 
-def _explained(error: ClusterError) -> HpoError:
+def explained(error: ClusterError) -> HpoError:
     """Say what to do about a permission that the pod's service account lacks."""
     if error.status != 403:
         return error

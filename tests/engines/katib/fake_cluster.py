@@ -13,8 +13,6 @@ import json
 import random
 import re
 import select
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +70,6 @@ class FakeCluster:
         self.events: list[tuple[int, str, str, dict]] = []
         self.versions = itertools.count(1)
         self.exits: dict[str, int] = {}
-        self.processes: dict[str, subprocess.Popen] = {}
         self.database = FakeDatabase()
         self.pool, self.database_port = _serve(
             lambda s: katib_pb2_grpc.add_DBManagerServicer_to_server(self.database, s)
@@ -85,8 +82,6 @@ class FakeCluster:
 
     def close(self):
         self.is_closed = True
-        for process in self.processes.values():
-            process.kill()
         for controller in self.controllers.values():
             controller.close()
         self.pool.stop(None)
@@ -157,8 +152,6 @@ class FakeCluster:
             self._note(kind.plural, item, "DELETED")
         if kind == EXPERIMENTS:
             self.controllers[name].close()
-        if kind == JOBS and (process := self.processes.pop(name, None)) is not None:
-            process.kill()
 
     def watch(self, kind: Kind, namespace: str, *, labels: str = "", since: str):
         seen, end = int(since), time.monotonic() + 2
@@ -217,16 +210,7 @@ class FakeCluster:
             re.sub(r"^/dev/termination-log$", str(answer), self.local(argument, config))
             for argument in container["args"]
         ]
-        module = container["command"][-1]
-        target = {"hpo_pipeline.trial": "trial", "hpo_pipeline.jobs.prepare": "prepare"}
-        if module in target:
-            self.server.start(name, target[module], arguments, log=log)
-            return
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments], stdout=stream, stderr=stream
-            )
-        self.processes[name] = process
+        self.server.start(name, "job", arguments, log=log)
 
     def local(self, argument: str, config: str) -> str:
         """Return an argument with the paths of this machine."""
@@ -257,10 +241,6 @@ class FakeCluster:
     def _reap(self):
         while not self.is_closed:
             readable, _, _ = select.select([self.server.connection], [], [], 0.1)
-            for name, process in list(self.processes.items()):
-                if process.poll() is not None:
-                    self.processes.pop(name, None)
-                    self._end_pod(name, process.returncode)
             if not readable:
                 continue
             for ended in self.server.poll():

@@ -12,7 +12,7 @@ from hpo_pipeline.trial.command import parse
 from hpo_pipeline.trial.stop_request import CUT_OFF_EXIT
 from tests.toys import TASK, toy_experiment
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted(path.name for path in (ROOT / "experiments").glob("*.yaml"))
 
 

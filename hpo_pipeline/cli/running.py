@@ -1,0 +1,35 @@
+"""Runs that a person follows: start or resume one, show it, and print what came out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.outcome import SearchResult
+
+
+def run_and_show(
+    engine: str, experiment: Experiment, folder: Path, *, is_plain: bool, **places: Any
+) -> SearchResult:
+    """Run an experiment on an engine in a run folder, and print its result.
+
+    Args:
+        is_plain: lines instead of the live table, also on a terminal.
+        places: more of the `RunContext`.
+    """
+    from hpo_pipeline.cli.output import print_result
+    from hpo_pipeline.engines import RunContext
+    from hpo_pipeline.report.terminal import open_progress
+    from hpo_pipeline.results.run_folder import RunFolder
+    from hpo_pipeline.run.launch import launch
+
+    run_folder = RunFolder(folder)
+    progress = open_progress(experiment, sys.stdout, live=sys.stdout.isatty() and not is_plain)
+    try:
+        result = launch(engine, RunContext(experiment, run_folder, progress, **places))
+    finally:
+        progress.close()
+    print_result(experiment, run_folder, result)
+    return result

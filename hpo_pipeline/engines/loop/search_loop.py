@@ -1,0 +1,268 @@
+"""The search loop: ask the study, start trials, decide at each evaluation, until the budget ends.
+
+Whatever has ended is on disk before anything else happens, so that a run that is cut off resumes
+where it was. How trials are run is the runner's (runner.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from hpo_pipeline.engines import RunContext
+from hpo_pipeline.engines.interruption import Interruption
+from hpo_pipeline.engines.loop.duplicates import Duplicates, take_over
+from hpo_pipeline.engines.loop.retention import remove_unneeded
+from hpo_pipeline.engines.loop.runner import Ended, Evaluated, Noted, Runner, TrialStart
+from hpo_pipeline.errors import BackendError
+from hpo_pipeline.results.files import RESULT_FILE, write_json
+from hpo_pipeline.results.ranking import best_objective
+from hpo_pipeline.results.trial import Point, Trial, TrialState
+from hpo_pipeline.search.journal import open_journal
+from hpo_pipeline.search.study import Study, Suggestion
+
+MAX_KILLS = 3
+"""A trial killed from outside (SIGKILL) this often is given up: it is probably out of memory."""
+TICK = 0.5
+PATIENCE_SECONDS = 120.0
+"""How long a trial that was asked to stop may take to evaluate and write its result."""
+
+
+@dataclass
+class Running:
+    """A trial that runs, with what it reported so far."""
+
+    suggestion: Suggestion
+    name: str
+    curve: list[Point] = field(default_factory=list)
+
+    def trial(self) -> Trial:
+        """Return the trial as it is now."""
+        return Trial(
+            self.name,
+            self.suggestion.number,
+            TrialState.RUNNING,
+            self.suggestion.assignments,
+            curve=tuple(self.curve),
+            parent=self.suggestion.parent,
+        )
+
+
+class SearchLoop:
+    """One search in a run folder that the caller has locked; `earlier` are trials to learn from."""
+
+    def __init__(
+        self, context: RunContext, runner: Runner, *, earlier: Sequence[Trial] = ()
+    ) -> None:
+        self._experiment = context.experiment
+        self._folder = context.folder
+        self._progress = context.progress
+        self._runner = runner
+        self._study = Study(
+            context.experiment.problem, open_journal(context.folder.journal), earlier=earlier
+        )
+        self._finished: dict[int, Trial] = {}
+        self._running: dict[str, Running] = {}
+        self._again: list[Suggestion] = []
+        self._kills: dict[int, int] = {}
+        self._duplicates = Duplicates(context.experiment)
+        self._ending: str | None = None
+        self._ended_at = 0.0
+        self._earlier_seconds = context.folder.state().seconds
+        self._start = time.monotonic()
+
+    def run(self, interruption: Interruption) -> tuple[list[Trial], str | None]:
+        """Run trials until the budget is spent.
+
+        Returns:
+            the finished trials, and why the search ended before its last trial, or None.
+
+        Raises:
+            BackendError: the disk is full, or the runner cannot continue; resume with a new loop.
+            Interrupted: by Ctrl-C or SIGTERM.
+        """
+        try:
+            self._recover()
+            self._progress.started(self._experiment.budget.trials, self._runner.slots)
+            while self._fill():
+                for event in self._runner.events(TICK):
+                    self._on_event(event)
+                interruption.check()
+                self._check_budget()
+                self._end_what_hangs()
+                self._show()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._folder.disk_full() from error
+            raise
+        finally:
+            with contextlib.suppress(OSError):  # a full disk is told by the error above
+                self._folder.update(seconds=self.seconds())
+        self._show()
+        return [self._finished[n] for n in sorted(self._finished)], self._ending
+
+    def seconds(self) -> float:
+        """Return the seconds that the run has taken, its earlier parts included."""
+        return self._earlier_seconds + time.monotonic() - self._start
+
+    def _recover(self) -> None:
+        """Take over what an earlier part of the run left: results are kept, the rest is rerun."""
+        self._finished = {t.number: t for t in self._folder.finished_trials()}
+        for suggestion in self._study.unfinished():
+            trial = self._finished.get(suggestion.number)
+            if trial is not None:
+                self._study.tell(trial)
+            else:
+                self._again.append(suggestion)
+        lost = [n for n in self._study.ended() if n not in self._finished]
+        self._again += [self._study.asked(number) for number in lost]
+        unknown = [t.name for n, t in self._finished.items() if not self._study.knows(n)]
+        if unknown:
+            raise BackendError(
+                f"{self._folder.journal}: does not know {unknown[0]}, which has a result; the "
+                f"journal is damaged. Restore it from a copy, or start anew in another folder with "
+                f"--run and search.warm_start: [{self._folder.path}]"
+            )
+        if not self._finished and (learned := self._study.learned()):
+            self._progress.say(f"learning from {learned} earlier trials")
+        if self._finished or self._again:
+            rerun = f", {len(self._again)} rerun" if self._again else ""
+            self._progress.say(f"resumed: {len(self._finished)} trials finished earlier{rerun}")
+        remove_unneeded(self._experiment, self._folder.trials, self._finished)
+        self._check_budget()
+
+    def _fill(self) -> bool:
+        """Start as many trials as may run; return whether any runs."""
+        while len(self._running) < self._runner.slots and (suggestion := self._next()):
+            if not self._is_duplicate(suggestion):
+                self._launch(suggestion)
+        return bool(self._running)
+
+    def _is_duplicate(self, suggestion: Suggestion) -> bool:
+        """Reuse the result of an equal trial, if there is one; return whether there is."""
+        running = [r.suggestion for r in self._running.values()]
+        found = self._duplicates.find(suggestion, self._finished.values(), running)
+        if isinstance(found, Trial):
+            folder = self._folder.trial(self._study.name(suggestion.number))
+            self._finish(take_over(found, suggestion, folder))
+        return found is not None
+
+    def _next(self) -> Suggestion | None:
+        if self._ending:
+            return None
+        if self._again:
+            return self._again.pop(0)
+        if self._study.count() >= self._experiment.budget.trials:
+            return None
+        if self._study.is_exhausted():
+            self._progress.say("every point of the grid has been tried")
+            return None
+        return self._study.ask()
+
+    def _launch(self, suggestion: Suggestion) -> None:
+        name, parent = self._study.name(suggestion.number), suggestion.parent
+        folder = self._folder.trial(name)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._runner.start(
+            TrialStart(
+                name,
+                suggestion.number,
+                suggestion.assignments,
+                parent=None if parent is None else self._study.name(parent),
+                seed=suggestion.seed,
+            )
+        )
+        self._folder.note(name, "launched")
+        self._running[name] = Running(suggestion, name)
+
+    def _on_event(self, event: Evaluated | Noted | Ended) -> None:
+        if event.name not in self._running:
+            return
+        if isinstance(event, Noted):
+            self._folder.note(event.name, event.event)
+        elif isinstance(event, Evaluated):
+            self._on_point(self._running[event.name], event)
+        else:
+            self._on_end(self._running.pop(event.name), event)
+
+    def _on_point(self, running: Running, event: Evaluated) -> None:
+        running.curve.append(event.point)
+        number = running.suggestion.number
+        self._study.report(number, event.point)
+        event.answer(self._ending is not None or self._study.should_stop(number, running.curve))
+
+    def _on_end(self, running: Running, ended: Ended) -> None:
+        number, trial = running.suggestion.number, ended.trial
+        if trial is None and ended.was_killed and not self._ending:
+            self._kills[number] = self._kills.get(number, 0) + 1
+            if self._kills[number] < MAX_KILLS:
+                self._progress.say(f"{running.name} was killed and is rerun")
+                self._again.append(running.suggestion)
+                return
+        if trial is None:
+            trial = self._without_result(running, ended)
+            write_json(self._folder.trial(running.name) / RESULT_FILE, trial.to_json())
+        self._finish(trial)
+
+    def _without_result(self, running: Running, ended: Ended) -> Trial:
+        """Return the record of a trial that died before it could write one."""
+        reason, state = ended.reason, TrialState.FAILED
+        if self._ending and ended.was_stopped:
+            reason, state = "stopped before it had a result", TrialState.STOPPED
+        elif self._ending and ended.was_killed:
+            reason = f"did not stop within {PATIENCE_SECONDS:.0f} s and was killed"
+        elif ended.was_killed:
+            reason = f"killed {MAX_KILLS} times, {ended.reason}"
+        return replace(running.trial(), state=state, reason=reason)
+
+    def _finish(self, trial: Trial) -> None:
+        self._folder.note(trial.name, trial.state.value)
+        self._study.tell(trial)
+        self._warn_of_the_rest(trial)
+        self._finished[trial.number] = trial
+        remove_unneeded(self._experiment, self._folder.trials, self._finished)
+        self._folder.update(seconds=self.seconds())
+        self._again += self._duplicates.freed(trial.number)
+        self._check_budget()
+
+    def _warn_of_the_rest(self, trial: Trial) -> None:
+        """Say that a first trial that fails before any evaluation is a bad sign."""
+        is_first_of_many = not self._finished and self._experiment.budget.trials > 1
+        if trial.state is TrialState.FAILED and not trial.curve and is_first_of_many:
+            self._progress.say(
+                f"{trial.name} failed before its first evaluation: {trial.reason}. The other "
+                f"trials will probably fail alike: stop with Ctrl-C, and correct the experiment"
+            )
+
+    def _check_budget(self) -> None:
+        if self._ending is not None:
+            return
+        failed = sum(t.state == TrialState.FAILED for t in self._finished.values())
+        budget, goal = self._experiment.budget, self._experiment.objective[0].goal
+        best = None
+        if budget.target is not None:
+            best = best_objective(self._experiment, self._finished.values())
+        reason = budget.ended(failed=failed, seconds=self.seconds(), best=best, goal=goal)
+        if reason is not None:
+            self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        """Start no more trials and have those that run stop early, with their results."""
+        self._ending, self._ended_at = reason, time.monotonic()
+        self._progress.say(reason)
+        for name in self._running:
+            self._runner.stop(name)
+
+    def _end_what_hangs(self) -> None:
+        if self._ending and time.monotonic() - self._ended_at > PATIENCE_SECONDS:
+            for name in self._running:
+                self._runner.stop(name, now=True)
+
+    def _show(self) -> None:
+        trials = [*self._finished.values(), *(r.trial() for r in self._running.values())]
+        self._progress.update(sorted(trials, key=lambda t: t.number), seconds=self.seconds())
