@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hpo_pipeline.cli import cluster, pipeline
 from hpo_pipeline.cli.running import run_and_show
+from hpo_pipeline.engines import ENGINES
 from hpo_pipeline.errors import ExperimentError, HpoError
 
 RUNS = Path("runs")
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--run", type=Path, metavar="FOLDER", help="run folder (runs/NAME)")
     run.add_argument("--registry", metavar="URI", help="where models are registered (models)")
     run.add_argument("--plain", action="store_true", help="lines instead of the live table")
-    run.add_argument("--engine", choices=("local", "katib"), default="local", help="(local)")
+    run.add_argument("--engine", choices=tuple(ENGINES), default="local", help="(local)")
     run.add_argument("--context", help="context of the kubeconfig, for Katib")
     cluster.add_changes(run)
 
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(command=_status)
     _add_run(status)
     status.add_argument("--json", action="store_true", help="for machines")
-    status.add_argument("--engine", choices=("local", "katib"), default="local", help="(local)")
+    status.add_argument("--engine", choices=tuple(ENGINES), default="local", help="(local)")
     status.add_argument("--namespace", "-n", default="hpo", help="of the cluster, for Katib")
     status.add_argument("--context", help="context of the kubeconfig, for Katib")
 

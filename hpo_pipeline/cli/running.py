@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.results.outcome import SearchResult
+if TYPE_CHECKING:
+    from hpo_pipeline.experiment.schema import Experiment
+    from hpo_pipeline.results.outcome import SearchResult
 
 
 def run_and_show(
