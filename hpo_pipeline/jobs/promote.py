@@ -21,6 +21,7 @@ from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import BackendError, HpoError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.jobs.commands import GATE, REGISTER
 from hpo_pipeline.jobs.promotion import Measure, Promotion
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, read_json
@@ -34,14 +35,6 @@ from hpo_pipeline.results.job import (
 )
 from hpo_pipeline.results.outcome import Evaluation, SearchFacts, Selected, answer_as
 from hpo_pipeline.results.run_folder import RunFolder, run_place
-
-GATE, REGISTER = "gate", "register"
-
-
-def promote_arguments(stage: str, selected: Selected, facts: SearchFacts) -> tuple[str, ...]:
-    """Return the arguments of one stage, without the places."""
-    known = {"selected": asdict(selected), "facts": facts.to_json()}
-    return (stage, "--known", json.dumps(known, sort_keys=True))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -6,20 +6,11 @@ It is the trial's own command, whose result goes below `confirm/` in the run fol
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from hpo_pipeline.experiment.space import Value, render
 from hpo_pipeline.results.job import places_of, places_parser
 from hpo_pipeline.results.run_paths import RunPaths
 from hpo_pipeline.trial.command import TrialCommand
-
-
-def train_arguments(
-    name: str, *, number: int, seed: int, assignments: Mapping[str, Value]
-) -> tuple[str, ...]:
-    """Return the arguments of a training, without the places."""
-    pairs = [part for n, v in assignments.items() for part in ("--set", f"{n}={render(v)}")]
-    return ("--name", name, "--number", str(number), "--seed", str(seed), *pairs)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -17,8 +17,7 @@ from pathlib import Path
 from hpo_pipeline.engines import Engine, RunContext
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.errors import BackendError, HpoError, ModelMissing
-from hpo_pipeline.jobs.promote import GATE, REGISTER, promote_arguments
-from hpo_pipeline.jobs.train import train_arguments
+from hpo_pipeline.jobs.commands import GATE, REGISTER, promote_job, train_job
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.report import formatting
 from hpo_pipeline.results.confirmation import (
@@ -29,7 +28,7 @@ from hpo_pipeline.results.confirmation import (
     planned,
     replicate_of,
 )
-from hpo_pipeline.results.job import Job, JobOutput
+from hpo_pipeline.results.job import JobOutput
 from hpo_pipeline.results.outcome import (
     GateResult,
     RegistrationResult,
@@ -246,13 +245,7 @@ class Flow:
         place.trials.mkdir(parents=True, exist_ok=True)
         place.adopt(self._experiment)
         jobs = [
-            Job(
-                "train",
-                r.name,
-                train_arguments(
-                    r.name, number=r.number, seed=r.seed, assignments=r.trial.assignments
-                ),
-            )
+            train_job(r.name, number=r.number, seed=r.seed, assignments=r.trial.assignments)
             for r in replicates
         ]
         outputs = self._engine.run(jobs, interruption) if jobs else ()
@@ -263,8 +256,7 @@ class Flow:
     def _promote(
         self, stage: str, selected: Selected, facts: SearchFacts, interruption: Interruption
     ) -> JobOutput:
-        job = Job("promote", stage, promote_arguments(stage, selected, facts))
-        (output,) = self._engine.run([job], interruption)
+        (output,) = self._engine.run([promote_job(stage, selected, facts)], interruption)
         return output
 
     def _train_again(self, selected: Selected, interruption: Interruption) -> Selected:

@@ -16,11 +16,11 @@ from hpo_pipeline.engines.local import hardware
 from hpo_pipeline.errors import BackendError, ExperimentError
 from hpo_pipeline.experiment.cluster import changes_from
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.jobs.commands import prepare_job
 from hpo_pipeline.kubeflow.steps.experiment_text import as_text, named, read_text, with_changes
 from hpo_pipeline.kubeflow.steps.workspace import FolderPath, hand_on, opened, taken_over, workplace
 from hpo_pipeline.report import markdown
 from hpo_pipeline.report.terminal import PlainLines
-from hpo_pipeline.results.job import Job
 from hpo_pipeline.results.outcome import GateResult, RegistrationResult, SearchResult
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import TrialState
@@ -38,12 +38,11 @@ def prepare(text: str, engine: str, out: FolderPath, *, api: Api | None = None) 
         ExperimentError, DataError: the experiment or its data are wrong.
     """
     experiment, out = read_text(text), Path(out)
-    job = Job("prepare", "prepare", ("--shared",))
     with (
         tempfile.TemporaryDirectory() as scratch,
         opened(experiment, engine, RunFolder(Path(scratch) / "run"), api=api) as step,
     ):
-        (output,) = step.engine.run([job], step.interruption)
+        (output,) = step.engine.run([prepare_job()], step.interruption)
         found = output.result()
         place = Path(found["dataset"])
         if place.is_dir():  # on the disk of this step; a cluster keeps it in its storage
