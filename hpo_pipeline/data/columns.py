@@ -29,9 +29,9 @@ def picker(columns: Columns, source: str) -> Pick:
     """
 
     def pick(names: Sequence[str]) -> tuple[str, str]:
-        label = _find(names, columns.label, "label", source)
         wanted = _default_input(names, source) if columns.input is None else columns.input
         found = _find(names, wanted, "input", source)
+        label = _find(names, columns.label, "label", source)
         if found == label:
             raise DataError(
                 f"task.columns: {source}: {found!r} is both the input and the label; name the "

@@ -53,6 +53,25 @@ def test_the_rows_are_tokenised_split_and_counted(experiment, tmp_path: Path) ->
     assert train[0]["label"] in (0, 1)
 
 
+def test_what_was_left_out_or_cut_is_in_the_metadata(experiment, sentences, tmp_path) -> None:
+    _, *rows = sentences.read_text().splitlines()
+    odd = tmp_path / "odd.csv"
+    extra = ["great day,positive", "great day,negative", rows[0], " ,positive", "no label,"]
+    lines = [f"{i},{row}" for i, row in enumerate([*rows, *extra])]
+    odd.write_text("\n".join(["id,text,label", *lines]))
+    meta = DatasetMeta.read(prepare(experiment(data=odd, max_length=8), tmp_path / "out"))
+    assert meta.notes == [
+        "Columns that are not used: id.",
+        "train: 245 rows read; left out: 1 without a text or an image, 1 without a label, 1 equal "
+        "to another row, 2 with contradicting labels for the same input, 20 not asked for by "
+        "task.rows.",
+        "220 of 220 texts have 8 tokens or more; what exceeds them is cut (task.max_length).",
+    ]
+    assert meta.counts["read"] == 245
+    assert meta.counts["used"] == 220
+    assert meta.counts["at_max_length"] == 220
+
+
 def test_the_test_rows_lie_apart_and_are_in_no_other_split(experiment, tmp_path: Path) -> None:
     folder = prepare(experiment(), tmp_path)
     texts = {s: set(load_from_disk(str(folder / s))["input"]) for s in ("train", "validation")}

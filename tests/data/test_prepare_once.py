@@ -1,5 +1,6 @@
 """Preparing data once, by whichever trial comes first."""
 
+import json
 import multiprocessing
 import os
 import time
@@ -52,6 +53,41 @@ def test_the_lock_of_a_dead_trial_is_taken_over(write_experiment, tmp_path, monk
     (data / name).touch()
     os.utime(data / name, (0, 0))
     assert prepared_once(experiment, data).is_dir()
+
+
+def test_the_lock_of_a_dead_trial_with_a_fast_clock_is_taken_over(write_experiment, tmp_path):
+    experiment, data = load(write_experiment()), tmp_path / "data"
+    data.mkdir()
+    lock = data / f".{dataset_key(experiment)}.lock"
+    lock.touch()
+    os.utime(lock, (time.time() + 1e6, time.time() + 1e6))
+    assert prepared_once(experiment, data).is_dir()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"dataset": 3}', '{"dataset": "../elsewhere"}']
+)
+def test_a_broken_pointer_is_replaced(write_experiment, tmp_path, content):
+    experiment, data = load(write_experiment()), tmp_path / "data"
+    folder = prepared_once(experiment, data)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "dataset.json").write_text("{}")
+    pointer = data / f".{dataset_key(experiment)}.json"
+    pointer.write_text(content)
+    assert prepared_once(experiment, data) == folder
+    assert json.loads(pointer.read_text()) == {"dataset": folder.name}
+
+
+def test_data_changed_behind_the_same_size_and_time_are_other_data(write_experiment, tmp_path):
+    own = tmp_path / "own.csv"
+    own.write_text("text,label\na good day,up\n")
+    task = f"{{kind: text-classification, model: m, data: {own}}}"
+    experiment = load(write_experiment(task=task))
+    before, state = dataset_key(experiment), own.stat()
+    own.write_text("text,label\na nice day,up\n")
+    os.utime(own, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert own.stat().st_size == state.st_size
+    assert dataset_key(experiment) != before
 
 
 @pytest.fixture

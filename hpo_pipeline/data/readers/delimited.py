@@ -57,7 +57,7 @@ def _read(text: str, delimiter: str, pick: Pick) -> RawTable:
         lines.append(start)
         check_rows(len(lines))
     if long_rows:
-        known = _labels_of_one_line(lines, labels, long_rows)
+        known = {label.strip() for label in labels if label}
         _check_long_rows(text, delimiter, long_rows, (len(columns), wanted[1]), known)
     return RawTable(columns, inputs, labels, lines, "line")
 
@@ -100,16 +100,6 @@ def _broken(start: int, end: int, error: csv.Error) -> str:
         f"{lines}: a double quote opens a cell and does not close it; put the whole text in "
         f"double quotes, and write a double quote inside it twice ({error})"
     )
-
-
-def _labels_of_one_line(
-    lines: Sequence[int],
-    labels: Sequence[str | None],
-    long_rows: Sequence[tuple[int, int, int]],
-) -> set[str]:
-    long_starts = {start for start, _, _ in long_rows}
-    pairs = zip(lines, labels, strict=True)
-    return {label.strip() for line, label in pairs if label and line not in long_starts}
 
 
 def _check_long_rows(
