@@ -7,12 +7,15 @@ checked in jobs/check.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
+from hpo_pipeline.experiment.argument_ranges import range_fault, type_fault
 from hpo_pipeline.experiment.formula import Formula
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, SCORE
+from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import (
     SelectLexicographic,
     SelectWeights,
@@ -22,6 +25,7 @@ from hpo_pipeline.experiment.space import Space
 from hpo_pipeline.experiment.strategy_checks import strategy_faults
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.kind import Metric
 
 
 def cross_faults(sections: dict[str, Any]) -> list[str]:
@@ -29,6 +33,7 @@ def cross_faults(sections: dict[str, Any]) -> list[str]:
     return [
         *_metric_faults(sections),
         *_space_faults(sections),
+        *_value_faults(sections),
         *strategy_faults(sections),
         *_selection_faults(sections),
     ]
@@ -59,9 +64,28 @@ def _metric_faults(sections: dict[str, Any]) -> list[str]:
             f"{where}: no metric {name!r} in {task.kind}; there are {', '.join(known)}"
             for name in sorted(names - allowed)
         ]
+    faults += _goal_faults(objectives, task.reported)
     chosen = [o.name for o in objectives]
     if len(set(chosen)) < len(chosen):
         faults.append(f"objective: each metric at most once, got {', '.join(chosen)}")
+    return faults
+
+
+def _goal_faults(objectives: Sequence[Objective], known: Mapping[str, Metric]) -> list[str]:
+    """Return objectives that look for the worst: accuracy minimised, a loss maximised."""
+    goals = {"higher": "maximize", "lower": "minimize"}
+    faults = []
+    for i, objective in enumerate(objectives):
+        metric = known.get(objective.metric or "")
+        if metric is None or metric.better is None:
+            continue
+        right = goals[metric.better]
+        if objective.goal != right:
+            where = "objective" if len(objectives) == 1 else f"objective.{i}"
+            faults.append(
+                f"{where}.goal: {objective.metric} is better when {metric.better}, so the goal "
+                f"must be {right}, got {objective.goal}"
+            )
     return faults
 
 
@@ -86,6 +110,23 @@ def _space_faults(sections: dict[str, Any]) -> list[str]:
             if prefix == "task" and field in searchable:
                 faults += _task_value_faults(task.kind, space, name)
     return faults
+
+
+def _value_faults(sections: dict[str, Any]) -> list[str]:
+    """Return values of arguments that no trial can have, fixed or searched."""
+    task, space = sections.get("task"), sections.get("space")
+    given: dict[str, tuple[str, list[Any]]] = {}
+    if task is not None:
+        given |= {f"task.training.{n}": (n, [v]) for n, v in task.training.items()}
+        given |= {f"task.config.{n}": (f"model.{n}", [v]) for n, v in task.config.items()}
+    if space is not None:
+        given |= {f"space.{name}": (name, bounds(space, name)) for name in space}
+    found = []
+    for place, (name, values) in given.items():
+        fault = next(filter(None, (type_fault(name, value) for value in values)), None)
+        fault = fault or range_fault(name, values)
+        found += [f"{place}: {fault}"] if fault else []
+    return found
 
 
 def _task_value_faults(kind: str, space: Space, name: str) -> list[str]:

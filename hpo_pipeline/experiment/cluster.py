@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from hpo_pipeline.experiment.secret_names import is_secret
 from hpo_pipeline.experiment.space import Frozen, as_tuple
+from hpo_pipeline.experiment.uris import Uri
 
 DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
@@ -46,7 +48,7 @@ class Storage(Frozen):
     """
 
     claim: DnsName | None = None
-    uri: Annotated[str, Field(pattern=r"^[a-z0-9]+://\S+$")] | None = None
+    uri: Annotated[Uri, Field(pattern=r"^[a-z0-9]+://\S+$")] | None = None
     secret: DnsName | None = None
 
     @model_validator(mode="after")
@@ -82,6 +84,18 @@ Volume = Annotated[dict[str, Any], BeforeValidator(_volume)]
 Mount = Annotated[dict[str, Any], BeforeValidator(_mount)]
 
 
+def _without_secrets(env: dict[str, Any]) -> dict[str, Any]:
+    """Refuse plain values under names of credentials: the file is copied to many places."""
+    plain = [name for name, value in env.items() if isinstance(value, str) and is_secret(name)]
+    if plain:
+        raise ValueError(
+            f"{', '.join(plain)}: credentials must come from a secret, for the file is copied to "
+            f"ConfigMaps and run folders; write {plain[0]}: "
+            "{secretKeyRef: {name: SECRET, key: KEY}}"
+        )
+    return env
+
+
 class Cluster(Frozen):
     """What the pods of the trials are like, and the namespace they run in.
 
@@ -102,7 +116,10 @@ class Cluster(Frozen):
     service_account: DnsName = "hpo-trial"
     pull_secrets: Names = ()
     affinity: dict[str, Any] = {}
-    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str | dict[str, Any]] = {}
+    env: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str | dict[str, Any]],
+        AfterValidator(_without_secrets),
+    ] = {}
     env_from: Names = ()
     volumes: Annotated[tuple[Volume, ...], BeforeValidator(as_tuple)] = ()
     volume_mounts: Annotated[tuple[Mount, ...], BeforeValidator(as_tuple)] = ()

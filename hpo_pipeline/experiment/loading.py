@@ -71,28 +71,39 @@ def read(
     for section, entries in changes.items():
         if entries and isinstance(raw.get(section, {}), dict):
             raw[section] = {**raw.get(section, {}), **entries}
-    faults: list[str] = []
+    located, faults = _located(raw, path.parent)
     experiment = None
     try:
-        experiment = schema.model_validate(_located(raw, path.parent))
+        experiment = schema.model_validate(located)
     except ValidationError as error:
-        faults = _messages(error, raw, schema)
+        faults += _messages(error, raw, schema)
     sections = dict(experiment) if experiment else _sound_sections(raw, schema)
     faults += cross_faults(sections)
     return experiment, faults, sections
 
 
-def _located(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Make paths in the task absolute; what is not a path there stays a name."""
+def _located(raw: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Make paths in the task absolute; what is not a path there stays a name.
+
+    Returns:
+        the sections, and faults of paths that no file can have.
+    """
     task = raw.get("task")
     if not isinstance(task, dict):
-        return raw
-    located = dict(task)
+        return raw, []
+    located, faults = dict(task), []
     for key in ("model", "data"):
         name = task.get(key)
-        if isinstance(name, str) and name and "://" not in name and _is_path(key, name, folder):
-            located[key] = str((folder / os.path.expanduser(name)).resolve())
-    return {**raw, "task": located}
+        if not isinstance(name, str) or not name or "://" in name:
+            continue
+        try:
+            if _is_path(key, name, folder):
+                located[key] = str((folder / os.path.expanduser(name)).resolve())
+        # RuntimeError: a link that leads to itself. ValueError: a null character.
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error).split(" from ")[0]
+            faults.append(f"task.{key}: cannot be a path ({reason}), got {_short(name)}")
+    return {**raw, "task": located}, faults
 
 
 def _is_path(key: str, name: str, folder: Path) -> bool:

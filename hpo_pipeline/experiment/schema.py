@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticSerializationError
 
 from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.cluster import Cluster
@@ -23,6 +24,10 @@ from hpo_pipeline.experiment.search import DEFAULT_SEARCH, SearchSection
 from hpo_pipeline.experiment.space import Count, Frozen, Space, Value, as_tuple
 from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, StoppingSection
 from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.experiment.uris import RegistryUri
+
+MAX_MINUTES = 525_600
+"""A year."""
 
 
 class Budget(Frozen):
@@ -30,8 +35,8 @@ class Budget(Frozen):
 
     trials: Annotated[int, Field(ge=1, le=100_000)]
     parallel: Annotated[int, Field(ge=1, le=1_000)] = 1
-    max_failed: Annotated[int, Field(ge=0)] = 3
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    max_failed: Annotated[int, Field(ge=0, le=100_000)] = 3
+    minutes: Annotated[float, Field(gt=0, le=MAX_MINUTES)] | None = None
     target: float | None = None
     keep: Count = 1
 
@@ -113,7 +118,7 @@ class Register(Frozen):
     """Where the winner goes, and when it replaces the champion."""
 
     model: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
-    registry: str | None = None
+    registry: RegistryUri | None = None
     min_gain: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -146,6 +151,14 @@ class Experiment(Frozen):
     local: Local = Local()
     cluster: Cluster = Cluster()
     register_: Register | None = Field(default=None, alias="register")
+
+    @model_validator(mode="after")
+    def _written(self) -> Self:
+        try:
+            self.model_dump_json()
+        except (PydanticSerializationError, RecursionError) as error:
+            raise ValueError(f"cannot be written as JSON ({error})") from error
+        return self
 
     @property
     def selection_rule(self) -> Select:
@@ -191,7 +204,10 @@ class Experiment(Frozen):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def longest_training(self) -> int | None:
-        """Return the most evaluations (or epochs) of any trial, or None where steps decide."""
+        """Return the most evaluations (or epochs) of any trial, or None where that is unknown.
+
+        It is where steps decide, or the epochs are not numbers, which checks.py refuses.
+        """
         training = self.task.training
         counts_epochs = getattr(self.stopping, "resource", "evaluation") == "epoch"
         if "max_steps" in training or "max_steps" in self.space:
@@ -199,8 +215,11 @@ class Experiment(Frozen):
         if training.get("eval_strategy", "epoch") != "epoch" and not counts_epochs:
             return None
         if "num_train_epochs" in self.space:
-            return math.ceil(max(float(v) for v in bounds(self.space, "num_train_epochs")))
-        return math.ceil(float(training.get("num_train_epochs", 3)))
+            values = bounds(self.space, "num_train_epochs")
+        else:
+            values = [training.get("num_train_epochs", 3)]
+        epochs = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+        return None if len(epochs) < len(values) else math.ceil(max(epochs))
 
     def max_length(self) -> int:
         """Return the longest input, in tokens, that any trial asks for."""

@@ -37,6 +37,7 @@ MAX_INT = 2**53
 """Whole numbers up to here are exact as floats, which is how Optuna stores them."""
 MAX_STEPS = 1e15
 MAX_PARAMETERS = 200
+MAX_VALUES = 1_000
 NAME = re.compile(r"((model|task)\.)?[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -148,7 +149,11 @@ class ChoiceParameter(Conditional):
     """One of a list of values, without an order between them."""
 
     type: Literal["choice"]
-    values: Annotated[tuple[PlainValue, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    values: Annotated[
+        tuple[PlainValue, ...],
+        Field(min_length=1, max_length=MAX_VALUES),
+        BeforeValidator(as_tuple),
+    ]
 
     @field_validator("values")
     @classmethod

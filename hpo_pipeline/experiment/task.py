@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
+from hpo_pipeline.experiment.secret_names import is_secret
 from hpo_pipeline.experiment.space import Count, Frozen, as_tuple
+from hpo_pipeline.experiment.uris import Uri
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Metric
 
@@ -89,8 +91,8 @@ class Task(Frozen):
     """
 
     kind: TaskKindName
-    model: Annotated[str, Field(min_length=1)]
-    data: Annotated[str, Field(min_length=1)]
+    model: Annotated[Uri, Field(min_length=1)]
+    data: Annotated[Uri, Field(min_length=1)]
     data_version: str | None = None
     columns: Columns = Columns()
     rows: Rows = Rows()
@@ -110,6 +112,11 @@ class Task(Frozen):
             raise ValueError("vocab_size trains a tokenizer, which needs from_scratch: true")
         if self.reinitialise and self.from_scratch:
             raise ValueError("reinitialise is for pretrained weights; from_scratch has none")
+        if found := [name for name in self.training if is_secret(name)]:
+            raise ValueError(
+                f"training.{found[0]}: credentials do not belong into the file, which is copied to "
+                f"run folders and ConfigMaps; set HF_TOKEN in the environment"
+            )
         for section in ("config", "training"):
             try:
                 json.dumps(getattr(self, section), allow_nan=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -48,8 +49,8 @@ def test_json_and_a_byte_order_mark_are_read_too(tmp_path: Path) -> None:
     [
         (BOMB, r"aliases \(\*name\) are not allowed in line 2, column 8"),
         ("a: &x 1\nb: *x", "aliases"),
-        ("a: 1\nb: 2\na: 3", "the key 'a' stands twice in line 3, column 1"),
-        ("a: {b: 1, b: 2}", "the key 'b' stands twice"),
+        ("a: 1\nb: 2\na: 3", "the key 'a' is there twice in line 3, column 1"),
+        ("a: {b: 1, b: 2}", "the key 'b' is there twice"),
         ("a: " + "[" * 500 + "]" * 500, "nested too deeply"),
         ("[" * 100_000, "nested too deeply"),
         ("- " * 100_000, "nested too deeply"),
@@ -59,7 +60,11 @@ def test_json_and_a_byte_order_mark_are_read_too(tmp_path: Path) -> None:
         ("\tx: 1", "is not YAML"),
         ("a: \x07", "is not YAML"),
         ("? [a]\n: 1", "is not YAML"),
-        ("a: !!python/object/apply:os.system [true]", "could not determine a constructor"),
+        ("a: !!python/object/apply:os.system [true]", r"tags \(.*os\.system\) are not allowed"),
+        ("a: !!int 0x" + "f" * 5000, r"tags \(.*int\) are not allowed in line 1, column 4"),
+        ("a: ! b", "tags"),
+        ('a: "x\\0y"', "a text holds a null character in line 1, column 4"),
+        ('a: "\\ud83d"', "half of a surrogate pair"),
         ("a: !!bool maybe", "is not YAML"),
         ("a: !!int ''", "is not YAML"),
         ("a: !!timestamp now", "is not YAML"),
@@ -69,7 +74,7 @@ def test_json_and_a_byte_order_mark_are_read_too(tmp_path: Path) -> None:
         ("", "must be a mapping"),
         ("1: a", "must be a mapping"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
-        ("# " + "x" * MAX_BYTES, "is larger than 1,000,000 bytes"),
+        ("# " + "x" * MAX_BYTES, "is larger than 200,000 bytes"),
     ],
 )
 def test_a_bad_file_is_one_clear_fault(tmp_path: Path, content: str, message: str) -> None:
@@ -86,3 +91,21 @@ def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
         read_document(tmp_path / "none.yaml")
     with pytest.raises(ExperimentError, match="cannot be read: Is a directory"):
         read_document(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["a: [" + "1," * 99_000 + "]", "a: [" + "{}," * 66_000 + "]"])
+def test_the_worst_file_that_is_read_costs_seconds(tmp_path: Path, text: str) -> None:
+    begin = time.process_time()
+    assert len(read(tmp_path, text)["a"]) >= 66_000  # type: ignore[arg-type]
+    assert time.process_time() - begin < 15
+
+
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ExperimentError, match="is not a regular file"):
+            read_document(place)
+    with pytest.raises(ExperimentError, match="is not a path"):
+        read_document(tmp_path / "a\0b")
+    with pytest.raises(ExperimentError, match="cannot be read: File name too long"):
+        read_document(tmp_path / ("x" * 300))

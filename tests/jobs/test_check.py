@@ -43,7 +43,10 @@ def test_the_toy_experiment_has_no_faults(check) -> None:
             "training: {lr_scheduler_type: zigzag}",
             "task.training: .*zigzag.? is not a valid SchedulerType",
         ),
-        ("training: {weight_decay: much}", "task.training: weight_decay is float, got .*'much'"),
+        (
+            "training: {logging_first_step: much}",
+            "task.training: logging_first_step is bool, got .*'much'",
+        ),
         ("training: {max_steps: 2.5}", "task.training: max_steps is int, got {'max_steps': 2.5}"),
         ("training: {bf16: no}", "task.training: bf16 is bool, got {'bf16': 'no'}"),
         ("training: {eval_strategy: no}", "task.training: a trial must be evaluated, by epoch or"),

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.space import Frozen, PlainValue, Space, as_tuple
 from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, Stopping
+from hpo_pipeline.experiment.uris import Uri
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -62,7 +63,7 @@ class AnySearch(Frozen):
         tuple[dict[str, PlainValue], ...], Field(max_length=MAX_START), BeforeValidator(as_tuple)
     ] = ()
     warm_start: Annotated[
-        tuple[str, ...], Field(max_length=MAX_EARLIER), BeforeValidator(as_tuple)
+        tuple[Uri, ...], Field(max_length=MAX_EARLIER), BeforeValidator(as_tuple)
     ] = ()
     algorithm: str
     settings: Any = NoSettings()

@@ -1,0 +1,1 @@
+"""Mutated inputs of every kind that people hand to the program; `make fuzz`."""
