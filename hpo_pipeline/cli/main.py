@@ -11,11 +11,15 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpo_pipeline.cli import cluster, pipeline
 from hpo_pipeline.cli.running import run_and_show
 from hpo_pipeline.engines import ENGINES
-from hpo_pipeline.errors import ExperimentError, HpoError
+from hpo_pipeline.errors import ExperimentError, HpoError, RegistryError
+
+if TYPE_CHECKING:
+    from hpo_pipeline.experiment.schema import Register
 
 RUNS = Path("runs")
 
@@ -141,16 +145,33 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if result.state == "succeeded" else 1
 
 
+def _registry_faults(section: Register | None) -> list[str]:
+    """Return that no registry can be at the address of a file, without contacting it."""
+    from hpo_pipeline.registry import check_uri
+
+    if section is None or section.registry is None:
+        return []
+    try:
+        check_uri(section.registry)
+    except RegistryError as error:
+        return [f"register.registry: {error}"]
+    return []
+
+
 def _check(options: argparse.Namespace) -> int:
     from hpo_pipeline.experiment.loading import read
+    from hpo_pipeline.experiment.notes import notes
 
     experiment, faults, sections = read(options.file)
     from hpo_pipeline.jobs.check import argument_faults
 
     sys.path.insert(0, str(options.file.parent.resolve()))  # the user's metrics
     faults += argument_faults(sections)
+    faults += _registry_faults(sections.get("register_"))
     if faults or experiment is None:
         raise ExperimentError(str(options.file), faults)
+    for note in notes(experiment):
+        print(f"note: {note}")
     size = experiment.space.size()
     points = "" if size is None else f", {size:,} configurations"
     print(f"{options.file}: no faults; {len(experiment.space)} parameters{points}")

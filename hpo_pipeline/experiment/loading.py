@@ -36,6 +36,18 @@ _WORDS = {
 }
 
 
+_PATTERNS = {
+    ("name",): "must be 1 to 40 of a-z, 0-9 and -, with a letter first and no - at the end",
+    ("register", "model"): "must be 1 to 63 of a-z, 0-9, . _ and -, with a letter or digit at "
+    "both ends",
+    ("cluster", "namespace"): "must be 1 to 63 of a-z, 0-9 and -, without - at either end",
+}
+_EXAMPLES = {
+    ("search",): "{algorithm: tpe}",
+    ("stopping",): "{algorithm: median}",
+    ("select",): "{rule: knee}",
+    ("budget",): "{trials: 20}",
+}
 Changes = Mapping[str, Any] | None
 
 
@@ -133,8 +145,10 @@ def _messages(
             where = (*where, fault["ctx"]["discriminator"].strip("'"))
         words = _WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
         text = words.format(**fault.get("ctx", {})) if fault["type"] in _WORDS else words
-        if fault["type"] == "string_pattern_mismatch" and where == ("name",):
-            text = "must be 1 to 40 of a-z, 0-9 and -, with a letter first and no - at the end"
+        if fault["type"] == "string_pattern_mismatch":
+            text = _PATTERNS.get(where, text.replace("string should match", "must match"))
+        if fault["type"].startswith("model") and (example := _EXAMPLES.get(where)):
+            text += f" such as {example}"
         if fault["type"] == "union_tag_not_found" and where[0] == "select":
             text = f"rule is required: {', '.join(RULES)}"
         if fault["type"] == "extra_forbidden":

@@ -175,6 +175,17 @@ def test_check_says_that_a_file_is_right(write_experiment):
     assert "no faults" in done.stdout
 
 
+def test_check_says_what_can_have_no_effect_and_which_registry_cannot_be(write_experiment):
+    stopping = "{algorithm: median, min_trials: 50}"
+    done = hpo("check", write_experiment(stopping=stopping))
+    assert done.returncode == 0
+    assert "note: stopping.min_trials: median stops no trial before 50" in done.stdout
+    done = hpo("check", write_experiment(register="{model: m, registry: 'mlflw://host:5000'}"))
+    assert done.returncode == 2
+    assert "register.registry: " in done.stderr
+    assert "mlflw" in done.stderr
+
+
 def test_a_fault_that_only_transformers_sees_ends_a_run_before_its_first_trial(
     write_experiment, tmp_path
 ):

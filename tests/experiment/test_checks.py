@@ -179,3 +179,20 @@ def test_a_path_that_no_file_can_have_is_a_fault(tmp_path: Path) -> None:
         )
         assert fault.startswith("task.data: cannot be a path (")
         assert said in fault
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"name": "My-Tweets"}, "name: must be 1 to 40 of a-z"),
+        ({"register": "{model: Best Model}"}, "register.model: must be 1 to 63 of a-z, 0-9, . _"),
+        ({"cluster": "{namespace: Team A}"}, "cluster.namespace: must be 1 to 63 of a-z"),
+        ({"stopping": "asha"}, "stopping: must be a mapping such as {algorithm: median}, got"),
+        ({"search": "tpe"}, "search: must be a mapping such as {algorithm: tpe}, got 'tpe'"),
+    ],
+)
+def test_a_name_or_shape_that_is_refused_comes_with_what_is_allowed(
+    tmp_path: Path, sections: dict[str, str], said: str
+) -> None:
+    (fault,) = faults_of(tmp_path, **sections)
+    assert said in fault

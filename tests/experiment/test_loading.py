@@ -66,7 +66,7 @@ def test_a_small_file_is_enough(write) -> None:
         ({"task": "{kind: text-classification, model: m}"}, "task.data", "is required"),
         ({"space": "{x: {low: 1, high: 2}}"}, "space.x", "type is required: float, int or choice"),
         # wrong types
-        ({"budget": "3"}, "budget", "must be a mapping, got 3"),
+        ({"budget": "3"}, "budget", "must be a mapping such as {trials: 20}, got 3"),
         ({"budget": "{trials: many}"}, "budget.trials", "valid integer, .*got 'many'"),
         ({"budget": "{trials: '3'}"}, "budget.trials", "valid integer, got '3'"),
         ({"budget": "{trials: true}"}, "budget.trials", "valid integer, got True"),
@@ -105,7 +105,7 @@ def test_a_small_file_is_enough(write) -> None:
             "search.settings.candidates",
             "greater than or equal to 1, got 0",
         ),
-        ({"register": "{model: A/B}"}, "register.model", "pattern .*got 'A/B'"),
+        ({"register": "{model: A/B}"}, "register.model", "must be 1 to 63 .*got 'A/B'"),
         # the space
         ({"space": "{}"}, "space", "at least one parameter is needed"),
         ({"space": "{x: {type: float, low: 2, high: 1}}"}, "space.x", "got low=2.0, high=1.0"),
