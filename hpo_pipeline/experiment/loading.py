@@ -36,13 +36,13 @@ _WORDS = {
 }
 
 
-_PATTERNS = {
+_PATTERNS: dict[tuple[int | str, ...], str] = {
     ("name",): "must be 1 to 40 of a-z, 0-9 and -, with a letter first and no - at the end",
     ("register", "model"): "must be 1 to 63 of a-z, 0-9, . _ and -, with a letter or digit at "
     "both ends",
     ("cluster", "namespace"): "must be 1 to 63 of a-z, 0-9 and -, without - at either end",
 }
-_EXAMPLES = {
+_EXAMPLES: dict[tuple[int | str, ...], str] = {
     ("search",): "{algorithm: tpe}",
     ("stopping",): "{algorithm: median}",
     ("select",): "{rule: knee}",
