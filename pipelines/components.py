@@ -1,7 +1,7 @@
 """The steps as lightweight components of Kubeflow Pipelines, on an image with our package.
 
-Each body imports a stage of hpo_pipeline/steps.py, calls it, and hands its numbers to the page of
-the step. Bodies are copied into the pipeline as text: what they need they import.
+Each body imports a stage of hpo_pipeline/kubeflow/steps, calls it, and hands its numbers to the
+page of the step. Bodies are copied into the pipeline as text, so they import what they need.
 """
 
 from typing import NamedTuple
@@ -18,19 +18,26 @@ from kfp.dsl import (
     Model,
     Output,
     TaskConfigField,
+    TaskConfigPassthrough,
 )
 
 IMAGE = "hpo-pipeline:dev"
 
 PASSED_ON = [
-    TaskConfigField.RESOURCES,
-    TaskConfigField.KUBERNETES_TOLERATIONS,
-    TaskConfigField.KUBERNETES_NODE_SELECTOR,
-    TaskConfigField.KUBERNETES_AFFINITY,
-    TaskConfigField.ENV,
-    TaskConfigField.KUBERNETES_VOLUMES,
+    TaskConfigPassthrough(field=field, apply_to_task=True)
+    for field in (
+        TaskConfigField.RESOURCES,
+        TaskConfigField.KUBERNETES_TOLERATIONS,
+        TaskConfigField.KUBERNETES_NODE_SELECTOR,
+        TaskConfigField.KUBERNETES_AFFINITY,
+        TaskConfigField.ENV,
+        TaskConfigField.KUBERNETES_VOLUMES,
+    )
 ]
-"""What is set on the search step and meant for its trials: GPUs, tolerations, volumes and so on."""
+"""What is set on the step `search` also holds for its trials on Katib, GPUs excepted.
+
+It holds for the step itself as well, because with the engine local the step trains.
+"""
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -45,11 +52,12 @@ def check(
     trial_image: str,
     registry: str,
     data_version: str,
+    gpus: int,
 ) -> NamedTuple("Checked", [("experiment", str), ("data", str)]):
-    """Check the experiment, with all faults at once, and name this run of it."""
+    """Check the experiment and its registry, report all faults at once, and name this run."""
     from hpo_pipeline.kubeflow.steps import check, overriding
 
-    return check(experiment, engine, run_id, **overriding(locals()))
+    return check(experiment, engine, run_id, gpus=gpus, **overriding(locals()))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -64,40 +72,32 @@ def prepare(experiment: str, engine: str, dataset: Output[Dataset]):
 def search(
     experiment: str,
     engine: str,
-    dataset: Input[Dataset],
-    run: Output[Artifact],
-    metrics: Output[Metrics],
-    task_config: dsl.TaskConfig,
-):
-    """Search on Katib: launch the experiment, or come back to it, and follow it to its end."""
-    from hpo_pipeline.kubeflow.steps import search
-
-    found = search(experiment, engine, run.path, dataset=dataset.path, pods=vars(task_config))
-    metrics.metadata.update(found)
-
-
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-def search_here(
-    experiment: str,
-    engine: str,
     gpus: int,
     dataset: Input[Dataset],
     run: Output[Artifact],
+    models: Output[Artifact],
     metrics: Output[Metrics],
+    task_config: dsl.TaskConfig,
 ):
-    """Search inside this step: its pod has the GPU."""
+    """Search: follow an experiment of Katib to its end, or train in this step."""
     from hpo_pipeline.kubeflow.steps import search
 
-    found = search(experiment, engine, run.path, dataset=dataset.path, gpus=gpus)
-    metrics.metadata.update(found)
+    told = {"dataset": dataset.path, "models": models.path, "gpus": gpus, "pods": vars(task_config)}
+    metrics.metadata.update(search(experiment, engine, run.path, **told))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def confirm(searched: Input[Artifact], engine: str, dataset: Input[Dataset], run: Output[Artifact]):
-    """Train the best configurations again with other seeds, where the experiment says so."""
+def confirm(
+    searched: Input[Artifact],
+    engine: str,
+    dataset: Input[Dataset],
+    run: Output[Artifact],
+    models: Output[Artifact],
+):
+    """Train the best configurations again with other seeds, if the experiment says so."""
     from hpo_pipeline.kubeflow.steps import confirm
 
-    confirm(searched.path, engine, run.path, dataset=dataset.path)
+    confirm(searched.path, engine, run.path, dataset=dataset.path, models=models.path)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -113,6 +113,8 @@ def gate(
     selected: Input[Artifact],
     engine: str,
     dataset: Input[Dataset],
+    searched: Input[Artifact],
+    confirmed: Input[Artifact],
     run: Output[Artifact],
     test: Output[Metrics],
     confusion: Output[ClassificationMetrics],
@@ -120,8 +122,8 @@ def gate(
     """Measure the winner and the champion on the test rows, and decide between them."""
     from hpo_pipeline.kubeflow.steps import gate, shown_gate
 
-    found = gate(selected.path, engine, run.path, dataset=dataset.path)
-    return shown_gate(found, test, confusion)
+    told = {"dataset": dataset.path, "models": (searched.path, confirmed.path)}
+    return shown_gate(gate(selected.path, engine, run.path, **told), test, confusion)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -130,14 +132,18 @@ def register(
     engine: str,
     run_id: str,
     dataset: Input[Dataset],
+    searched: Input[Artifact],
+    confirmed: Input[Artifact],
     run: Output[Artifact],
     model: Output[Model],
 ) -> str:
-    """Register the winner; it becomes champion if it beats the one that there is by now."""
+    """Register the winner; it becomes champion if it beats the champion of that moment."""
     from hpo_pipeline.kubeflow.steps import register, shown_model
 
-    found = register(gated.path, engine, run.path, dataset=dataset.path, run_id=run_id)
-    return shown_model(found, run.path, model)
+    models = (searched.path, confirmed.path)
+    told = {"dataset": dataset.path, "models": models, "run_id": run_id}
+    found = register(gated.path, engine, run.path, **told)
+    return shown_model(found, run.path, model, models=models)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -168,8 +174,8 @@ def wind_up(
     leaderboard: Output[Markdown],
     status: dsl.PipelineTaskFinalStatus,
 ):
-    """End what still runs, and report on a run that has failed from what the cluster knows."""
+    """Stop what still runs, and report what the cluster knows of a run that has failed."""
     from hpo_pipeline.kubeflow.steps import overriding, wind_up
 
-    told = {"status": f"{status.state} {status.error_message}", "leaderboard": leaderboard.path}
+    told = {"status": status.state, "leaderboard": leaderboard.path}
     wind_up(experiment, engine, run_id, **told, **overriding(locals()))

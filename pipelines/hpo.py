@@ -2,8 +2,9 @@
 
     python -m pipelines.hpo
 
-One pipeline serves both engines. With katib the steps are light, and Katib's trials have the GPUs;
-with local the steps train themselves, on the GPUs that the parameter `gpus` asks for.
+One graph without branches serves both engines; each step decides by its parameter `engine`. With
+katib the steps are light and Katib's trials have the GPUs. With local the steps train themselves,
+on the GPUs that the parameter `gpus` asks for.
 """
 
 from pathlib import Path
@@ -17,40 +18,12 @@ COMPILED = Path(__file__).with_name("hpo.yaml")
 ACCELERATOR = "nvidia.com/gpu"
 
 
-def _live(task: dsl.PipelineTask, image: Any) -> dsl.PipelineTask:
-    """Give a task our image, and never take its work from a cache: it changes things elsewhere."""
+def _on(task: dsl.PipelineTask, image: Any, *, gpus: Any = None) -> dsl.PipelineTask:
+    """Give a step our image, and GPUs if it trains; never take its result from a cache."""
     task.set_container_image(image).set_caching_options(False)
-    return task
-
-
-def _follow_on(
-    searched: dsl.PipelineTask, told: dict[str, Any], image: Any, *, gpus: Any = None
-) -> None:
-    """Add everything after the search; `gpus` are those of the steps that train themselves.
-
-    It stands in both branches: kfp.local cannot take an artifact from either (dsl.OneOf).
-    """
-    engine, data, run_id = told["engine"], told["dataset"], dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    confirmed = components.confirm(searched=searched.outputs["run"], engine=engine, dataset=data)
-    selected = components.select(confirmed=confirmed.outputs["run"], engine=engine)
-    gated = components.gate(selected=selected.outputs["run"], engine=engine, dataset=data)
-    registered = components.register(
-        gated=gated.outputs["run"], engine=engine, run_id=run_id, dataset=data
-    )
-    reported = components.report(registered=registered.outputs["run"])
-    named = (
-        ("search", searched),
-        ("confirm", confirmed),
-        ("select", selected),
-        ("gate", gated),
-        ("register", registered),
-        ("report", reported),
-    )
-    for name, task in named:
-        _live(task, image).set_display_name(name)
     if gpus is not None:
-        for task in (searched, confirmed, gated):
-            task.set_accelerator_type(ACCELERATOR).set_accelerator_limit(gpus)
+        task.set_accelerator_type(ACCELERATOR).set_accelerator_limit(gpus)
+    return task
 
 
 @dsl.pipeline(
@@ -76,14 +49,14 @@ def hpo(
         experiment: The text of an experiment file.
         engine: katib (trials are pods), or local (trials run inside the steps).
         image: The image of the steps; with the engine local one that can train.
-        trials: Instead of budget.trials; 0 leaves it as it is.
+        trials: Instead of budget.trials; 0 keeps the value of the experiment.
         parallel: Instead of budget.parallel.
         minutes: Instead of budget.minutes; trials that still run then are stopped.
         namespace: Instead of cluster.namespace.
         trial_image: Instead of cluster.image.
         registry: Instead of register.registry.
-        data_version: Any text that changes when data behind a hub id or URI have changed.
-        gpus: GPUs of each step that trains, with the engine local.
+        data_version: Any text that changes when the data behind a hub id or URI have changed.
+        gpus: GPUs of each step that trains, with the engine local; on Katib see cluster.gpus.
     """
     overrides = {
         "trials": trials,
@@ -96,19 +69,27 @@ def hpo(
     }
     run_id = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     told = {"experiment": experiment, "engine": engine, "run_id": run_id, **overrides}
-    with dsl.ExitHandler(_live(components.wind_up(**told), image), name="run"):
-        checked = _live(components.check(**told), image)
+    with dsl.ExitHandler(_on(components.wind_up(**told), image), name="run"):
+        checked = _on(components.check(**told, gpus=gpus), image)
         prepared = components.prepare(experiment=checked.outputs["data"], engine=engine)
         prepared.set_container_image(image).set_caching_options(True)
-        given = {
-            "experiment": checked.outputs["experiment"],
-            "engine": engine,
-            "dataset": prepared.outputs["dataset"],
+        data = {"engine": engine, "dataset": prepared.outputs["dataset"]}
+        searched = components.search(experiment=checked.outputs["experiment"], gpus=gpus, **data)
+        _on(searched, image, gpus=gpus)
+        confirmed = components.confirm(searched=searched.outputs["run"], **data)
+        _on(confirmed, image, gpus=gpus)
+        selected = _on(components.select(confirmed=confirmed.outputs["run"], engine=engine), image)
+        models = {
+            "searched": searched.outputs["models"],
+            "confirmed": confirmed.outputs["models"],
         }
-        with dsl.If(engine == "local", name="here"):
-            _follow_on(components.search_here(**given, gpus=gpus), given, image, gpus=gpus)
-        with dsl.Else(name="on-katib"):
-            _follow_on(components.search(**given), given, image)
+        gated = components.gate(selected=selected.outputs["run"], **models, **data)
+        _on(gated, image, gpus=gpus)
+        registered = components.register(
+            gated=gated.outputs["run"], run_id=run_id, **models, **data
+        )
+        _on(registered, image)
+        _on(components.report(registered=registered.outputs["run"]), image)
 
 
 def compile_to(path: Path = COMPILED) -> Path:

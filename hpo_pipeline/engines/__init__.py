@@ -62,6 +62,8 @@ class RunContext:
         dataset: a prepared dataset, where there is one already.
         cluster: the connection to a cluster; None opens the one of `kube_context`.
         kube_context: a context of the kubeconfig; None for the current one.
+        needs_follower: whether search and jobs on a cluster end when nobody follows them any more;
+            without it they continue.
     """
 
     experiment: Experiment
@@ -72,6 +74,7 @@ class RunContext:
     dataset: Path | None = None
     cluster: Api | None = None
     kube_context: str | None = None
+    needs_follower: bool = False
 
 
 class Engine(Protocol):

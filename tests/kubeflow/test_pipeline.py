@@ -66,7 +66,15 @@ def test_what_is_set_on_the_search_goes_to_its_trials(compiled):
         *("RESOURCES", "ENV", "KUBERNETES_TOLERATIONS", "KUBERNETES_NODE_SELECTOR"),
         *("KUBERNETES_AFFINITY", "KUBERNETES_VOLUMES"),
     }
-    assert not any(entry.get("applyToTask") for entry in passed)
+    # with the engine local the step itself trains
+    assert all(entry["applyToTask"] for entry in passed)
+
+
+def test_the_graph_has_no_branches(compiled):
+    """The UI would call each of them "Condition Branch"."""
+    assert "triggerPolicy:\n            condition" not in graph.COMPILED.read_text("utf-8")
+    names = [name for name, task in tasks(compiled[0]) if name in names_of_steps(compiled)]
+    assert sorted(names) == sorted(names_of_steps(compiled))
 
 
 @pytest.fixture
@@ -116,7 +124,9 @@ def test_the_pipeline_runs_for_real_and_registers_a_champion(run_pipeline, tmp_p
     rows = confusion["confusionMatrix"]["rows"]
     assert sum(sum(row["row"]) for row in rows) == 400
     model = answer(steps["register"])["artifacts"]["model"]["artifacts"][0]
-    assert model["uri"] == champion.model_uri
+    assert model["metadata"]["model"] == champion.model_uri
+    assert model["uri"].endswith("/register/model")  # Kubeflow Pipelines' own, and it is written
+    assert json.loads((steps["register"] / "model").read_text())["version"] == 1
     assert "**digits version 1**" in (steps["report"] / "leaderboard").read_text()
     page = (steps["report"] / "page").read_text()
     assert "<script src=" not in page  # it is shown in a frame that fetches nothing

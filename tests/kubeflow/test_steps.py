@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from dataclasses import replace
@@ -9,13 +10,19 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from hpo_pipeline.engines.katib import follow_mark
+from hpo_pipeline.engines.katib.remote_experiment import RemoteExperiment
+from hpo_pipeline.engines.katib.status import is_complete
 from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, JOBS, TRIALS
+from hpo_pipeline.engines.kubernetes.lease import LEASE_ANNOTATION
+from hpo_pipeline.engines.kubernetes.pods import WORK_LABEL
 from hpo_pipeline.errors import BackendError, ClusterError, ExperimentError
 from hpo_pipeline.experiment.cluster import changes_from
 from hpo_pipeline.kubeflow import steps
-from hpo_pipeline.kubeflow.steps.experiment_text import named
+from hpo_pipeline.kubeflow.steps.experiment_text import named, read_text
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.report.markdown import seconds_saved, seconds_used
+from hpo_pipeline.report.terminal import PlainLines
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.run_names import is_run_of
 from hpo_pipeline.results.trial import TrialState
@@ -113,6 +120,53 @@ def test_a_retraining_learns_from_the_run_before_it(text, cluster, tmp_path):
         t.assignments["learning_rate"] for t in RunFolder(tmp_path / "monday").finished_trials()
     ]
     assert all(repr(rate) in learned[1] for rate in rates)
+
+
+def test_a_terminated_pipeline_ends_by_itself(text, cluster, tmp_path, monkeypatch):
+    """The step is killed at once, and nothing winds up: only the services can end the search."""
+    monkeypatch.setattr(follow_mark, "SILENCE_SECONDS", 1.0)
+    training = "{num_train_epochs: 100000, per_device_train_batch_size: 8}"
+    checked = steps.check(text(training=training), "katib", RUN)
+    experiment = read_text(checked.experiment)
+    progress = PlainLines(experiment, io.StringIO())
+    RemoteExperiment(experiment, cluster, progress=progress, needs_follower=True).apply()
+
+    def has_ended() -> bool:
+        items = [*cluster.list(TRIALS, "hpo")["items"], *cluster.list(EXPERIMENTS, "hpo")["items"]]
+        return len(items) > 1 and all(map(is_complete, items))
+
+    wait_until(has_ended, seconds=60)
+    found = steps.search(checked.experiment, "katib", tmp_path / "retried", api=cluster)
+    assert found["stopped"] == found["trials"] > 0
+    state = RunFolder(tmp_path / "retried").state()
+    assert state.ended == "the pipeline that followed it has gone"
+
+
+def test_what_a_pipeline_starts_is_marked_and_what_a_person_starts_is_not(text, cluster, tmp_path):
+    checked = steps.check(text(), "katib", RUN)
+    steps.prepare(checked.data, "katib", tmp_path / "data", api=cluster)
+    steps.search(checked.experiment, "katib", tmp_path / "1", api=cluster)
+    (experiment,) = cluster.list(EXPERIMENTS, "hpo")["items"]
+    assert follow_mark.mark_of(experiment)
+    assert all(LEASE_ANNOTATION in job["metadata"]["annotations"] for job in work(cluster))
+    mine = read_text(text(search="{algorithm: random, seed: 7}"))
+    RemoteExperiment(mine, cluster, progress=PlainLines(mine, io.StringIO())).apply()
+    assert follow_mark.mark_of(cluster.get(EXPERIMENTS, "hpo", mine.name)) is None
+
+
+def work(cluster):
+    """Return the jobs around the search."""
+    jobs = cluster.list(JOBS, "hpo")["items"]
+    found = [job for job in jobs if WORK_LABEL in (job["metadata"].get("labels") or {})]
+    assert found
+    return found
+
+
+def wait_until(holds, *, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_winding_up_takes_a_wrong_experiment_as_it_is(tmp_path, cluster):

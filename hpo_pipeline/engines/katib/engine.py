@@ -55,7 +55,11 @@ class KatibEngine:
         self._api: Api = context.cluster or KubernetesApi(context.kube_context)
         self._namespace = context.experiment.cluster.namespace
         self._jobs = Jobs(
-            self._api, self._namespace, context.experiment.name, say=context.progress.say
+            self._api,
+            self._namespace,
+            context.experiment.name,
+            say=context.progress.say,
+            with_leases=context.needs_follower,
         )
 
     def search(self, earlier: Sequence[Trial], interruption: Interruption) -> Searched:
@@ -222,7 +226,11 @@ class KatibEngine:
 
     def _remote(self) -> RemoteExperiment:
         return RemoteExperiment(
-            self._experiment, self._api, progress=self._progress, finished=self._folder.record
+            self._experiment,
+            self._api,
+            progress=self._progress,
+            finished=self._folder.record,
+            needs_follower=self._context.needs_follower,
         )
 
 

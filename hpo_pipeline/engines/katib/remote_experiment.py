@@ -18,7 +18,9 @@ from functools import partial
 
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.engines.katib import manifest, status
-from hpo_pipeline.engines.katib.names import EXPERIMENT_LABEL, IDENTITY_ANNOTATION, STOP_ANNOTATION
+from hpo_pipeline.engines.katib.follow_mark import Renewal, new_mark
+from hpo_pipeline.engines.katib.names import EXPERIMENT_LABEL, STOP_ANNOTATION
+from hpo_pipeline.engines.katib.reattachment import require_same, stop_reason
 from hpo_pipeline.engines.katib.trial_template import EXPERIMENT_POD_LABEL, is_stock
 from hpo_pipeline.engines.katib.view import ExperimentView
 from hpo_pipeline.engines.kubernetes.api import (
@@ -53,7 +55,8 @@ CONFLICT, NOT_FOUND = 409, 404
 class RemoteExperiment:
     """One experiment on a cluster.
 
-    `finished` is told each trial when it has ended, with its curve.
+    `finished` is told each trial when it has ended, with its curve. `needs_follower` marks the
+    experiment, so that it ends when nobody follows it any more.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class RemoteExperiment:
         *,
         progress: Progress,
         finished: Callable[[Trial], None] = lambda trial: None,
+        needs_follower: bool = False,
     ) -> None:
         self._experiment = experiment
         self._api = api
@@ -76,6 +80,8 @@ class RemoteExperiment:
         self._following: set[str] = set()
         self._failure: ClusterError | None = None
         self._is_gone = False
+        self._needs_follower = needs_follower
+        self._renewal = Renewal(api, self._namespace, experiment.name)
 
     def apply(self, earlier: Sequence[Trial] = ()) -> bool:
         """Create the experiment, or adopt the one of this name; return whether it was created.
@@ -86,6 +92,8 @@ class RemoteExperiment:
             ExperimentError: it cannot run on a cluster.
         """
         config, custom = manifest.manifests(self._experiment, earlier)
+        if self._needs_follower:
+            custom["metadata"]["annotations"] |= new_mark(datetime.now(UTC))
         is_new = self._create(CONFIG_MAPS, config)
         if self._create(EXPERIMENTS, custom):
             return True
@@ -175,20 +183,15 @@ class RemoteExperiment:
 
     def _adopt(self, found: Object) -> None:
         name = self._experiment.name
-        notes = found["metadata"].get("annotations") or {}
-        if found["metadata"].get("deletionTimestamp"):
-            raise BackendError(f"{name}: the experiment is just being deleted; try again soon")
-        if notes.get(IDENTITY_ANNOTATION) != manifest.identity(self._experiment):
-            raise BackendError(
-                f"{name}: namespace {self._namespace} has another experiment of this name, or "
-                f"this one before it was changed; choose another name, or remove it: "
-                f"hpo delete {name} --namespace {self._namespace}"
-            )
+        require_same(self._experiment, found)
+        self._renewal.renew(found, add=self._needs_follower)
+        if reason := stop_reason(found):
+            self._progress.say(f"{name} is about to end ({reason}); its results so far count")
         wanted = manifest.max_trials(self._experiment)
         if wanted != found["spec"].get("maxTrialCount") and status.ended(found) is None:
             change = {"spec": {"maxTrialCount": wanted}}
             self._api.patch(EXPERIMENTS, self._namespace, name, change)
-            self._progress.say(f"the experiment goes on to {wanted} trials")
+            self._progress.say(f"the experiment now continues to {wanted} trials")
 
     def _feed(self, kind: Kind, labels: str, take: Callable[[str, Object], None]) -> Feed:
         def put(event: str, item: Object) -> None:
@@ -221,6 +224,8 @@ class RemoteExperiment:
                 raise self._failure
             if self._is_gone:
                 raise BackendError(f"{self._experiment.name}: the experiment was deleted")
+            if self._view.item:
+                self._renewal.renew(self._view.item)
             if time.monotonic() - shown > SHOW_SECONDS:
                 shown = time.monotonic()
                 self._show()

@@ -23,6 +23,7 @@ from hpo_pipeline.engines.kubernetes.diagnosis import (
     terminated,
     waiting_since,
 )
+from hpo_pipeline.engines.kubernetes.lease import Leases, with_lease
 from hpo_pipeline.engines.kubernetes.names import JOB_LABEL, TRIAL_CONTAINER
 from hpo_pipeline.engines.kubernetes.pods import WORK_LABEL
 from hpo_pipeline.engines.kubernetes.watch import Feed
@@ -40,7 +41,13 @@ class Jobs:
     """The jobs of one experiment in a namespace."""
 
     def __init__(
-        self, api: Api, namespace: str, experiment: str, *, say: Callable[[str], None]
+        self,
+        api: Api,
+        namespace: str,
+        experiment: str,
+        *,
+        say: Callable[[str], None],
+        with_leases: bool = False,
     ) -> None:
         self._api = api
         self._namespace = namespace
@@ -51,6 +58,8 @@ class Jobs:
         self._items: dict[str, Object] = {}
         self._pods: dict[str, Object] = {}
         self._failure: ClusterError | None = None
+        self._with_leases = with_leases
+        self._leases = Leases(api, namespace)
 
     def run(
         self,
@@ -82,6 +91,7 @@ class Jobs:
                     started.append(job["metadata"]["name"])
                 interruption.check()
                 self._take()
+                self._leases.renew(self._items[name] for name in started if name not in found)
                 for name in started:
                     end = self._end(name) if name not in found else None
                     if end is not None:
@@ -105,6 +115,7 @@ class Jobs:
     def _start(self, job: Object) -> None:
         """Create a job, or take the one of this name; one that failed is made anew."""
         name, end = job["metadata"]["name"], time.monotonic() + GONE_SECONDS
+        job = with_lease(job) if self._with_leases else job
         while True:
             try:
                 self._items[name] = self._api.create(JOBS, self._namespace, job)

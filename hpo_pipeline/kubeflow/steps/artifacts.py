@@ -1,10 +1,14 @@
-"""What the steps show in the pipeline's UI: page, leaderboard, metrics, the registered model."""
+"""What steps show in the UI of the pipeline: page, leaderboard, metrics, the registered model."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hpo_pipeline.kubeflow.steps.experiment_text import registry_of
+from hpo_pipeline.kubeflow.steps.models import place_of_winner
 from hpo_pipeline.kubeflow.steps.workspace import FolderPath
 from hpo_pipeline.report import markdown as summary
 from hpo_pipeline.results.outcome import GateResult, RegistrationResult
@@ -25,7 +29,7 @@ def report(run: FolderPath, html: FolderPath, markdown: FolderPath) -> dict[str,
 
 
 def shown_gate(found: GateResult, test: Any, confusion: Any) -> tuple[bool, str]:
-    """Put the measurements of the gate on the page of its step; return what it says.
+    """Put the measurements of the gate on the page of its step; return the decision.
 
     Args:
         test: the step's Metrics of Kubeflow Pipelines.
@@ -38,16 +42,43 @@ def shown_gate(found: GateResult, test: Any, confusion: Any) -> tuple[bool, str]
     return found.promote, found.reason
 
 
-def shown_model(found: RegistrationResult | None, run: FolderPath, model: Any) -> str:
-    """Make the step's Model of Kubeflow Pipelines the registered one; return its name."""
+def shown_model(
+    found: RegistrationResult | None,
+    run: FolderPath,
+    model: Any,
+    *,
+    models: Sequence[FolderPath] = (),
+) -> str:
+    """Fill the step's Model of Kubeflow Pipelines; return the registered version as text.
+
+    It gets a small JSON file that says where the model is, even without a registration, because
+    newer releases fail a step that leaves an artifact empty. Its `uri` stays the one that Kubeflow
+    Pipelines gave it: others fail the step (s3://) or lose the artifact (models:/, file://).
+
+    Args:
+        model: the step's Model.
+        models: the artifacts with the models of `search` and `confirm`.
+    """
     folder = RunFolder(Path(run))
-    state = folder.state()
-    model.metadata.update(framework="transformers", run=folder.experiment().name)
-    if found is None:
-        model.metadata["model"] = state.winner.model if state.winner else None
-        return ""
-    model.uri = found.uri
-    model.metadata.update(
-        name=found.model, version=found.version, champion=found.is_champion, reason=found.reason
-    )
-    return found.title
+    experiment, winner = folder.experiment(), folder.state().winner
+    place = place_of_winner([Path(artifact) for artifact in models], folder)
+    about: dict[str, Any] = {
+        "framework": "transformers",
+        "run": experiment.name,
+        "winner": winner.name if winner else None,
+        "model": place or (winner.model if winner else None),
+    }
+    if found is not None:
+        about |= {
+            "model": found.uri,
+            "name": found.model,
+            "version": found.version,
+            "champion": found.is_champion,
+            "reason": found.reason,
+            "registry": registry_of(experiment),
+        }
+    path = Path(model.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(about, indent=2) + "\n", "utf-8")
+    model.metadata.update({name: value for name, value in about.items() if value is not None})
+    return found.title if found else ""

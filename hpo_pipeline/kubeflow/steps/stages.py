@@ -1,11 +1,12 @@
-"""The steps: each takes texts and paths, does one stage of the run, and returns what it found."""
+"""The steps: each takes texts and paths, does one stage of the run, and returns its findings."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,20 @@ from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.katib.engine import KatibEngine
 from hpo_pipeline.engines.kubernetes.api import Api, KubernetesApi
 from hpo_pipeline.engines.local import hardware
-from hpo_pipeline.errors import BackendError, ExperimentError
+from hpo_pipeline.errors import BackendError, ClusterError, ExperimentError
 from hpo_pipeline.experiment.cluster import changes_from
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.jobs.commands import prepare_job
 from hpo_pipeline.kubeflow.steps.experiment_text import as_text, named, read_text, with_changes
-from hpo_pipeline.kubeflow.steps.workspace import FolderPath, hand_on, opened, taken_over, workplace
+from hpo_pipeline.kubeflow.steps.models import KEPT_RUNS, hand_over_models
+from hpo_pipeline.kubeflow.steps.workspace import (
+    FolderPath,
+    explained,
+    hand_on,
+    opened,
+    taken_over,
+    workplace,
+)
 from hpo_pipeline.report import markdown
 from hpo_pipeline.report.terminal import PlainLines
 from hpo_pipeline.results.outcome import GateResult, RegistrationResult, SearchResult
@@ -26,13 +35,18 @@ from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import TrialState
 
 REASONS = 5
+SUCCEEDED = "The run has succeeded; its results are in the step report.\n"
+FAILED = (
+    "The run has failed or was terminated. The log of the first step that failed says why; "
+    "steps that had ended before it keep their results.\n"
+)
 
 
 def prepare(text: str, engine: str, out: FolderPath, *, api: Api | None = None) -> dict[str, Any]:
     """Prepare the data: in `out` with the engine local, in the storage with katib.
 
     Returns:
-        what they are: fingerprint, source, rows, labels, and where.
+        what they are: fingerprint, source, rows, labels; with katib also where in the storage.
 
     Raises:
         ExperimentError, DataError: the experiment or its data are wrong.
@@ -47,7 +61,7 @@ def prepare(text: str, engine: str, out: FolderPath, *, api: Api | None = None) 
         place = Path(found["dataset"])
         if place.is_dir():  # on the disk of this step; a cluster keeps it in its storage
             shutil.copytree(place, out, dirs_exist_ok=True)
-            return {**found, "dataset": str(out)}
+            return {name: value for name, value in found.items() if name != "dataset"}
         out.mkdir(parents=True, exist_ok=True)
         (out / "where.txt").write_text(f"{place}\n", "utf-8")
         return found
@@ -59,6 +73,7 @@ def search(
     out: FolderPath,
     *,
     dataset: FolderPath | None = None,
+    models: FolderPath | None = None,
     pods: Mapping[str, Any] | None = None,
     gpus: int = 0,
     api: Api | None = None,
@@ -66,25 +81,27 @@ def search(
     """Search, and leave the run folder in `out`; return its numbers.
 
     Args:
-        pods: parts of the trials' pods in the words of Kubernetes, beside the section cluster
-            (see `changes_from`).
+        models: gets the models of a search that trains in this step.
+        pods: what is set on the step and so holds for the pods of its trials on Katib, as
+            Kubernetes spells it (see `changes_from`).
         gpus: with the engine local, how many GPUs the step has asked for.
 
     Raises:
-        BackendError: it gave nothing usable, with the reasons of the trials.
+        BackendError: no trial gave a usable result, with the reasons of the trials; or the step
+            has GPUs that it cannot use, or lacks those that it needs.
     """
-    experiment, seen = read_text(text), len(hardware.gpus())
-    if seen < gpus:
-        raise BackendError(f"this step asked for {gpus} GPUs, and its pod sees {seen}")
-    if pods:
-        cluster = _merged(experiment, changes_from(pods))
-        experiment = with_changes(as_text(experiment), {"cluster": cluster})
+    experiment = read_text(text)
+    if engine == "katib":
+        experiment = _with_pods(experiment, pods or {})
+    elif (seen := len(hardware.gpus())) < gpus:
+        raise BackendError(f"this step asked for {gpus} GPUs, but its pod sees {seen}")
     folder = workplace(experiment, out)
     with opened(experiment, engine, folder, dataset=dataset, api=api) as step:
         step.flow.search(step.interruption)
     result = folder.result()
-    hand_on(folder, out)
     _raise_if_failed(experiment, folder, result)
+    _hand_over(folder, engine, models)
+    hand_on(folder, out)
     return markdown.figures(experiment, result)
 
 
@@ -94,11 +111,17 @@ def confirm(
     out: FolderPath,
     *,
     dataset: FolderPath | None = None,
+    models: FolderPath | None = None,
     api: Api | None = None,
 ) -> None:
-    """Train the best configurations again with other seeds, where the experiment asks for it."""
+    """Train the best configurations again with other seeds, if the experiment says so.
+
+    Args:
+        models: gets the models of these trainings if they ran in this step.
+    """
     with taken_over(run, engine, out, dataset=dataset, api=api) as step:
         step.flow.confirm(step.interruption)
+        _hand_over(step.folder, engine, models)
 
 
 def select(run: FolderPath, engine: str, out: FolderPath, *, api: Api | None = None) -> str:
@@ -120,10 +143,15 @@ def gate(
     out: FolderPath,
     *,
     dataset: FolderPath | None = None,
+    models: Sequence[FolderPath] = (),
     api: Api | None = None,
 ) -> GateResult:
-    """Measure winner and champion on the test rows, and decide between them."""
-    with taken_over(run, engine, out, dataset=dataset, api=api) as step:
+    """Measure winner and champion on the test rows, and decide between them.
+
+    Args:
+        models: the artifacts with the models of `search` and `confirm`.
+    """
+    with taken_over(run, engine, out, dataset=dataset, models=models, api=api) as step:
         return step.flow.gate(step.interruption)
 
 
@@ -133,12 +161,19 @@ def register(
     out: FolderPath,
     *,
     dataset: FolderPath | None = None,
+    models: Sequence[FolderPath] = (),
     run_id: str = "",
     api: Api | None = None,
 ) -> RegistrationResult | None:
-    """Register the winner; None where the experiment does not ask for it."""
+    """Register the winner; None if the experiment has no section register.
+
+    Args:
+        models: the artifacts with the models of `search` and `confirm`.
+    """
     known = {"run": run_id} if run_id else {}
-    with taken_over(run, engine, out, dataset=dataset, provenance=known, api=api) as step:
+    with taken_over(
+        run, engine, out, dataset=dataset, models=models, provenance=known, api=api
+    ) as step:
         wants = step.folder.experiment().register_ is not None
         found = step.flow.register(step.interruption) if wants else None
         step.flow.finish()
@@ -155,37 +190,69 @@ def wind_up(
     api: Api | None = None,
     **overrides: object,
 ) -> bool:
-    """End what a run has left running, and write what is known of it where it has failed.
+    """Stop what a run has left running, and write what the cluster knows of the run.
 
-    It is called however the run has ended, and so takes a wrong experiment as it is.
+    It is called however the run has ended, even with a wrong experiment.
 
     Args:
-        status: how it has ended, in the words of the pipeline.
+        status: the state that the pipeline gives; reliable only if it is SUCCEEDED.
 
     Returns:
-        whether something was still running.
+        whether anything was still running.
+
+    Raises:
+        BackendError: the cluster refuses it.
     """
     leaderboard = Path(leaderboard)
     leaderboard.parent.mkdir(parents=True, exist_ok=True)
-    leaderboard.write_text(f"The run has ended: {status}\n", "utf-8")
+    said = SUCCEEDED if status == "SUCCEEDED" else FAILED
+    leaderboard.write_text(said, "utf-8")
     if engine != "katib":
-        return False
+        return False  # its trials ended with the steps
     try:
-        experiment = read_text(text, overrides)
+        here = named(read_text(text, overrides), run_id)
     except ExperimentError as error:
         leaderboard.write_text(f"Nothing was started: {error}\n", "utf-8")
         return False
-    here = named(experiment, run_id)
-    cluster = api or KubernetesApi()
-    with tempfile.TemporaryDirectory() as scratch:
-        progress = PlainLines(here, sys.stdout)
-        folder = RunFolder(Path(scratch) / "run")
-        katib = KatibEngine(RunContext(here, folder, progress, cluster=cluster))
-        was_running = katib.stop("the run of the pipeline has ended")
-        found = katib.status()
-        if found is not None:
-            leaderboard.write_text(markdown.markdown(here, found), "utf-8")
+    try:
+        was_running, found = _stopped(here, api)
+    except ClusterError as error:
+        raise explained(error) from error
+    if found is not None:
+        leaderboard.write_text(markdown.markdown(here, found), "utf-8")
     return was_running
+
+
+def _stopped(experiment: Experiment, api: Api | None) -> tuple[bool, SearchResult | None]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, progress = RunFolder(Path(scratch) / "run"), PlainLines(experiment, sys.stdout)
+        context = RunContext(experiment, folder, progress, cluster=api or KubernetesApi())
+        katib = KatibEngine(context)
+        was_running = katib.stop("the run of the pipeline has ended")
+        return was_running, katib.status()
+
+
+def _hand_over(folder: RunFolder, engine: str, models: FolderPath | None) -> None:
+    if models is not None:
+        local = "no model was trained or kept here"
+        where = "in the storage of the cluster" if engine == "katib" else local
+        kept = os.environ.get(KEPT_RUNS)
+        hand_over_models(folder, Path(models), where=f"in {folder.path}" if kept else where)
+
+
+def _with_pods(experiment: Experiment, pods: Mapping[str, Any]) -> Experiment:
+    """Return the experiment with what is set on the step `search` for its trials on Katib."""
+    changes = changes_from(pods)
+    gpus = changes.pop("gpus", 0)
+    changes.pop("gpu_resource", None)
+    if gpus:
+        raise BackendError(
+            f"the step search has {gpus} GPUs, which its trials on Katib would wait for while the "
+            f"step holds them: set none on the step, and cluster.gpus: {gpus} in the experiment"
+        )
+    if not changes:
+        return experiment
+    return with_changes(as_text(experiment), {"cluster": _merged(experiment, changes)})
 
 
 def _raise_if_failed(experiment: Experiment, folder: RunFolder, result: SearchResult) -> None:
@@ -201,7 +268,7 @@ def _raise_if_failed(experiment: Experiment, folder: RunFolder, result: SearchRe
 
 
 def _merged(experiment: Experiment, pods: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of `cluster` that change: lists and mappings grow, others are replaced."""
+    """Return the entries of `cluster` that change: lists and mappings grow, others are set."""
     own = experiment.cluster.model_dump(mode="json", exclude_none=True)
     found: dict[str, Any] = {}
     for name, value in pods.items():

@@ -1,9 +1,9 @@
 """The run folder on its way from step to step, and the engine that a step works with.
 
-A step takes the folder of the one before, does its stage, and hands it on. With the engine katib
-it holds results only, and a step that is run again adopts what it had started on the cluster. With
-the engine local, where HPO_RUNS names a folder that outlives the pods, the runs are kept there, and
-a step that is run again goes on.
+A step takes the run folder of the step before, does its stage, and hands the folder on, without
+models (models.py). With the engine katib, a step that is retried reattaches to what it had started
+on the cluster. With the engine local, runs are kept in the folder that HPO_RUNS names if it is set,
+on a volume that outlives the pods, and a step that is retried resumes there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.kubernetes.api import Api
 from hpo_pipeline.errors import BackendError, ClusterError, HpoError
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.kubeflow.steps.models import KEPT_RUNS, ignored, take_models, without_models
 from hpo_pipeline.report.terminal import PlainLines
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.run.flow import Flow
@@ -46,14 +47,20 @@ def taken_over(
     out: FolderPath,
     *,
     dataset: FolderPath | None = None,
+    models: Sequence[FolderPath] = (),
     provenance: dict[str, str] | None = None,
     api: Api | None = None,
 ) -> Iterator[Step]:
-    """Take a run folder over from the step before, and hand it on to `out` at the end."""
+    """Take a run folder over from the step before, and hand it on to `out` at the end.
+
+    Args:
+        models: artifacts with the models of earlier steps.
+    """
     experiment = RunFolder(Path(run)).experiment()
     folder = workplace(experiment, out)
     if not folder.experiment_file.exists():
         shutil.copytree(run, folder.path, dirs_exist_ok=True)
+    take_models(map(Path, models), folder)
     with opened(
         experiment, engine, folder, dataset=dataset, provenance=provenance, api=api
     ) as found:
@@ -79,6 +86,7 @@ def opened(
         source=folder.experiment_file,
         dataset=Path(dataset) if dataset else None,
         cluster=api,
+        needs_follower=True,  # the pipeline may be terminated without any chance to clean up
     )
     with folder.locked(), Interruption().installed() as interruption:
         folder.adopt(experiment)
@@ -93,19 +101,21 @@ def opened(
 
 
 def workplace(experiment: Experiment, out: FolderPath) -> RunFolder:
-    """Return the folder to work in: one that outlives the pod, where there is such a place."""
-    kept = os.environ.get("HPO_RUNS")
+    """Return the folder to work in: on the volume of HPO_RUNS if it is set, else `out`."""
+    kept = os.environ.get(KEPT_RUNS)
     return RunFolder(Path(kept) / experiment.name if kept else Path(out))
 
 
 def hand_on(folder: RunFolder, out: FolderPath) -> None:
-    """Copy a run folder to where the next step takes it from."""
-    if folder.path != Path(out).absolute():
-        shutil.copytree(folder.path, out, dirs_exist_ok=True)
+    """Leave a run folder in `out`, without models, for the next step."""
+    if folder.path == Path(out).absolute():
+        without_models(folder)
+    else:
+        shutil.copytree(folder.path, out, dirs_exist_ok=True, ignore=ignored)
 
 
 def explained(error: ClusterError) -> HpoError:
-    """Say what to do about a permission that the pod's service account lacks."""
+    """Say what to do if the pod's service account lacks a permission."""
     if error.status != 403:
         return error
     return BackendError(
