@@ -187,10 +187,14 @@ def _schema(options: argparse.Namespace) -> int:
 
 def _prepare(options: argparse.Namespace) -> int:
     from hpo_pipeline.data.assets import cache_folder
+    from hpo_pipeline.data.dataset import DatasetMeta
     from hpo_pipeline.data.prepare_once import prepared_once
     from hpo_pipeline.experiment.loading import load
 
-    print(prepared_once(load(options.file), options.datasets or cache_folder() / "datasets"))
+    folder = prepared_once(load(options.file), options.datasets or cache_folder() / "datasets")
+    for note in DatasetMeta.read(folder).notes:
+        print(note, file=sys.stderr)  # the output is the folder alone, for scripts
+    print(folder)
     return 0
 
 

@@ -44,8 +44,9 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:
         write_answer(places.out, {"error": str(error), "exit_code": 1})
         return 1
-    facts = {name: getattr(meta, name) for name in ("fingerprint", "source", "rows", "labels")}
-    write_answer(places.out, {"dataset": str(folder), **facts}, spare=("labels",))
+    names = ("fingerprint", "source", "rows", "labels", "notes")
+    facts = {name: getattr(meta, name) for name in names}
+    write_answer(places.out, {"dataset": str(folder), **facts}, spare=("labels", "notes"))
     return 0
 
 

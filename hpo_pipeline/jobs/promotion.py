@@ -163,6 +163,7 @@ def _evidence(
         rows=meta["rows"],
         labels=meta["labels"],
         majority=meta["majority"],
+        notes=meta["notes"],
         licence=asset.licence if asset else None,
         base_model=asset.source if asset else model,
         confirmed=facts.confirmed,

@@ -38,6 +38,7 @@ class Evidence:
         rows: rows by split.
         labels: labels of the data, in the order of the model's outputs.
         majority: share of the most frequent label.
+        notes: sentences on what was left out of the data, merged or cut.
         licence: of the base model.
         base_model: its hub id, where it has one.
         confirmed: results with other seeds, where there are any.
@@ -50,6 +51,7 @@ class Evidence:
     rows: Mapping[str, int] = field(default_factory=dict)
     labels: Sequence[str] = ()
     majority: float | None = None
+    notes: Sequence[str] = ()
     licence: str | None = None
     base_model: str | None = None
     confirmed: Confirmed | None = None
@@ -157,7 +159,8 @@ def _data(evidence: Evidence) -> str:
     ]
     if evidence.majority is not None:
         rows.append(("share of the most frequent label", f"{evidence.majority:.3f}"))
-    return f"## Data\n\n{_table(('', ''), rows)}"
+    notes = "".join(f"\n- {_text(note)}" for note in evidence.notes)
+    return f"## Data\n\n{_table(('', ''), rows)}" + (f"\n{notes}" if notes else "")
 
 
 def _limits(experiment: Experiment, evidence: Evidence) -> str:

@@ -228,6 +228,7 @@ class RunFolder(RunPaths):
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "system": platform.system(),
             "dataset": (self.state().data_fingerprint or "")[:16],
+            "data notes": "\n".join(self.state().data_notes),
         }
 
     def _trial_folders(self) -> list[Path]:

@@ -54,6 +54,15 @@ def test_trials_that_are_all_alike_have_no_importances() -> None:
     assert "nothing made a difference" in found
 
 
+def test_what_was_left_out_of_the_data_has_a_section(tmp_path: Path) -> None:
+    result = SearchResult("toy", "succeeded", 61.0, tuple(trials(2)))
+    info = {"system": "Linux", "data notes": "2 rows <b>left out</b>.\n3 texts are cut."}
+    text = write_report(EXPERIMENT, result, tmp_path / "report.html", run_info=info).read_text()
+    assert "<ul><li>2 rows &lt;b&gt;left out&lt;/b&gt;.</li><li>3 texts are cut.</li></ul>" in text
+    assert text.count("3 texts are cut.") == 1
+    assert "<h2>Data</h2>" not in page(tmp_path, *trials(2))
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_search_that_hardly_began_has_a_page(tmp_path: Path, count: int) -> None:
     assert "Importances need at least" in page(tmp_path, *trials(2)[:count])

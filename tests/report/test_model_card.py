@@ -70,6 +70,13 @@ def test_what_is_not_known_is_left_out() -> None:
     assert "licence of the base model is not known" in card
 
 
+def test_what_was_left_out_of_the_data_is_said() -> None:
+    notes = ["train: 9 rows read; left out: 2 equal to another row.", "Passed over: a*b.csv."]
+    section = model_card(experiment(), TRIAL, replace(EVIDENCE, notes=notes)).split("## Data")[1]
+    assert "\n\n- train: 9 rows read; left out: 2 equal to another row.\n" in section
+    assert "- Passed over: a\\*b.csv.\n" in section
+
+
 def test_a_model_from_scratch_has_no_base_model() -> None:
     card = model_card(experiment(from_scratch=True), TRIAL, EVIDENCE)
     assert "base_model" not in front_matter(card)

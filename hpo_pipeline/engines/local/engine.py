@@ -96,11 +96,12 @@ class LocalEngine:
         if self._dataset is None:
             (output,) = self.run([PREPARE], interruption)
             found = output.result()
-            for note in found.get("notes") or ():
-                self._context.progress.say(str(note))
+            notes = tuple(map(str, found.get("notes") or ()))
+            for note in notes:
+                self._context.progress.say(note)
             self._folder.use_data(str(found["fingerprint"]))
             self._dataset = Path(found["dataset"])
-            self._folder.update(dataset=str(self._dataset))
+            self._folder.update(dataset=str(self._dataset), data_notes=notes)
         return self._dataset
 
     def _argv(self, job: Job, out: Path) -> list[str]:

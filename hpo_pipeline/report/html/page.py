@@ -115,6 +115,7 @@ def _body(experiment: Experiment, result: SearchResult, run_info: Mapping[str, s
         "Hypervolume": _hypervolume(experiment, trials),
         "Parallel coordinates": _parallel(experiment, trials),
         "Constraints": tables.constraints(experiment, trials, best),
+        "Data": tables.data_notes(run_info),
         "Environment": tables.environment(trials, run_info),
         "Experiment": _experiment_file(experiment),
     }

@@ -51,13 +51,24 @@ def constraints(experiment: Experiment, trials: Sequence[Trial], best: Trial | N
     return table(("constraint", "trials that meet it", "the best trial"), rows)
 
 
+DATA_NOTES = "data notes"
+"""Entry of a run's info that has a section of its own: a sentence a line."""
+
+
+def data_notes(run_info: Mapping[str, str]) -> str:
+    """Return what was left out of the data, merged or cut; empty where nothing was."""
+    lines = run_info.get(DATA_NOTES, "").splitlines()
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if items else ""
+
+
 def environment(trials: Sequence[Trial], run_info: Mapping[str, str]) -> str:
     """Return a table of versions and machine facts; one that differs shows all its values."""
     found: dict[str, dict[str, None]] = {}
     for trial in trials:
         for name, text in trial.environment.items():
             found.setdefault(name, {})[text] = None
-    rows = [(name, text) for name, text in run_info.items() if text]
+    rows = [(name, text) for name, text in run_info.items() if text and name != DATA_NOTES]
     rows += [(n, ", ".join(texts)) for n, texts in found.items() if [*texts] != [run_info.get(n)]]
     if not rows:
         return '<p class="absent">The run did not record its environment.</p>'
