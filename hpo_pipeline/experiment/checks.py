@@ -1,7 +1,7 @@
 """Whether the sections of an experiment fit together: pure checks, for every engine.
 
-Each check speaks only about sections that are right by themselves, so that their findings can
-be reported together with the faults of the others. Names that only transformers knows are
+Each check looks only at sections that are valid by themselves, so that its findings can be
+reported together with the faults of the others. Names that only transformers knows are
 checked in jobs/check.py.
 """
 
@@ -29,7 +29,7 @@ from hpo_pipeline.tasks.kind import Metric
 
 
 def cross_faults(sections: dict[str, Any]) -> list[str]:
-    """Return what is wrong between sections, for those that are right by themselves."""
+    """Return what is wrong between sections, for those that are valid by themselves."""
     return [
         *_metric_faults(sections),
         *_space_faults(sections),
@@ -161,7 +161,7 @@ def _selection_faults(sections: dict[str, Any]) -> list[str]:
         return _objective_name_faults("select.weights", list(rule.weights), names)
     if isinstance(rule, SelectLexicographic):
         return _objective_name_faults("select.order", list(rule.order), names) + [
-            f"select.tolerance.{name}: is no objective; there are {', '.join(names)}"
+            f"select.tolerance.{name}: is not an objective; the objectives are {', '.join(names)}"
             for name in rule.tolerance
             if name not in names
         ]
@@ -172,7 +172,9 @@ def _objective_name_faults(where: str, given: list[str], names: list[str]) -> li
     """Return what is wrong with a list that must name every objective once."""
     listed = ", ".join(names)
     faults = [
-        f"{where}: {n!r} is no objective; there are {listed}" for n in given if n not in names
+        f"{where}: {n!r} is not an objective; the objectives are {listed}"
+        for n in given
+        if n not in names
     ]
     faults += [
         f"{where}: {name} is missing; every objective must be there ({listed})"

@@ -20,7 +20,7 @@ class Countable(Protocol):
         """The values of earlier parameters under which it counts."""
 
     def count(self) -> int | None:
-        """Return the number of values, or None where there is no end of them."""
+        """Return the number of values, or None where the range is continuous."""
 
 
 def combinations(
@@ -28,11 +28,11 @@ def combinations(
 ) -> int | None:
     """Return the number of configurations, those that differ in active parameters only.
 
-    The parameters are gone through in their order, with the number of ways to come to each
-    combination of the values that conditions name; all other values are counted together.
+    The parameters are visited in their order, counting the ways to reach each combination of the
+    values that conditions name; all other values are counted together.
 
     Args:
-        holds: tells whether a parameter is active, given the active ones before it.
+        holds: says whether a parameter is active, given the active ones before it.
 
     Returns:
         None where a parameter is continuous, or there are more than MAX_STATES combinations.

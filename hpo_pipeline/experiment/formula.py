@@ -48,7 +48,7 @@ class Formula:
     """An arithmetic expression over metrics.
 
     Raises:
-        ValueError: the text is no expression of the allowed kind.
+        ValueError: the text is not an expression of the allowed kind.
     """
 
     text: str

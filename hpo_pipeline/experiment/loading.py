@@ -1,7 +1,7 @@
 """Reading an experiment file: all its faults in one message, each with its path.
 
-It turns pydantic's faults into the words of the file, adds what consistency.py finds between
-the sections that are right by themselves, and makes paths absolute.
+It rewords pydantic's faults in the terms of the file, adds what checks.py finds between the
+sections that are valid by themselves, and makes paths absolute.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def read(
     """Read an experiment file without raising for faults inside it.
 
     Returns:
-        the experiment or None; the faults; and the sections that are right by themselves, so
+        the experiment or None; the faults; and the sections that are valid by themselves, so
         that further checks can speak about them together with the faults of the others.
 
     Raises:
@@ -133,7 +133,7 @@ def _is_path(key: str, name: str, folder: Path) -> bool:
 def _messages(
     error: ValidationError, raw: Mapping[str, Any], schema: type[Experiment]
 ) -> list[str]:
-    """Turn pydantic's faults into `path: what, got value`, in the words of the file."""
+    """Turn pydantic's faults into `path: what, got value`, in the terms of the file."""
     faults = error.errors()
     kinds = _kinds(schema)
     lines = []
@@ -192,7 +192,7 @@ def _path(location: tuple[int | str, ...], raw: Mapping[str, Any], kinds: Kinds)
 
 
 def _siblings(location: tuple[int | str, ...], schema: type[Experiment], kinds: Kinds) -> str:
-    """Name the keys that are allowed where an unknown one stands."""
+    """Name the keys that are allowed in place of an unknown one."""
     model: Any = schema
     for part in location[:-1]:
         if part in PARAMETERS and location[0] == "space":
@@ -217,7 +217,7 @@ def _short(value: object) -> str:
 
 
 def _sound_sections(raw: dict[str, Any], schema: type[Experiment]) -> dict[str, Any]:
-    """Return the sections that are right by themselves, parsed."""
+    """Return the sections that are valid by themselves, parsed."""
     sections: dict[str, Any] = {}
     for name, field in schema.model_fields.items():
         key = field.alias or name

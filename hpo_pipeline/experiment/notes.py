@@ -1,4 +1,4 @@
-"""What is allowed in an experiment but hardly meant: `hpo check` says it and goes on."""
+"""What is allowed in an experiment but probably not meant: `hpo check` prints it as a note."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def _too_few_trials(experiment: Experiment) -> str | None:
     if not isinstance(rule, MedianStopping | PercentileStopping) or rule.min_trials < trials:
         return None
     return (
-        f"stopping.min_trials: {rule.algorithm} stops no trial before {rule.min_trials} have run "
-        f"to their end, and budget.trials is {trials}; it can never act"
+        f"stopping.min_trials: {rule.algorithm} stops no trial before {rule.min_trials} have "
+        f"finished, and budget.trials is {trials}; it can never act"
     )
 
 
 def _too_late(experiment: Experiment) -> str | None:
-    """Say that a rule judges a trial for the first time when it is at its end anyway."""
+    """Say that a rule judges a trial for the first time when it is about to end anyway."""
     rule, longest = experiment.stopping, experiment.longest_training()
     match rule:
         case AshaStopping() | HyperbandStopping():

@@ -1,7 +1,7 @@
 """The population of population based training: which trial is which member, and trains how far.
 
 Trial n is one interval in the life of member n % size, in generation n // size. Search, trial
-and engine must agree on this, so it stands here, in plain numbers.
+and engine must agree on this, so it is defined here, in plain numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hpo_pipeline.experiment.schema import Experiment
 
 @dataclass(frozen=True)
 class Population:
-    """So many members, each of which trains its whole in so many intervals."""
+    """`size` members, each of which trains in `generations` intervals."""
 
     size: int
     generations: int
@@ -29,7 +29,7 @@ class Population:
         return range(generation * self.size, (generation + 1) * self.size)
 
     def end(self, number: int, steps: int) -> int:
-        """Return the training step at which a trial ends, of `steps` of the whole training."""
+        """Return the training step at which a trial ends, of `steps` in all."""
         return round(steps * (self.generation(number) + 1) / self.generations)
 
     def is_done(self, number: int, finished: Collection[int]) -> bool:

@@ -1,9 +1,8 @@
 """The experiment: the schema of the file that every engine reads.
 
-One of the four places (with space.py, strategies.py and cluster.py) where a field of the file is
-defined; everything else is derived from these frozen models. It knows what a file may say, not how
-anything is done, nor how it is read (experiment_file.py) or whether its sections fit together
-(consistency.py).
+The fields of the file are defined here, in the files of its sections (task.py, space.py,
+objective.py, stopping.py, cluster.py) and in algorithms/; everything else is derived from these
+frozen models. How a file is read is in loading.py, whether its sections fit together in checks.py.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ class Budget(Frozen):
 
 
 class SelectBest(Frozen):
-    """The best trial by the one objective there is."""
+    """The best trial by the only objective."""
 
     rule: Literal["best"]
 
@@ -194,8 +193,8 @@ class Experiment(Frozen):
     def identity(self) -> str:
         """Return a hash of all that decides which trials are run and what they yield.
 
-        Budget, selection, confirmation, engine and registration are left out: a run may go on
-        with more trials, and its winner may be chosen anew.
+        Budget, selection, confirmation, engine and registration are left out: a run may resume
+        with more trials, and its winner may be selected again.
         """
         later = {"budget", "select", "confirm", "local", "cluster", "register_"}
         content = self.model_dump(mode="json", exclude=later)

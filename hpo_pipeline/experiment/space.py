@@ -1,8 +1,6 @@
 """The search space: what may vary between trials, and how a value is written and read.
 
-One of the three places (with experiment.py and strategies.py) where a field of the experiment
-file is defined. It knows neither Optuna nor Katib: their distributions are derived from here by
-pure functions.
+Neither Optuna nor Katib is known here: their distributions are derived by pure functions.
 A name says what is varied: `learning_rate` is a field of transformers.TrainingArguments,
 `model.num_hidden_layers` a field of the model's config, `task.max_length` a field of the task.
 """
@@ -93,7 +91,7 @@ class FloatParameter(Conditional):
         return float(text)
 
     def contains(self, value: Value) -> bool:
-        """Tell whether a value lies in the range (rounding of steps is tolerated)."""
+        """Tell whether a value is in the range (rounding of steps is tolerated)."""
         if isinstance(value, bool | str) or not self.low <= value <= self.high:
             return False
         return self.step is None or _is_on_step(float(value), self.low, self.step)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 STOCK = "katib"
-"""In a file `katib:random` stands for `{algorithm: katib, name: random}`: Katib's own random."""
+"""In a file `katib:random` is short for `{algorithm: katib, name: random}`: Katib's own random."""
 
 KatibName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,20}[a-z0-9])?$")]
 

@@ -16,7 +16,7 @@ Resource = Literal["evaluation", "epoch"]
 
 
 class NoStopping(Frozen):
-    """Every trial runs to its end."""
+    """No trial is stopped early."""
 
     algorithm: Literal["none"]
 
@@ -30,7 +30,7 @@ class MedianStopping(Frozen):
 
 
 class PercentileStopping(Frozen):
-    """As median, but a trial must be among the best `percentile` per cent to go on."""
+    """As median, but a trial must be among the best `percentile` per cent to continue."""
 
     algorithm: Literal["percentile"]
     percentile: Annotated[float, Field(gt=0, lt=100)] = 50.0
@@ -42,7 +42,7 @@ class AshaStopping(Frozen):
     """Asynchronous successive halving.
 
     A trial is judged when it has used `grace_period` of the resource, then `reduction_factor`
-    times as much, and so on: the best one in `reduction_factor` goes on. At `max_resource`,
+    times as much, and so on: the best one in `reduction_factor` continues. At `max_resource`,
     where it is set, every trial ends.
     """
 

@@ -40,7 +40,7 @@ class BoundedGPSampler(GPSampler):
         return super().sample_relative(small, itself, search_space)
 
     def _bounded(self, study: Study, trial: FrozenTrial) -> Study | None:
-        """Return a study of the trials to fit, `trial` the last, or None: the study as it is."""
+        """Return a study of the trials to fit, `trial` the last; None where it would be `study`."""
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         known = [k for t in ended if (k := _with_value(t, study.directions)) is not None]
         are_complete = all(t.state == TrialState.COMPLETE for t in ended)

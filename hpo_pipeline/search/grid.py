@@ -40,7 +40,7 @@ class GridSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Return the first point that no trial has; after the last, the first again.
+        """Return the first point that no trial has; after the last one, the first again.
 
         Of points that differ only where conditions do not hold, one is enough.
         """

@@ -35,7 +35,7 @@ def reference_point(objectives: Sequence[Objective], trials: Sequence[Trial]) ->
 def hypervolume(
     objectives: Sequence[Objective], trials: Sequence[Trial], reference: Sequence[float]
 ) -> float:
-    """Return the volume that lies between the trials' Pareto front and the reference point.
+    """Return the volume between the trials' Pareto front and the reference point.
 
     Its unit is the product of the objectives' units. A trial that is not better than the
     reference in every objective adds nothing.

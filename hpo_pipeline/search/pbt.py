@@ -1,10 +1,10 @@
 """Population based training (Jaderberg et al. 2017), as a sampler of Optuna.
 
-A trial goes on from the checkpoint of a trial of the generation before: its parent, whose number
-is a user attribute of the trial in the study. Nothing waits for a generation to be complete:
-what has ended when a trial is asked for is compared. Compared with the paper, a parameter with a
-linear range is moved by a share of the range instead of by a factor, for a factor can neither
-leave 0 nor move between 0.9 and 0.999 without hitting a bound.
+A trial continues from the checkpoint of a trial of the previous generation: its parent, whose
+number is a user attribute of the trial in the study. Nothing waits for a generation to be
+complete: the trials that have ended when one is asked for are compared. Unlike in the paper, a
+parameter with a linear range moves by a share of the range instead of by a factor, because a
+factor can neither leave 0 nor move between 0.9 and 0.999 without hitting a bound.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LAST = "last"
 class PbtSampler(BaseSampler):
     """Exploit and explore, from what the study holds when a trial is asked for.
 
-    | own parent                          | goes on from       | with                     |
+    | own parent                          | continues from     | with                     |
     | ----------------------------------- | ------------------ | ------------------------ |
     | finished, not among the worst       | it                 | its assignments          |
     | among the worst, failed, or running | one of the best    | its assignments, changed |
@@ -130,7 +130,7 @@ class PbtSampler(BaseSampler):
 
 
 def parent_of(trial: FrozenTrial) -> int | None:
-    """Return the number of the trial from whose checkpoint a trial goes on, or None."""
+    """Return the number of the trial from whose checkpoint a trial continues, or None."""
     parent: int | None = trial.user_attrs.get(PARENT)
     return parent
 

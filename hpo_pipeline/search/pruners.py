@@ -1,8 +1,8 @@
-"""The stopping rules: one table from a name in the experiment file to a pruner of Optuna.
+"""The stopping rules: one table from a name in the experiment file to an Optuna pruner.
 
 A rule sees the curves of all trials of the study and decides at every report. None of them has
 a state of its own: what a rule says follows from the curves alone, so that a trial that is run
-again after a crash, or a service that starts anew, gets the same answer.
+again after a crash, or a service that restarts, gets the same answer.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class PercentilePruner(BasePruner):
     """The median stopping rule of Vizier (Golovin et al., KDD 2017, section 3.2.2), generalised.
 
     A trial ends at step s where its best value so far is worse than a percentile of the running
-    averages, up to s, of the trials that ran to their end; 50 is the median. Optuna's rules of
+    averages, up to s, of the trials that finished; 50 is the median. Optuna's rules of
     these names compare with the values *at* s, which one lucky evaluation moves; Katib's takes
     a mean.
 
     Args:
-        percentile: the share of trials, in per cent, among which one must be to go on.
-        min_trials: how many trials must have run to their end before any is stopped.
+        percentile: the share of trials, in per cent, that a trial must be among to continue.
+        min_trials: how many trials must have finished before any is stopped.
         start_step: first step, counted from 1, at which a trial may be stopped.
     """
 
@@ -68,9 +68,9 @@ class AshaPruner(BasePruner):
     """Asynchronous successive halving (Li et al., MLSys 2020), in its stopping form.
 
     At the first report at or past each rung (`grace_period` times a power of
-    `reduction_factor`) a trial goes on if it is among the best one in `reduction_factor` of all
+    `reduction_factor`) a trial continues if it is among the best one in `reduction_factor` of all
     that came as far, each counted by its best value up to the rung; the first trials of a rung
-    go on only while they are its best. At `max_resource` every trial ends. Optuna's keeps the
+    continue only while they are its best. At `max_resource` every trial ends. Optuna's keeps the
     rungs of each trial in the storage, where a trial run again would meet those of its first run.
     """
 

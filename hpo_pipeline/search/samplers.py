@@ -1,6 +1,6 @@
 """Building the sampler of a search, and what Optuna's samplers need around them.
 
-A sampler is built anew for each suggestion, seeded by the search's seed and the number of the
+A sampler is built for each suggestion, seeded by the search's seed and the number of the
 trial. All it knows is then in the study, so that a search resumes after a crash as if nothing
 had happened, on any engine. Which algorithms there are: experiment/algorithms/.
 """

@@ -1,8 +1,8 @@
 """One search as a study of Optuna: ask, report, should_stop, tell.
 
 Both engines drive their search through this class. It owns the corners of Optuna's ask-and-tell
-interface. What a search outlives its process in is given to it: a journal file (journal.py), or
-nothing, where it is built again from trials that are known elsewhere.
+interface. The storage is given to it: a journal file (journal.py) that outlives the process, or
+none, where the search is rebuilt from trials that are known elsewhere.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _STATES = {
 class Suggestion:
     """A configuration to try, under the number of its trial.
 
-    `parent` is the number of the trial from whose checkpoint it goes on, if from any; `seed` is
+    `parent` is the number of the trial from whose checkpoint it continues, if any; `seed` is
     that of its training, where it is not the search's.
     """
 
@@ -56,7 +56,7 @@ class Suggestion:
 class Known:
     """A trial that was asked for elsewhere.
 
-    `parameters` are all that were proposed, those included whose conditions do not hold;
+    `parameters` are all that were proposed, including those whose conditions do not hold;
     `ended_before` the numbers of the trials that had ended when it was asked for.
     """
 
@@ -66,10 +66,10 @@ class Known:
 
 
 class Study:
-    """A search that goes on from whatever its storage holds.
+    """A search that resumes from whatever its storage holds.
 
     `earlier` are trials of other searches to learn from, used when the storage is empty. They
-    stand before the trials of this one, and are not counted; stopping does not look at them.
+    come before the trials of this search and are not counted; stopping ignores them.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Study:
     ) -> Study:
         """Return a search of which `asked` trials were asked for elsewhere.
 
-        Trials that nothing is known of count as failed. Algorithms that keep notes at their
+        Unknown trials count as failed. Algorithms that keep notes at their
         trials (`keeps_notes`) are asked for each trial once more, with the trials ended that had
         ended then, so that they note the same; what they propose is not used.
         """
@@ -145,7 +145,7 @@ class Study:
         return number < self.count()
 
     def unfinished(self) -> list[Suggestion]:
-        """Return the trials that were asked for and never told about, as after a crash."""
+        """Return the trials that were asked for and have no end yet, as after a crash."""
         running = self._trials(OptunaState.RUNNING)
         return [self._suggestion(self._completed(trial)) for trial in running]
 
@@ -179,7 +179,7 @@ class Study:
         return self._suggestion(self._frozen(number))
 
     def parameters(self, number: int) -> dict[str, Value]:
-        """Return all parameters of a trial, those included whose conditions do not hold."""
+        """Return all parameters of a trial, including those whose conditions do not hold."""
         return dict(self._frozen(number).params)
 
     def admit(self, number: int) -> None:

@@ -35,7 +35,9 @@ def base_config(task: TaskFields, source: str) -> PretrainedConfig:
         config: PretrainedConfig = AutoConfig.from_pretrained(
             source, trust_remote_code=task.trust_remote_code
         )
-    except (OSError, ValueError, KeyError) as error:
+    # A config.json that others wrote makes transformers raise whatever its values lead to:
+    # TypeError, AttributeError, RecursionError, errors of its own.
+    except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         raise DataError(f"task.model: {source!r} cannot be loaded: {first}") from error
     return config

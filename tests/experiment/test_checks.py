@@ -132,7 +132,7 @@ def test_amounts_are_bounded_and_many_parameters_are_cheap(tmp_path: Path) -> No
             "at epoch 3, and",
         ),
         ({"algorithm": "median", "start_step": 100}, "stopping.start_step: median first judges"),
-        ({"algorithm": "median", "min_trials": 30}, "before 30 have run to their end"),
+        ({"algorithm": "median", "min_trials": 30}, "before 30 have finished"),
         ({"algorithm": "percentile", "min_trials": 10}, "budget.trials is 10; it can never act"),
         ({"algorithm": "patience", "patience": 5}, "stopping.patience: patience first judges"),
         ({"algorithm": "threshold", "lower": 0.1, "start_step": 4}, "none has more than 3"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
 import struct
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import render
+from hpo_pipeline.results.outcome import Selected, Winner
+from hpo_pipeline.results.run_state import RunState
 from tests.fuzz import mutation
 
 ROOT = Path(__file__).parents[2]
@@ -184,7 +187,7 @@ def _rows(rng: Random) -> list[dict[str, Any]]:
     words = ["good", "bad", "fine", "poor"]
     return [
         {"text": f"{rng.choice(words)} {i}", "label": rng.choice(["a", "b", "c"]), "n": i}
-        for i in range(rng.choice((3, 12, 40)))
+        for i in range(rng.choice((20, 40, 80)))
     ]
 
 
@@ -195,7 +198,10 @@ def tables(rng: Random, folder: Path) -> Run:
     for name in names:
         (folder / f"{name}.{kind}").write_bytes(_table(rng, kind))
     where = folder / f"data.{kind}" if names == ["data"] else folder
-    task = {"data": str(where), "columns": rng.choice(({}, {"input": "text"}, {"label": "n"}))}
+    task = {
+        "data": str(where),
+        "columns": rng.choice(({}, {}, {}, {"input": "text"}, {"label": "n"})),
+    }
     return lambda: _read(folder, {"kind": "text-classification", **task})
 
 
@@ -204,7 +210,7 @@ def _table(rng: Random, kind: str) -> bytes:
     if kind in ("json", "jsonl") and rng.random() < 0.6:
         rows = mutation.structure(rng, rows)
     if kind == "parquet":
-        return mutation.content(rng, _parquet(rng))
+        return _parquet(rng)
     if kind == "json":
         found = mutation.as_json(rows)
     elif kind == "jsonl":
@@ -214,28 +220,39 @@ def _table(rng: Random, kind: str) -> bytes:
         found = "\n".join([mark.join(rows[0]), *(mark.join(map(str, r.values())) for r in rows)])
     if rng.random() < 0.7:
         found = mutation.text(rng, found)
-    encoded = found.encode(rng.choice(("utf-8", "utf-8", "utf-8", "utf-16")), "surrogatepass")
+    encoded = found.encode(rng.choice(("utf-8",) * 9 + ("utf-16",)), "surrogatepass")
     return mutation.content(rng, encoded) if rng.random() < 0.2 else encoded
 
 
 def _parquet(rng: Random) -> bytes:
+    """Make a parquet file: its bytes changed, or a column of another kind."""
     import pandas as pd
 
     stream = io.BytesIO()
     frame = pd.DataFrame(_rows(rng))
-    if rng.random() < 0.3:
-        frame["label"] = [mutation.NASTY_VALUES[6] for _ in range(len(frame))]
+    if rng.random() < 0.5:
+        name = rng.choice(list(frame))
+        odd = rng.choice(([1], {"a": 1}, b"\xff", 1.5, None, True, 2**60, pd.Timestamp(0)))
+        frame[name] = [odd for _ in range(len(frame))]
+        if rng.random() < 0.3:
+            frame = frame.rename(columns={name: rng.choice(mutation.NASTY_TEXTS[:4])})
+        frame.to_parquet(stream)
+        return stream.getvalue()
     frame.to_parquet(stream)
-    return stream.getvalue()
+    return mutation.content(rng, stream.getvalue())
 
 
 def _read(folder: Path, task: dict[str, Any]) -> None:
-    from hpo_pipeline.data.readers import read_tables
+    from hpo_pipeline.data.sources import read_tables
     from hpo_pipeline.data.splits import split
     from hpo_pipeline.experiment.task import Task
 
     found = Task.model_validate({"model": "some/model", **task})
-    split(read_tables(found).tables, found.rows)
+    tables = read_tables(found)
+    split(tables.tables, found.rows, tables.tallies)
+
+
+MODES = ("L", "RGB", "RGBA", "P", "I;16", "1")
 
 
 @functools.cache
@@ -244,9 +261,10 @@ def _pictures() -> list[tuple[str, bytes]]:
     from PIL import Image
 
     listed = []
-    for mode in ("L", "RGB", "RGBA", "P", "I;16", "1"):
+    for shift, mode in itertools.product(range(8), MODES):
+        values = (np.arange(64) * 7 + 29 * shift) % 256
         for kind in ("png", "tiff") if mode == "I;16" else ("png", "gif", "tiff"):
-            grey = np.arange(64, dtype=np.uint16 if mode == "I;16" else np.uint8).reshape(8, 8)
+            grey = values.astype(np.uint16 if mode == "I;16" else np.uint8).reshape(8, 8)
             image = Image.fromarray(grey) if mode == "I;16" else Image.fromarray(grey).convert(mode)
             stream = io.BytesIO()
             image.save(stream, format=kind)
@@ -258,9 +276,8 @@ def _pictures() -> list[tuple[str, bytes]]:
 
 def images(rng: Random, folder: Path) -> Run:
     """Make a folder of images with one that is odd; read, decode and split it."""
-    odd = rng.randrange(8)
-    for i in range(8):
-        kind, content = rng.choice(_pictures())
+    odd = rng.randrange(16)
+    for i, (kind, content) in enumerate(rng.sample(_pictures(), 16)):
         if i == odd:
             content = mutation.content(rng, content)
             kind = rng.choice((kind, kind, kind, "png", "txt"))
@@ -352,8 +369,17 @@ def runs(rng: Random, folder: Path) -> Run:
     return lambda: _command([*command, str(run)])
 
 
-def _state() -> dict[str, Any]:
-    return {"state": "succeeded", "seconds": 12.5, "chosen": "one-0001", "ended": None}
+def _state() -> Any:
+    assignments, metrics = {"num_train_epochs": 3, "weight_decay": 0.1}, {"accuracy": 0.6}
+    found = RunState(
+        state="succeeded",
+        seconds=12.5,
+        dataset="/data/one",
+        selected=Selected("one-0001", "one-0001", 0),
+        winner=Winner("one-0001", assignments, metrics, test=metrics, model="/models/one"),
+        kept=("one-0001",),
+    )
+    return json.loads(json.dumps(found.to_json()))
 
 
 def _result(number: int) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 A file holds the algorithm's section of the experiment file (a frozen model with its settings),
 its traits, and how its sampler is built. Schema, checks, Katib's list and the table in the docs
-follow from the row. The files stand on this floor because the schema of the experiment is made
+follow from the row. The files are in this layer because the schema of the experiment is made
 of them; Optuna is imported only when a sampler is built, so that reading a file stays light.
-Where Optuna has no sampler that serves, ours is a class in search/, named in the file
+Where Optuna has no suitable sampler, ours is a class in search/, named in the file
 (`from_search`).
 
-To add one: write the file after the pattern of tpe.py and add the row.
+To add one, copy tpe.py, change it, and add the row.
 """
 
 from __future__ import annotations

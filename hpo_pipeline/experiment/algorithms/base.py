@@ -32,13 +32,13 @@ class NoSettings(Frozen):
 
 
 class AnySearch(Frozen):
-    """What every search algorithm may be told, and the traits of an algorithm.
+    """The settings of every search algorithm, and the traits of an algorithm.
 
     `start` lists configurations to try first; `warm_start` names earlier runs or registered
     models whose trials the algorithm learns from.
 
-    The class variables are the traits. Everything outside of an algorithm's own file (checks,
-    Katib's list, the table in the docs) asks for them and never for a name.
+    The class variables are the traits. Everything outside an algorithm's own file (checks,
+    Katib's list, the table in the docs) asks for traits, never for a name.
     """
 
     objectives: ClassVar[Objectives] = "any"
@@ -72,7 +72,7 @@ class AnySearch(Frozen):
     def sampler(self, problem: Problem, number: int) -> BaseSampler:
         """Return the sampler that suggests the configuration of trial `number`.
 
-        It is built anew for each trial: whatever it knows must be in the study, so that a
+        It is built for each trial separately: whatever it knows must be in the study, so that a
         search resumes after a crash as if nothing had happened, on any engine.
         """
 
@@ -89,9 +89,9 @@ class AnySearch(Frozen):
 
 @dataclass(frozen=True)
 class Problem:
-    """What a search is about: all that search/ knows of an experiment.
+    """What a search optimises: all that search/ needs of an experiment.
 
-    `trials` is how many the whole search will have; `longest` the most evaluations (or epochs)
+    `trials` is how many the search will have in all; `longest` the most evaluations (or epochs)
     of any trial, or None where that is unknown.
     """
 
@@ -116,7 +116,7 @@ Table = Mapping[str, type[AnySearch]]
 def from_search(name: str) -> Any:
     """Return a sampler class of ours, `module:class` in search/.
 
-    It is found by its name, since search/ stands above this folder and imports it.
+    It is found by name, because search/ is a layer above this folder.
     """
     module, _, attribute = name.partition(":")
     return getattr(import_module(f"hpo_pipeline.search.{module}"), attribute)
