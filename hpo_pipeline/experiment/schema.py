@@ -126,6 +126,8 @@ def _as_list(value: Any) -> Any:
 
 
 MAX_CONSTRAINTS = 50
+MAX_JSON = 100_000
+"""So that it is below document.MAX_BYTES in any form."""
 ObjectiveSection = Annotated[
     tuple[Objective, ...], BeforeValidator(_as_list), Field(min_length=1, max_length=4)
 ]
@@ -154,9 +156,14 @@ class Experiment(Frozen):
     @model_validator(mode="after")
     def _written(self) -> Self:
         try:
-            self.model_dump_json()
+            size = len(self.model_dump_json())
         except (PydanticSerializationError, RecursionError) as error:
             raise ValueError(f"cannot be written as JSON ({error})") from error
+        if size > MAX_JSON:
+            raise ValueError(
+                f"is too large for the ConfigMaps and run folders that hold it: at most "
+                f"{MAX_JSON:,} characters as JSON, and it has {size:,}"
+            )
         return self
 
     @property

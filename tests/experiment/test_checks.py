@@ -110,6 +110,15 @@ def test_a_text_that_cannot_be_written_is_refused_in_python_too() -> None:
         toy_experiment(cluster={"affinity": {"a": "\ud800"}})
 
 
+def test_an_experiment_that_no_config_map_holds_is_refused() -> None:
+    many = [{"learning_rate": 1e-3 + n * 1e-6, "weight_decay": 0.123456789} for n in range(1000)]
+    space = {name: {"type": "float", "low": 1e-5, "high": 0.5} for name in many[0]}
+    search = {"algorithm": "random", "start": many}
+    assert len(toy_experiment(space=space, search=search).search.start) == 1000
+    with pytest.raises(ValidationError, match="at most 100,000 characters as JSON"):
+        toy_experiment(space=space, search=search, cluster={"env": {"A": "x" * 50_000}})
+
+
 def test_amounts_are_bounded_and_many_parameters_are_cheap(tmp_path: Path) -> None:
     many = ", ".join(f"model.p{i}: {{type: int, low: 1, high: 2}}" for i in range(3000))
     begin = time.process_time()

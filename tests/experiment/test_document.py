@@ -100,6 +100,23 @@ def test_the_worst_file_that_is_read_costs_seconds(tmp_path: Path, text: str) ->
     assert time.process_time() - begin < 15
 
 
+def test_json_is_read_fast_and_as_yaml_is(tmp_path: Path) -> None:
+    start = ",\n    ".join(f'{{"learning_rate": 0.{n}}}' for n in range(1, 30_000))
+    begin = time.process_time()
+    found = read(tmp_path, f'{{"search": {{"start": [{start}]}}}}')
+    assert len(found["search"]["start"]) == 29_999  # type: ignore[call-overload, index]
+    assert time.process_time() - begin < 5
+    assert read(tmp_path, '{"a": "\\ud83d\\ude00", "b": 1e-3}') == {"a": "\U0001f600", "b": 0.001}
+    for text, said in (
+        ('{"a": 1, "a": 2}', "the key 'a' is there twice in line 1, column 10"),
+        ('{"a": "\\ud83d"}', "half of a surrogate pair"),
+        ('{"a": "x\\u0000"}', "a null character"),
+        ('{"a": ' + "[" * 60 + "]" * 60 + "}", "nested too deeply"),
+    ):
+        with pytest.raises(ExperimentError, match=said):
+            read(tmp_path, text)
+
+
 def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for place in (tmp_path / "pipe", Path("/dev/zero")):
