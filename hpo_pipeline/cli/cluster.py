@@ -158,6 +158,7 @@ def _delete(options: argparse.Namespace) -> int:
 
 def _katib(options: argparse.Namespace) -> int:
     from hpo_pipeline.engines.katib import install
+    from hpo_pipeline.experiment.stopping import RULES
 
     images = {
         target: getattr(options, f"{target.replace('-', '_')}_image", None)
@@ -172,7 +173,7 @@ def _katib(options: argparse.Namespace) -> int:
     api, namespace = _cluster(options), options.katib_namespace
     if options.action == "status":
         searches, rules = install.known_algorithms(install.configuration(api, namespace))
-        ours = [*install.SEARCHES, *install.RULES]
+        ours = [*install.SEARCHES, *RULES]
         known = {name.removeprefix("hpo-") for name in searches | rules if name[:4] == "hpo-"}
         print(f"known: {', '.join(sorted(known)) or 'none'}")
         print(f"missing: {', '.join(name for name in ours if name not in known) or 'none'}")

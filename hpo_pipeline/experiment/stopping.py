@@ -5,7 +5,7 @@ What the rules compute is in search/pruners.py.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -91,9 +91,9 @@ class StockStopping(Frozen):
 Stopping = (
     NoStopping
     | MedianStopping
-    | PercentileStopping
     | AshaStopping
     | HyperbandStopping
+    | PercentileStopping
     | PatienceStopping
     | ThresholdStopping
     | StockStopping
@@ -104,3 +104,9 @@ StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")
 
 
 DEFAULT_STOPPING = NoStopping(algorithm="none")
+RULES: tuple[str, ...] = tuple(
+    get_args(kind.model_fields["algorithm"].annotation)[0]
+    for kind in get_args(Stopping)
+    if kind is not StockStopping
+)
+"""The names of our own rules."""

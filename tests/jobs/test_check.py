@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -151,3 +152,23 @@ def test_every_argument_that_a_trial_owns_exists() -> None:
     from transformers import TrainingArguments
 
     assert set(OWN_ARGUMENTS) <= set(TrainingArguments.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden_size": [1]},
+        {"intermediate_size": "16"},
+        {"num_hidden_layers": {"a": 1}},
+        {"dtype": "os"},
+        {"model_type": []},
+        {"id2label": 5},
+    ],
+)
+def test_a_config_that_others_broke_is_one_sentence(check, tiny_bert, tmp_path, change) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_bert, folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, **change}), "utf-8")
+    (fault,) = check(model=folder)
+    assert fault.startswith(f"task.model: '{folder}' cannot be loaded: ")

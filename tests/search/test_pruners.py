@@ -6,7 +6,9 @@ import math
 
 import pytest
 
+from hpo_pipeline.experiment.stopping import RULES
 from hpo_pipeline.results.trial import TrialState
+from hpo_pipeline.search.pruners import STOPPING_RULES
 from hpo_pipeline.search.study import Study
 from tests.toys import toy_curve, toy_experiment, toy_trial
 
@@ -141,3 +143,7 @@ def test_without_a_rule_nothing_ends() -> None:
     for _ in range(5):
         made.tell(toy_trial(made.ask().number, curve=toy_curve(0.9), accuracy=0.9))
     assert not stops(made, 0.0)
+
+
+def test_each_rule_of_the_schema_has_its_pruner() -> None:
+    assert set(STOPPING_RULES) == set(RULES)

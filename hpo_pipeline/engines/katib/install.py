@@ -16,12 +16,12 @@ from hpo_pipeline.engines.katib.names import PREFIX, SERVICES_ACCOUNT, SUGGESTIO
 from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, Api, Object
 from hpo_pipeline.errors import BackendError
 from hpo_pipeline.experiment.algorithms import served
+from hpo_pipeline.experiment.stopping import RULES
 
 CONFIG_MAP, CONFIG_KEY = "katib-config", "katib-config.yaml"
 BEGIN, END = "# hpo-pipeline: begin", "# hpo-pipeline: end"
 SEARCHES = served()
 """Our algorithms behind names of Katib, each with the image that serves it."""
-RULES = ("none", "median", "asha", "hyperband", "percentile", "patience", "threshold")
 IMAGES = {target: f"hpo-{target}:dev" for target in ("suggestion", "suggestion-gp", "stopping")}
 # Katib's default limit is 100 MiB, which Optuna does not fit into.
 MEMORY = {"suggestion": "400Mi", "suggestion-gp": "2Gi", "stopping": "400Mi"}

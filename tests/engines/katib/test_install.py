@@ -7,6 +7,7 @@ import yaml
 
 from hpo_pipeline.engines.katib import install
 from hpo_pipeline.errors import BackendError
+from hpo_pipeline.experiment.stopping import RULES
 
 ROOT = Path(__file__).parents[3]
 STOCK = """---
@@ -53,7 +54,7 @@ def test_only_gp_has_the_large_image():
     assert large == ["hpo-gp"]
 
 
-@pytest.mark.parametrize("name", [*install.SEARCHES, *install.RULES])
+@pytest.mark.parametrize("name", [*install.SEARCHES, *RULES])
 def test_names_fit_into_those_of_services(name):
     assert len(f"hpo-{name}") <= 22
 
