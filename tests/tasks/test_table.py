@@ -1,0 +1,166 @@
+"""A task kind is one file and one row, a practical metric one row: a toy of each, run as a whole.
+
+The toys are defined here and put into the tables; nothing else is edited.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpo_pipeline.data.prepare import prepare
+from hpo_pipeline.experiment.loading import load, read
+from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
+from hpo_pipeline.jobs.check import argument_faults
+from hpo_pipeline.report.model_card import Evidence, model_card
+from hpo_pipeline.results.trial import Trial, TrialState, read_trial
+from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.classification import CLASSIFICATION
+from hpo_pipeline.tasks.kind import Inputs, Metric, Row, TaskKind
+from hpo_pipeline.tasks.text_classification import model_class
+from hpo_pipeline.trial.__main__ import main
+from hpo_pipeline.trial.command import TrialCommand
+from hpo_pipeline.trial.evaluate import evaluate
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def encode(inputs: Sequence[str], processor: None, max_length: int) -> list[Row]:
+    """Take every letter as a token."""
+    return [{"input_ids": [ord(c) % 128 for c in text[:max_length]]} for text in inputs]
+
+
+def collator(processor: None, max_length: int, shape: None) -> Any:
+    """Pad with zeros to the longest row."""
+    import torch
+
+    def collate(rows: list[Row]) -> dict[str, Any]:
+        ids = torch.zeros(len(rows), max(len(row["input_ids"]) for row in rows), dtype=torch.long)
+        for i, row in enumerate(rows):
+            ids[i, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
+        batch = {"input_ids": ids, "attention_mask": (ids > 0).long()}
+        if "label" in rows[0]:
+            batch["labels"] = torch.tensor([row["label"] for row in rows])
+        return batch
+
+    return collate
+
+
+def measure(logits: Any, labels: Any, own: Any) -> dict[str, float]:
+    """Add the share of wrong answers to the metrics of a classification."""
+    found = CLASSIFICATION.measure(logits, labels, own)
+    return {**found, "error_rate": float(np.mean(logits.argmax(axis=-1) != labels))}
+
+
+LETTERS = TaskKind(
+    pipeline="text-classification",
+    usage="model = load_letters()",
+    searchable=("freeze",),
+    model_class=model_class,
+    inputs=Inputs(
+        read=lambda task, source: source.rows(),
+        processor=lambda task, source, inputs: None,
+        load_processor=lambda folder: None,
+        identity=lambda processor: "letters",
+        encode=encode,
+        length=lambda row: len(row["input_ids"]),
+        collator=collator,
+        config_fields=lambda processor, shape: {"vocab_size": 128, "pad_token_id": 0},
+    ),
+    targets=replace(
+        CLASSIFICATION,
+        metrics={**CLASSIFICATION.metrics, "error_rate": Metric("share of errors", "lower")},
+        measure=measure,
+    ),
+)
+BERT = (
+    "model: bert\nfrom_scratch: true\n"
+    "training: {num_train_epochs: 1, per_device_train_batch_size: 32}\n"
+    "config: {hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 1, intermediate_size: 8}\n"
+    "rows: {train: 64, validation: 32, test: 32}\n"
+)
+
+
+def run_trial(file: Path, folder: Path) -> tuple[Trial, Path]:
+    """Prepare the data of an experiment and train one configuration of it."""
+    dataset = prepare(load(file), folder)
+    command = TrialCommand(file, dataset, folder / "trials", "t", 0, {"learning_rate": "0.01"})
+    main(command.argv())
+    trial = read_trial(folder / "trials/t")
+    assert trial is not None
+    assert trial.state == TrialState.SUCCEEDED, trial.reason
+    return trial, dataset
+
+
+def test_a_kind_of_task_is_one_row(
+    write_experiment: Any, sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TASKS, "letters", LETTERS)
+    task = f"kind: letters\ndata: {sentences}\nmax_length: 60\n{BERT}"
+    file = write_experiment(task=task, objective="{metric: error_rate, goal: minimize}")
+    _, faults, sections = read(file)
+    assert faults + argument_faults(sections) == []
+    trial, dataset = run_trial(file, tmp_path)
+    assert trial.metrics["error_rate"] == pytest.approx(1 - trial.metrics["accuracy"])
+    tested = evaluate(load(file), dataset, tmp_path / "trials/t/model", 60)
+    assert sum(sum(row) for row in tested.confusion) == 32
+    assert "model = load_letters()" in model_card(load(file), trial, Evidence())
+
+
+def test_what_a_kind_says_decides_what_the_file_may_say(
+    write_experiment: Any, sentences: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TASKS, "letters", LETTERS)
+    space = "{task.max_length: {type: int, low: 4, high: 8}}"
+    task = f"kind: letters\ndata: {sentences}\n{BERT}"
+    _, faults, _ = read(write_experiment(task=task, space=space))
+    assert faults == ["space.task.max_length: of the task, only freeze can be searched"]
+    file = write_experiment(objective="{metric: error_rate, goal: minimize}")
+    assert "no metric 'error_rate' in text-classification" in read(file)[1][0]
+
+
+def layers(finished: Any) -> float:
+    """A practical metric: the layers of the model."""
+    return float(finished.model.config.num_hidden_layers)
+
+
+def test_a_practical_metric_is_one_row(
+    write_experiment: Any, sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Metric("layers of the model", "lower", "layers", f"{__name__}:layers")
+    monkeypatch.setitem(PRACTICAL_METRICS, "depth", row)
+    file = write_experiment(
+        objective='{score: "accuracy - depth", goal: maximize}', constraints="['depth <= 2']"
+    )
+    trial, dataset = run_trial(file, tmp_path)
+    written = json.loads((tmp_path / "trials/t/result.json").read_text("utf-8"))
+    assert written["metrics"]["depth"] == 2.0
+    assert trial.metrics["score"] == pytest.approx(trial.metrics["accuracy"] - 2)
+    assert [point.metrics["depth"] for point in trial.curve] == [2.0] * len(trial.curve)
+    assert evaluate(load(file), dataset, tmp_path / "trials/t/model", 12).metrics["depth"] == 2.0
+    card = model_card(load(file), trial, Evidence())
+    assert "| depth | 2 |  | layers of the model (layers) |" in card
+
+
+def test_the_schema_needs_no_library_of_the_trial() -> None:
+    heavy = ("numpy", "pandas", "sklearn", "torch", "transformers", "datasets", "PIL")
+    code = (
+        "import sys, hpo_pipeline.experiment.loading, hpo_pipeline.report.model_card\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
