@@ -1,4 +1,8 @@
-"""Hyperparameter optimisation of transformers by practical metrics, on this machine or on Katib."""
+"""Hyperparameter optimisation of transformers by practical metrics, on this machine or on Katib.
+
+The public names are those of `__all__`; each is loaded when it is first used, so that the import
+itself costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,49 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpo_pipeline.errors import HpoError
+    from hpo_pipeline.engines.interruption import Interrupted
+    from hpo_pipeline.errors import DataError, ExperimentError, HpoError
+    from hpo_pipeline.experiment.building import Experiment
     from hpo_pipeline.experiment.loading import load
-    from hpo_pipeline.experiment.schema import Experiment
+    from hpo_pipeline.flow.python_api import Run, check, open_run, run
     from hpo_pipeline.results.outcome import SearchResult
     from hpo_pipeline.results.trial import Trial
 
 __version__ = "0.1.0"
-__all__ = ["Experiment", "HpoError", "SearchResult", "Trial", "__version__", "load"]
+__all__ = [
+    "DataError",
+    "Experiment",
+    "ExperimentError",
+    "HpoError",
+    "Interrupted",
+    "Run",
+    "SearchResult",
+    "Trial",
+    "__version__",
+    "check",
+    "load",
+    "open_run",
+    "run",
+]
 
-_HOME = {
-    "Experiment": "experiment.schema",
+_MODULES = {
+    "DataError": "errors",
+    "Experiment": "experiment.building",
+    "ExperimentError": "errors",
     "HpoError": "errors",
+    "Interrupted": "engines.interruption",
+    "Run": "flow.python_api",
     "SearchResult": "results.outcome",
     "Trial": "results.trial",
+    "check": "flow.python_api",
     "load": "experiment.loading",
+    "open_run": "flow.python_api",
+    "run": "flow.python_api",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used, so that the import itself costs nothing."""
-    if name not in _HOME:
+    """Load a public name when it is first used."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,17 +1,16 @@
-"""The command line `hpo`: reads arguments, calls a stage, prints what it gave.
-
-Exit codes: 0 done, 1 the search failed, 2 the input is wrong, 130 interrupted by Ctrl-C.
-"""
+"""The command line `hpo`: reads arguments, calls a stage, prints what it gave."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpo_pipeline.cli import cluster, pipeline
 from hpo_pipeline.cli.running import run_and_show
@@ -22,12 +21,21 @@ if TYPE_CHECKING:
     from hpo_pipeline.experiment.schema import Register
 
 RUNS = Path("runs")
+EXIT_CODES = """\
+exit codes:
+  0    done
+  1    the search failed, or could not continue
+  2    the input is wrong: the experiment, its data, or the arguments
+  130  interrupted by Ctrl-C; the same command resumes
+  143  interrupted by SIGTERM; the same command resumes
+"""
+RESUME = "Run the same command to resume: finished trials are kept, interrupted ones are rerun."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors are printed without a traceback."""
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries are told as one error
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries become one error
     options = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
@@ -35,24 +43,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HpoError as error:
         print(f"hpo: {error}", file=sys.stderr)
         if error.exit_code > 128 and not getattr(error, "has_advice", False):
-            print(
-                "Run the same command to resume: finished trials are kept, interrupted ones are "
-                "rerun.",
-                file=sys.stderr,
-            )
+            print(RESUME, file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("hpo: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output, `head` for instance, has gone
         return 0
+    except OSError as error:
+        print(f"hpo: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that suggests the nearest choice where a command is unknown."""
+
+    def error(self, message: str) -> NoReturn:
+        found = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if found:
+            choices = re.findall(r"[\w.-]+", found[2])
+            near = difflib.get_close_matches(found[1], choices, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            message = f"unknown {found[1]!r}; {hint}There are: {', '.join(choices)}"
+        super().error(message)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hpo", description="Hyperparameter optimisation of transformers by practical metrics."
+    parser: argparse.ArgumentParser = Parser(
+        prog="hpo",
+        description="Hyperparameter optimisation of transformers by practical metrics.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run an experiment, or go on with it")
+    run = commands.add_parser("run", help="run an experiment, or resume its run")
     run.set_defaults(command=_run)
     run.add_argument("file", type=Path, help="experiment file")
     run.add_argument("--run", type=Path, metavar="FOLDER", help="run folder (runs/NAME)")
@@ -91,6 +118,10 @@ def _parser() -> argparse.ArgumentParser:
     prepare.set_defaults(command=_prepare)
     prepare.add_argument("file", type=Path, help="experiment file")
     prepare.add_argument("--datasets", type=Path, help="folder of all datasets (in the cache)")
+
+    completion = commands.add_parser("completion", help="print shell completion for hpo")
+    completion.set_defaults(command=_completion)
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
 
     cluster.add_commands(commands)
     pipeline.add_commands(commands)
@@ -175,6 +206,26 @@ def _check(options: argparse.Namespace) -> int:
     size = experiment.space.size()
     points = "" if size is None else f", {size:,} configurations"
     print(f"{options.file}: no faults; {len(experiment.space)} parameters{points}")
+    return 0
+
+
+class _Version(argparse.Action):
+    """Print the version, which is looked up only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version")
+
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"hpo {version('hpo-pipeline')}")
+        parser.exit()
+
+
+def _completion(options: argparse.Namespace) -> int:
+    import shtab
+
+    print(shtab.complete(_parser(), options.shell))
     return 0
 
 

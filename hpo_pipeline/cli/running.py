@@ -22,9 +22,9 @@ def run_and_show(
     """
     from hpo_pipeline.cli.output import print_result
     from hpo_pipeline.engines import RunContext
+    from hpo_pipeline.flow.launch import launch
     from hpo_pipeline.report.terminal import open_progress
     from hpo_pipeline.results.run_folder import RunFolder
-    from hpo_pipeline.run.launch import launch
 
     run_folder = RunFolder(folder)
     progress = open_progress(experiment, sys.stdout, live=sys.stdout.isatty() and not is_plain)

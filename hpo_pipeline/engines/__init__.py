@@ -1,6 +1,6 @@
 """Where experiments run: this machine (local/), or a cluster with Katib (katib/).
 
-An engine is what the stages of a run (run/flow.py) know of either: it searches, runs the jobs
+An engine is what the stages of a run (flow/stages.py) know of either: it searches, runs the jobs
 beside the search, and looks up earlier runs. To add one, write a folder with `engine.py` (a
 function `open_engine`) and `faults.py` (a function `faults`), and add its row to `ENGINES`. Where
 trials are started one by one, `loop/` has the search loop to build on. `kubernetes/` knows no

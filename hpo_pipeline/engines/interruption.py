@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ from hpo_pipeline.errors import HpoError
 
 
 class Interrupted(HpoError):
-    """The user, or the system, asked the run to end; it can go on later."""
+    """The user, or the system, asked the run to end; it can be resumed later."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
@@ -46,8 +47,12 @@ class Interruption:
 
     @contextmanager
     def installed(self) -> Iterator[Interruption]:
-        """Catch the signals for as long as the block runs."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        """Catch the signals for as long as the block runs.
+
+        In a thread other than the main one Python delivers no signals, so nothing is caught.
+        """
+        is_main = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
             yield self

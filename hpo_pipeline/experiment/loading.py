@@ -83,7 +83,14 @@ def read(
     for section, entries in changes.items():
         if entries and isinstance(raw.get(section, {}), dict):
             raw[section] = {**raw.get(section, {}), **entries}
-    located, faults = _located(raw, path.parent)
+    return read_sections(raw, path.parent, schema)
+
+
+def read_sections(
+    raw: dict[str, Any], folder: Path, schema: type[Experiment] = Experiment
+) -> tuple[Experiment | None, list[str], dict[str, Any]]:
+    """Read the sections of an experiment, with paths relative to a folder; returns as `read`."""
+    located, faults = _located(raw, folder)
     experiment = None
     try:
         experiment = schema.model_validate(located)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hpo_pipeline.engines import RunContext, engine_faults, open_engine
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.errors import ExperimentError
+from hpo_pipeline.flow.stages import Flow, source_revision
 from hpo_pipeline.results.outcome import SearchResult
-from hpo_pipeline.run.flow import Flow, source_revision
 
 
 def launch(engine: str, context: RunContext) -> SearchResult:

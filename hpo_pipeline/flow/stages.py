@@ -17,6 +17,7 @@ from pathlib import Path
 from hpo_pipeline.engines import Engine, RunContext
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.errors import BackendError, HpoError, ModelMissing
+from hpo_pipeline.flow.warm_start import earlier_trials
 from hpo_pipeline.jobs.commands import GATE, REGISTER, promote_job, train_job
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.report import formatting
@@ -41,7 +42,6 @@ from hpo_pipeline.results.outcome import (
 from hpo_pipeline.results.ranking import rank, winner
 from hpo_pipeline.results.run_folder import run_result, write_leaderboard
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
-from hpo_pipeline.run.warm_start import earlier_trials
 
 
 class Flow:

@@ -12,11 +12,11 @@ from hpo_pipeline.engines.katib.engine import KatibEngine
 from hpo_pipeline.engines.kubernetes.api import JOBS
 from hpo_pipeline.errors import BackendError, DataError
 from hpo_pipeline.experiment.loading import load
+from hpo_pipeline.flow.launch import launch
+from hpo_pipeline.flow.stages import Flow
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.results.job import Job
 from hpo_pipeline.results.run_folder import RunFolder
-from hpo_pipeline.run.flow import Flow
-from hpo_pipeline.run.launch import launch
 from tests.engines.test_local import Lines
 
 CONFIRMED = {

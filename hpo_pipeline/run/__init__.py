@@ -1,1 +1,0 @@
-"""One run of an experiment: its stages in their order, on any engine."""
