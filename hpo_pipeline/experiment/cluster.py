@@ -27,7 +27,9 @@ def _as_text(value: Any) -> Any:
     return str(value) if is_number else value
 
 
-QuantityText = Annotated[Quantity, BeforeValidator(_as_text)]
+QuantityText = Annotated[
+    Quantity, BeforeValidator(_as_text, json_schema_input_type=Quantity | int | float)
+]
 
 
 class Toleration(Frozen):

@@ -128,8 +128,11 @@ def _as_list(value: Any) -> Any:
 MAX_CONSTRAINTS = 50
 MAX_JSON = 100_000
 """So that it is below document.MAX_BYTES in any form."""
+Objectives = Annotated[tuple[Objective, ...], Field(min_length=1, max_length=4)]
 ObjectiveSection = Annotated[
-    tuple[Objective, ...], BeforeValidator(_as_list), Field(min_length=1, max_length=4)
+    tuple[Objective, ...],
+    Field(min_length=1, max_length=4),
+    BeforeValidator(_as_list, json_schema_input_type=Objective | Objectives),
 ]
 ConstraintsSection = Annotated[
     tuple[ConstraintText, ...], Field(max_length=MAX_CONSTRAINTS), BeforeValidator(as_tuple)

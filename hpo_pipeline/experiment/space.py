@@ -69,7 +69,12 @@ def _conditions(value: Any) -> Any:
 class Conditional(Frozen):
     """A parameter that counts only where others, earlier in the file, have one of these values."""
 
-    when: Annotated[dict[str, tuple[PlainValue, ...]], BeforeValidator(_conditions)] = {}
+    when: Annotated[
+        dict[str, tuple[PlainValue, ...]],
+        BeforeValidator(
+            _conditions, json_schema_input_type=dict[str, PlainValue | tuple[PlainValue, ...]]
+        ),
+    ] = {}
 
 
 class FloatParameter(Conditional):

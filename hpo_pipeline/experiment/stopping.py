@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from hpo_pipeline.experiment.space import Count, Frozen, PlainValue
-from hpo_pipeline.experiment.stock import KatibName, named
+from hpo_pipeline.experiment.stock import KatibName, Named
 
 Resource = Literal["evaluation", "epoch"]
 
@@ -100,7 +100,7 @@ Stopping = (
 )
 
 
-StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], named("none")]
+StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], Named("none")]
 
 
 DEFAULT_STOPPING = NoStopping(algorithm="none")

@@ -29,7 +29,7 @@ from hpo_pipeline.experiment.algorithms.pbt import PbtSearch
 from hpo_pipeline.experiment.algorithms.qmc import QmcSearch
 from hpo_pipeline.experiment.algorithms.random_search import RandomSearch
 from hpo_pipeline.experiment.algorithms.tpe import TpeSearch
-from hpo_pipeline.experiment.stock import named
+from hpo_pipeline.experiment.stock import Named
 
 ALGORITHMS: dict[str, type[AnySearch]] = {
     "random": RandomSearch,
@@ -50,7 +50,7 @@ DEFAULT = "tpe"
 def section_of(table: Table) -> Any:
     """Return the type of the section `search` for the algorithms of a table."""
     union: Any = reduce(or_, table.values())
-    return Annotated[Annotated[union, Field(discriminator="algorithm")], named(DEFAULT)]
+    return Annotated[Annotated[union, Field(discriminator="algorithm")], Named(DEFAULT)]
 
 
 def served(table: Table = ALGORITHMS) -> dict[str, str]:
