@@ -30,7 +30,7 @@ pipeline: $(READY)  ## compile the pipeline; with KFP_ENDPOINT set, upload it
 
 manifests: $(READY)  ## render the examples again
 	for file in experiments/*.yaml; do \
-		$(BIN)/hpo render $$file > manifests/experiments/$$(basename $$file); done
+		$(BIN)/hpo render --without-token $$file > manifests/experiments/$$(basename $$file); done
 
 IMAGES := hpo-trial hpo-suggestion hpo-suggestion-gp hpo-stopping hpo-pipeline
 TAG ?= dev

@@ -27,6 +27,12 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     render.set_defaults(command=_render)
     render.add_argument("file", type=Path, help="experiment file")
     add_changes(render)
+    render.add_argument(
+        "--without-token",
+        action="store_true",
+        help="print no Secret, for files that go into git; the stopping service then accepts "
+        "reports from any pod that names the trial",
+    )
 
     doctor = commands.add_parser("doctor", help="look whether a cluster can run an experiment")
     doctor.set_defaults(command=_doctor)
@@ -102,9 +108,17 @@ def print_status(options: argparse.Namespace) -> int:
 
 
 def _render(options: argparse.Namespace) -> int:
-    from hpo_pipeline.engines.katib.manifest import as_yaml, manifests
+    from hpo_pipeline.engines.katib.manifest import as_yaml, manifests, new_token
 
-    print(as_yaml(manifests(load_changed(options))), end="")
+    experiment = load_changed(options)
+    token = None if options.without_token else new_token()
+    print(as_yaml(manifests(experiment, token=token)), end="")
+    print(
+        f"`kubectl apply` runs the search only. To evaluate the best model on the test rows and "
+        f"register it, then run:\n"
+        f"  hpo attach {experiment.name} --namespace {experiment.cluster.namespace}",
+        file=sys.stderr,
+    )
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from hpo_pipeline.experiment.secret_names import is_secret
 from hpo_pipeline.experiment.space import Frozen, as_tuple
@@ -50,7 +50,8 @@ class Storage(Frozen):
     """
 
     claim: DnsName | None = None
-    uri: Annotated[Uri, Field(pattern=r"^[a-z0-9]+://\S+$")] | None = None
+    # Katib joins the command line into `sh -c` for its own collector: nothing that a shell reads.
+    uri: Annotated[Uri, Field(pattern=r"^[a-z0-9]+://[\w.:/@%+,=~-]+$")] | None = None
     secret: DnsName | None = None
 
     @model_validator(mode="after")
@@ -128,6 +129,14 @@ class Cluster(Frozen):
     storage: Storage = Storage(claim="hpo-storage")
     shared_memory: QuantityText = "1Gi"
     katib_namespace: DnsName = "kubeflow"
+
+    @field_validator("gpus")
+    @classmethod
+    def _one_gpu(cls, gpus: int) -> int:
+        # transformers would wrap the model in DataParallel and multiply the batch, in silence.
+        if gpus > 1:
+            raise ValueError("must be 0 or 1: a trial cannot use several GPUs yet")
+        return gpus
 
 
 def changes_from(fragments: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from hpo_pipeline.results.files import (
 from hpo_pipeline.results.job import write_answer
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.command import TrialCommand, parse
+from hpo_pipeline.trial.names import TOKEN_VARIABLE
 from hpo_pipeline.trial.reporting import Channel, MetricLines, Reporter, Several
 from hpo_pipeline.trial.stop_request import StopRequest
 
@@ -148,7 +150,8 @@ def _reporter(command: TrialCommand, experiment: Experiment, stop: StopRequest) 
         if command.database is not None:
             reporters.append(DatabaseReporter(command.database, command.name))
         if command.stopping is not None:
-            service = StoppingReporter(command.stopping, experiment, command.name)
+            token = os.environ.get(TOKEN_VARIABLE, "")
+            service = StoppingReporter(command.stopping, experiment, command.name, token=token)
             stop.also(service.is_over)
             reporters.append(service)
     return Several(tuple(reporters))

@@ -1,6 +1,6 @@
-"""What a trial says on Katib with our stopping: values to Katib's database, curves to the service.
+"""What a trial reports on Katib: values to Katib's database, curves to our stopping service.
 
-Neither may fail a trial: what could not be told is told with the next evaluation or at the end.
+Neither may fail a trial: what could not be sent is sent with the next evaluation or at the end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import grpc
 
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import Point, Trial, TrialState
-from hpo_pipeline.trial.names import EPOCH, TRAINING_STEP
+from hpo_pipeline.trial.names import EPOCH, TOKEN_KEY, TRAINING_STEP
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 from hpo_pipeline.trial.wire.points import to_message
@@ -28,6 +28,12 @@ DATABASE_PATIENCE = 300.0
 """Seconds to keep trying at the end: a trial without values in the database has failed."""
 SERVICE_PATIENCE = 60.0
 PAUSE = 2.0
+_FINAL = (
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.INVALID_ARGUMENT,
+)
+"""Answers that stay the same however often one asks."""
 
 
 class DatabaseReporter:
@@ -78,7 +84,10 @@ class StoppingReporter:
     Between evaluations it asks every few seconds whether the search is over.
     """
 
-    def __init__(self, address: str, experiment: Experiment, trial: str) -> None:
+    def __init__(
+        self, address: str, experiment: Experiment, trial: str, *, token: str = ""
+    ) -> None:
+        self._metadata = ((TOKEN_KEY, token),)
         self._stub = live_pb2_grpc.StoppingStub(grpc.insecure_channel(address))
         self._experiment = experiment.to_json()
         self._trial = trial
@@ -108,10 +117,10 @@ class StoppingReporter:
 
         def finish() -> bool:
             try:
-                self._stub.Finish(request, timeout=TIMEOUT)
+                self._stub.Finish(request, timeout=TIMEOUT, metadata=self._metadata)
             except grpc.RpcError as error:
-                logger.warning("the stopping service is away: %s", _said(error))
-                return False
+                logger.warning("the stopping service did not take the end: %s", _said(error))
+                return error.code() in _FINAL
             return True
 
         _patiently(finish, SERVICE_PATIENCE)
@@ -125,9 +134,9 @@ class StoppingReporter:
             experiment=self._experiment, trial_name=self._trial, curve=curve
         )
         try:
-            decision = self._stub.Report(request, timeout=TIMEOUT)
+            decision = self._stub.Report(request, timeout=TIMEOUT, metadata=self._metadata)
         except grpc.RpcError as error:
-            logger.warning("the stopping service is away: %s", _said(error))
+            logger.warning("the stopping service did not take the report: %s", _said(error))
             return False
         if decision.stop:
             logger.warning("this trial ends early: %s", decision.reason)

@@ -1,4 +1,4 @@
-"""Names that trials share with Katib: parameters, metrics, and the number in a trial's name."""
+"""Names that trials share with Katib and our services: parameters, metrics, tokens, numbers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ EPOCH = "epoch"
 
 TRAINING_STEP = "training_step"
 """Reported beside the metrics of an evaluation, but not with those of the result."""
+
+
+TOKEN_KEY = "hpo-token"
+"""The metadata of a call to the stopping service that has the token of the experiment."""
+
+
+TOKEN_VARIABLE = "HPO_TOKEN"
+"""The environment variable from which a trial takes it."""
 
 
 _NUMBER = re.compile(r"-(\d{4,})")

@@ -1,12 +1,13 @@
 """An experiment as Kubernetes objects: pure functions from our model to plain dicts.
 
 Nothing is sent from here and no cluster is asked. Everything that is special about Katib's custom
-resource is here, in status.py and in backends/katib.py.
+resource is here, in trial_template.py and in status.py.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,12 @@ import yaml
 from hpo_pipeline.engines.katib import names
 from hpo_pipeline.engines.katib.faults import faults as cluster_faults
 from hpo_pipeline.engines.katib.settings import search_settings, stopping_settings
-from hpo_pipeline.engines.katib.trial_template import algorithm_name, is_stock, trial_template
+from hpo_pipeline.engines.katib.trial_template import (
+    EXPERIMENT_POD_LABEL,
+    algorithm_name,
+    is_stock,
+    trial_template,
+)
 from hpo_pipeline.engines.kubernetes.api import Object
 from hpo_pipeline.engines.kubernetes.pods import EXPERIMENT_FILE
 from hpo_pipeline.errors import ExperimentError
@@ -25,27 +31,34 @@ from hpo_pipeline.experiment.stopping import StockStopping
 from hpo_pipeline.results.trial import Trial
 from hpo_pipeline.trial.names import NO_PARENT, PARENT
 
+_BOOLEANS = ("y", "n", "yes", "no", "on", "off", "true", "false")
+
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, which people can read, and quotes all numbers.
+    """Writes texts of several lines as blocks, which people can read, and quotes odd texts.
 
-    PyYAML takes 1e-05 for text and leaves it bare; kubectl reads a number there.
+    PyYAML takes 1e-05 and y for text and leaves them bare; kubectl reads a number and a boolean.
     """
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else "'" if text[:1] in set("0123456789.+-") else None
+    is_odd = text[:1] in set("0123456789.+-") or text.lower() in _BOOLEANS
+    style = "|" if "\n" in text else "'" if is_odd else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)
 
 
-def manifests(experiment: Experiment, earlier: Sequence[Trial] = ()) -> list[Object]:
+def manifests(
+    experiment: Experiment, earlier: Sequence[Trial] = (), *, token: str | None = None
+) -> list[Object]:
     """Return the ConfigMap and the Experiment, in the order in which they are applied.
 
     Args:
         earlier: trials of other searches to learn from; they travel in the settings.
+        token: with which the trials speak to the stopping service. A Secret with it comes third.
+            Without a token, the service takes the word of any pod that names the trial.
 
     Raises:
         ExperimentError: the experiment cannot run on a cluster as it is.
@@ -54,7 +67,41 @@ def manifests(experiment: Experiment, earlier: Sequence[Trial] = ()) -> list[Obj
     if faults:
         raise ExperimentError(experiment.name, faults)
     config = config_map(experiment)
-    return [config, _experiment(experiment, config["metadata"]["name"], earlier)]
+    custom = _experiment(experiment, config["metadata"]["name"], earlier)
+    if token is None or is_stock(experiment):
+        return [config, custom]
+    custom["metadata"]["annotations"][names.TOKEN_ANNOTATION] = verifier(token)
+    return [config, custom, token_secret(experiment, token)]
+
+
+def new_token() -> str:
+    """Return a token for the trials of one experiment."""
+    return secrets.token_urlsafe(32)
+
+
+def verifier(token: str) -> str:
+    """Return the hash of a token, which may be public."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def token_secret(experiment: Experiment, token: str) -> Object:
+    """Return the Secret from which the pods of the trials take their token."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": names.token_secret(experiment.name),
+            "namespace": experiment.cluster.namespace,
+            "labels": _labels(experiment),
+        },
+        "type": "Opaque",
+        "stringData": {names.TOKEN_ENTRY: token},
+    }
+
+
+def _labels(experiment: Experiment) -> dict[str, str]:
+    """Return the labels of what belongs to an experiment, by which `hpo delete` finds it."""
+    return {"app.kubernetes.io/name": "hpo-pipeline", EXPERIMENT_POD_LABEL: experiment.name}
 
 
 def as_yaml(objects: Sequence[Object]) -> str:
@@ -91,7 +138,7 @@ def config_map(experiment: Experiment) -> Object:
         "metadata": {
             "name": f"{experiment.name}-{digest}",
             "namespace": experiment.cluster.namespace,
-            "labels": {"app.kubernetes.io/name": "hpo-pipeline"},
+            "labels": _labels(experiment),
         },
         "immutable": True,
         "data": {EXPERIMENT_FILE: text},

@@ -23,9 +23,19 @@ FOLLOWED_ANNOTATION = "hpo-pipeline/followed"
 MINUTES_ANNOTATION = "hpo-pipeline/minutes"
 """The time budget, for the stopping service."""
 
+TOKEN_ANNOTATION = "hpo-pipeline/token-sha256"
+"""The hash of the token with which the trials of an experiment speak to the stopping service."""
+
+TOKEN_ENTRY = "token"
+
 SERVICES_ACCOUNT = "hpo-services"
 
 
 def database_address(katib_namespace: str) -> str:
     """Return where Katib's database takes reports."""
     return f"katib-db-manager.{katib_namespace}:{DATABASE_PORT}"
+
+
+def token_secret(experiment: str) -> str:
+    """Return the name of the Secret with the token of an experiment."""
+    return f"{experiment}-token"

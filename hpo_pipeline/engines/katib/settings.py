@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import Space, render
@@ -19,7 +19,22 @@ from hpo_pipeline.results.trial import Trial, TrialState
 
 OBJECTIVES, CONSTRAINTS, CONDITIONS = "objectives", "constraints", "conditions"
 START, EARLIER, SEED = "start", "earlier", "seed"
-_TRAVELLING = (OBJECTIVES, CONSTRAINTS, CONDITIONS, START, EARLIER, SEED)
+Texts = dict[str, str]
+
+
+class Travelling(BaseModel):
+    """What Katib's specification has no place for, as it was read from the settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    objectives: list[dict[str, Any]] = []
+    constraints: list[str] = []
+    conditions: dict[str, dict[str, list[str]]] = {}
+    start: list[Texts] = []
+    earlier: list[tuple[Texts, dict[str, float]]] = []
+    seed: int = 0
+
+
 _STOPPING: TypeAdapter[Stopping] = TypeAdapter(StoppingSection)
 
 
@@ -45,17 +60,29 @@ def search_settings(experiment: Experiment, earlier: Sequence[Trial] = ()) -> di
     return {n: _text(v) for n, v in found.items() if v not in ((), [], {}, None)}
 
 
-def read_search(settings: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the algorithm's own settings, and the travelling ones, as values."""
-    values = {name: _value(text) for name, text in settings.items()}
-    travelling = {name: values.pop(name) for name in _TRAVELLING if name in values}
-    return values, travelling
+def read_search(settings: Mapping[str, str]) -> tuple[dict[str, Any], Travelling]:
+    """Return the algorithm's own settings as values, and the travelling ones.
+
+    Raises:
+        ValueError: a setting is of the wrong kind, or nested too deep.
+    """
+    values = {name: _value(name, text) for name, text in settings.items()}
+    travelling = {n: values.pop(n) for n in Travelling.model_fields if n in values}
+    try:
+        return values, Travelling.model_validate(travelling)
+    except ValidationError as error:
+        listed = (
+            f"settings.{'.'.join(map(str, fault['loc']))}: {fault['msg']}, "
+            f"got {str(fault['input'])[:100]!r}"
+            for fault in error.errors()
+        )
+        raise ValueError("; ".join(listed)) from error
 
 
-def earlier_trials(known: Sequence[Any], space: Space) -> list[Trial]:
+def earlier_trials(known: Sequence[tuple[Texts, Mapping[str, float]]], space: Space) -> list[Trial]:
     """Return the trials of other searches that `search_settings` wrote."""
     return [
-        Trial(f"earlier-{i}", i, TrialState.SUCCEEDED, space.parse(texts), metrics)
+        Trial(f"earlier-{i}", i, TrialState.SUCCEEDED, space.parse(texts), dict(metrics))
         for i, (texts, metrics) in enumerate(known)
     ]
 
@@ -75,7 +102,7 @@ def read_stopping(algorithm: str, settings: Mapping[str, str]) -> Stopping:
     Raises:
         pydantic.ValidationError: there is no such rule, or it takes no such settings.
     """
-    values = {name: _value(text) for name, text in settings.items()}
+    values = {name: _value(name, text) for name, text in settings.items()}
     return _STOPPING.validate_python({**values, "algorithm": algorithm})
 
 
@@ -88,9 +115,11 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _value(text: str) -> Any:
+def _value(name: str, text: str) -> Any:
     """Return what a text says as JSON, or the text where it is none."""
     try:
         return json.loads(text)
     except ValueError:
         return text
+    except RecursionError:
+        raise ValueError(f"settings.{name}: is nested too deep") from None

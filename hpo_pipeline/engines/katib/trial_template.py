@@ -21,7 +21,7 @@ from hpo_pipeline.engines.kubernetes.pods import (
 from hpo_pipeline.experiment.algorithms.katib import StockSearch
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.trial.command import TrialCommand
-from hpo_pipeline.trial.names import PARENT
+from hpo_pipeline.trial.names import PARENT, TOKEN_VARIABLE
 
 DEADLINE_SLACK = 600
 """Seconds after the time budget at which Kubernetes ends a trial that heard nothing."""
@@ -62,7 +62,13 @@ def _variables(experiment: Experiment) -> dict[str, str]:
     listed = [*experiment.space]
     if experiment.search.population_size is not None:
         listed.append(PARENT)
-    return {name: name.replace(".", "_") for name in listed}
+    found: dict[str, str] = {}
+    for name in listed:
+        variable = name.replace(".", "_")
+        while variable in found.values() or (variable != name and variable in listed):
+            variable += "_"  # model.x beside model_x
+        found[name] = variable
+    return found
 
 
 def _job(experiment: Experiment, config_name: str, variables: dict[str, str]) -> Object:
@@ -76,6 +82,8 @@ def _job(experiment: Experiment, config_name: str, variables: dict[str, str]) ->
         ["python", "-m", "hpo_pipeline.trial"],
         _command(experiment, variables).argv(),
     )
+    if not is_stock(experiment):
+        container["env"].append(_token(experiment))
     spec["template"] = {
         "metadata": {"labels": labels, "annotations": {"sidecar.istio.io/inject": "false"}},
         "spec": _pod(experiment, config_name, container),
@@ -84,6 +92,12 @@ def _job(experiment: Experiment, config_name: str, variables: dict[str, str]) ->
     if cluster.queue:
         job["metadata"] = {"labels": {QUEUE_LABEL: cluster.queue}}
     return job
+
+
+def _token(experiment: Experiment) -> Object:
+    """Return the environment variable with the token; an experiment may have none."""
+    key = {"name": names.token_secret(experiment.name), "key": names.TOKEN_ENTRY}
+    return {"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": {**key, "optional": True}}}
 
 
 def _command(experiment: Experiment, variables: dict[str, str]) -> TrialCommand:

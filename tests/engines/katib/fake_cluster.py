@@ -70,6 +70,7 @@ class FakeCluster:
         self.events: list[tuple[int, str, str, dict]] = []
         self.versions = itertools.count(1)
         self.exits: dict[str, int] = {}
+        self.started: set[str] = set()
         self.database = FakeDatabase()
         self.pool, self.database_port = _serve(
             lambda s: katib_pb2_grpc.add_DBManagerServicer_to_server(self.database, s)
@@ -81,6 +82,12 @@ class FakeCluster:
         self.reaper.start()
 
     def close(self):
+        # A trial that outlives this cluster would end in the next one, under the same name.
+        end = time.monotonic() + 10
+        for name in self.started - self.exits.keys():
+            self.server.kill(name, 9)
+        while self.started - self.exits.keys() and time.monotonic() < end:
+            time.sleep(0.05)
         self.is_closed = True
         for controller in self.controllers.values():
             controller.close()
@@ -197,6 +204,7 @@ class FakeCluster:
         container, log = self.show_pod(job)
         with self.lock:
             self.objects[JOBS.plural, name] = job
+        self.started.add(name)
         self.server.start(name, "trial", container["args"], log=log)
 
     def run_work(self, job):
@@ -210,6 +218,7 @@ class FakeCluster:
             re.sub(r"^/dev/termination-log$", str(answer), self.local(argument, config))
             for argument in container["args"]
         ]
+        self.started.add(name)
         self.server.start(name, "job", arguments, log=log)
 
     def local(self, argument: str, config: str) -> str:

@@ -146,8 +146,9 @@ def test_a_claim_for_one_node_is_found_where_trials_may_run_on_several():
 
 
 def test_gpus_that_no_node_has_are_found():
-    experiment = toy_experiment(cluster={"gpus": 3})
-    assert any("no node has more than 2" in fault for fault in found(sound(), experiment))
+    experiment, objects = toy_experiment(cluster={"gpus": 1}), sound()
+    objects["nodes", "a"]["status"]["allocatable"]["nvidia.com/gpu"] = "0"
+    assert any("no node has more than 0" in fault for fault in found(objects, experiment))
 
 
 def test_a_quota_below_one_trial_is_found():

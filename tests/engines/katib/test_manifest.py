@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
-from hpo_pipeline.engines.katib.manifest import as_yaml, manifests
+from hpo_pipeline.engines.katib.manifest import as_yaml, manifests, verifier
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.trial.command import parse
@@ -77,7 +78,7 @@ def test_the_pod_is_restricted():
 def test_each_key_of_cluster_arrives():
     spec = pod(
         image="reg/trial:1",
-        gpus=2,
+        gpus=1,
         gpu_resource="amd.com/gpu",
         cpu=3,
         memory="5Gi",
@@ -92,7 +93,7 @@ def test_each_key_of_cluster_arrives():
         storage={"uri": "s3://bucket/hpo", "secret": "s3"},
     )
     container = spec["containers"][0]
-    limits = {"cpu": "3", "memory": "5Gi", "amd.com/gpu": "2"}
+    limits = {"cpu": "3", "memory": "5Gi", "amd.com/gpu": "1"}
     assert container["resources"] == {"requests": limits, "limits": limits}
     assert container["image"] == "reg/trial:1"
     assert {"name": "A", "value": "b"} in container["env"]
@@ -113,6 +114,39 @@ def test_a_pod_that_is_disrupted_is_made_anew_and_one_that_fails_is_not():
     assert (fatal["action"], codes["operator"]) == ("FailJob", "NotIn")
     assert CUT_OFF_EXIT in codes["values"]
     assert job["template"]["spec"]["restartPolicy"] == "Never"  # or the policy is refused
+
+
+def test_a_token_is_in_a_secret_and_its_hash_on_the_experiment():
+    experiment = toy_experiment()
+    _, custom, secret = manifests(experiment, token="s3cret")
+    assert secret["stringData"] == {"token": "s3cret"}
+    assert custom["metadata"]["annotations"]["hpo-pipeline/token-sha256"] == verifier("s3cret")
+    assert "s3cret" not in str(custom)
+    (variable,) = (e for e in pod()["containers"][0]["env"] if e["name"] == "HPO_TOKEN")
+    source = variable["valueFrom"]["secretKeyRef"]
+    assert source == {"name": secret["metadata"]["name"], "key": "token", "optional": True}
+
+
+def test_parameters_whose_names_differ_by_a_dot_keep_their_own_values():
+    values = {"type": "choice", "values": [1, 2]}
+    experiment = toy_experiment(space={"model.size": values, "model_size": values})
+    listed = manifests(experiment)[1]["spec"]["trialTemplate"]["trialParameters"]
+    assert len({p["name"] for p in listed}) == len(listed) == 3
+
+
+@pytest.mark.parametrize("text", ["y", "N", "on", "1e-05", "true"])
+def test_texts_that_other_readers_take_for_booleans_or_numbers_are_quoted(text):
+    assert as_yaml([{"value": text}]) == f"value: '{text}'\n"
+
+
+def test_several_gpus_are_refused():
+    with pytest.raises(ValidationError, match="cannot use several GPUs yet"):
+        toy_experiment(cluster={"gpus": 2})
+
+
+def test_a_storage_address_has_nothing_that_a_shell_reads():
+    with pytest.raises(ValidationError, match="pattern"):
+        toy_experiment(cluster={"storage": {"uri": "s3://bucket/$(id)"}})
 
 
 def test_a_queue_is_a_label_of_the_job():

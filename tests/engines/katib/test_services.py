@@ -21,6 +21,7 @@ from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 from hpo_pipeline.trial.wire.points import to_message
 from tests.engines.katib.fake_cluster import experiment_message
+from tests.engines.katib.toy_objects import Toys
 from tests.toys import LR, toy_curve, toy_experiment
 
 SPACE = {
@@ -128,6 +129,33 @@ def test_a_search_over_grpc_is_the_search_of_this_machine(suggestion, algorithm)
         assert {n: t for n, t in texts.items() if n != "parent"} == own
         asker.end(number, str(number / 10))
         study.tell(known(experiment, asker)[number].trial)
+
+
+class Disturbed(Asker):
+    """An asker with an experiment of the same name elsewhere, whose trials are far better."""
+
+    def request(self, count):
+        found = super().request(count)
+        for trial in list(found.trials):
+            if trial.status.condition == wire.TrialStatus.SUCCEEDED:
+                namesake = found.trials.add()
+                namesake.CopyFrom(trial)
+                namesake.spec.parameter_assignments.assignments[0].value = "0.002"
+                namesake.status.observation.metrics[0].value = "0.99"
+        found.trials.reverse()
+        return found
+
+
+@pytest.mark.parametrize("algorithm", ["genetic", "cmaes"])
+def test_a_search_learns_nothing_from_the_trials_of_a_namesake(suggestion, algorithm):
+    """Katib lists the trials of all namespaces together."""
+    experiment = experiment_for(algorithm)
+    askers = [kind(suggestion(), experiment) for kind in (Asker, Disturbed)]
+    for number in range(10):
+        alone, disturbed = [asker.ask() for asker in askers]
+        assert alone == disturbed
+        for asker in askers:
+            asker.end(number, str(number / 20))
 
 
 def known(experiment, asker):
@@ -280,16 +308,9 @@ def test_a_role_that_may_not_settle_a_trial_does_no_harm(caplog):
     assert "apply manifests/base anew" in caplog.text
 
 
-class NoCluster:
-    """A cluster with no trials, and nothing that can be changed."""
-
-    def list(self, *arguments, **options):
-        return {"items": []}
-
-
 @pytest.fixture
 def stopping(serve):
-    service = StoppingService(NoCluster(), "hpo")
+    service = StoppingService(Toys(), "hpo")
 
     def add(server):
         katib_pb2_grpc.add_EarlyStoppingServicer_to_server(service, server)
@@ -355,7 +376,7 @@ def test_the_suggestion_service_waits_for_the_one_beside_it():
 
 def test_many_trials_may_report_at_once(stopping):
     stub = live_pb2_grpc.StoppingStub(stopping)
-    names = [f"toy-{i:04d}" for i in range(40)]
+    names = [f"toy-{i:04d}" for i in range(Toys.max_trials)]
     with ThreadPoolExecutor(16) as pool:
         answers = pool.map(lambda n: report(stub, n, 0.5, experiment=MEDIAN), names)
     assert not any(answers)

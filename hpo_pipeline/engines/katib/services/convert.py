@@ -1,25 +1,27 @@
 """Katib's messages as our search problem and trials; the only translation between the two.
 
-It serves experiments that `hpo render` wrote and those that a person wrote for Katib alike.
+It serves experiments that `hpo render` wrote and those that a person wrote for Katib alike. What it
+cannot serve it refuses with a ValueError that says why.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
 from hpo_pipeline.engines.katib.names import PREFIX
-from hpo_pipeline.engines.katib.settings import EARLIER, earlier_trials, read_search
+from hpo_pipeline.engines.katib.settings import earlier_trials, read_search
 from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.checks import cross_faults
+from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.schema import Budget, ConstraintsSection, ObjectiveSection
 from hpo_pipeline.experiment.search import SearchSection
-from hpo_pipeline.experiment.space import Frozen, Space, Value
+from hpo_pipeline.experiment.space import ANY_NAMES, Frozen, Space, Value
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.study import Known
 from hpo_pipeline.trial.names import NO_PARENT, PARENT, trial_number
@@ -38,6 +40,7 @@ STATES = {
 }
 _GOALS = {wire.MAXIMIZE: "maximize", wire.MINIMIZE: "minimize"}
 _UNLIMITED = 100_000
+Proposed = Callable[[int], Mapping[str, Value] | None]
 
 
 class _Sections(Frozen):
@@ -59,29 +62,28 @@ def search_problem(message: wire.Experiment) -> tuple[Problem, list[Trial]]:
     algorithm = spec.algorithm.algorithm_name.removeprefix(PREFIX)
     given = {s.name: s.value for s in spec.algorithm.algorithm_settings}
     own, travelling = read_search(given)
-    conditions = travelling.pop("conditions", {})
     space = {}
     for parameter in spec.parameter_specs.parameters:
-        if parameter.name == PARENT:
+        if algorithm == "pbt" and _is_parent(parameter):
             continue
         try:
-            space[parameter.name] = _parameter(parameter, conditions.get(parameter.name, {}))
+            conditions = travelling.conditions.get(parameter.name, {})
+            space[parameter.name] = _parameter(parameter, conditions)
         except ValueError as error:
             faults.append(f"parameters.{parameter.name}: {error}")
-    goal = _GOALS.get(spec.objective.type, "")
-    single = {"metric": spec.objective.objective_metric_name, "goal": goal}
-    objectives = travelling.get("objectives", single)
-    content = {
-        "space": space,
-        "objective": objectives if isinstance(objectives, list) else [objectives],
-        "constraints": travelling.get("constraints", []),
-        "search": {"algorithm": algorithm, "seed": travelling.get("seed", 0), "settings": own},
-    }
     if faults:
         raise ValueError("; ".join(faults))
+    goal = _GOALS.get(spec.objective.type, "")
+    single = {"metric": spec.objective.objective_metric_name, "goal": goal}
+    content = {
+        "space": space,
+        "objective": travelling.objectives or [single],
+        "constraints": travelling.constraints,
+        "search": {"algorithm": algorithm, "seed": travelling.seed, "settings": own},
+    }
     try:
-        sections = _Sections.model_validate(content)
-        start = [sections.space.parse(point) for point in travelling.get("start", ())]
+        sections = _Sections.model_validate(content, context={ANY_NAMES: True})
+        start = [sections.space.parse(point) for point in travelling.start]
     except ValidationError as error:
         raise ValueError(_faults(error)) from error
     search = sections.search.model_copy(update={"start": tuple(start)})
@@ -93,28 +95,59 @@ def search_problem(message: wire.Experiment) -> tuple[Problem, list[Trial]]:
         trials=spec.max_trial_count or _UNLIMITED,
         constraints=sections.constraints,
     )
+    wrong = _whole_faults(problem, spec)
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return problem, earlier_trials(travelling.earlier, problem.space)
+
+
+def _whole_faults(problem: Problem, spec: wire.ExperimentSpec) -> list[str]:
+    """Return what is wrong between the parts of an experiment that are right by themselves."""
     budget = Budget.model_construct(
         trials=problem.trials, parallel=spec.parallel_trial_count or 1, target=None
     )
-    named = {"space": problem.space, "search": search, "objective": problem.objective}
-    wrong = cross_faults({**named, "constraints": problem.constraints, "budget": budget})
-    if wrong:
-        raise ValueError("; ".join(wrong))
-    return problem, earlier_trials(travelling.get(EARLIER, ()), problem.space)
+    named = {"space": problem.space, "search": problem.search, "objective": problem.objective}
+    found = cross_faults({**named, "constraints": problem.constraints, "budget": budget})
+    reported = {spec.objective.objective_metric_name, *spec.objective.additional_metric_names}
+    read = [o.reads for o in problem.objective]
+    read += [Constraint(text).names for text in problem.constraints]
+    unknown = sorted(frozenset().union(*read) - reported)
+    if unknown:
+        found.append(
+            f"objectives and constraints read {', '.join(unknown)}, but the trials report only "
+            f"{', '.join(sorted(reported))}; add it to additionalMetricNames"
+        )
+    size = problem.space.size() if problem.search.is_exhaustible else None
+    if size is not None and spec.max_trial_count > size:
+        found.append(f"maxTrialCount: the grid has only {size} points, got {spec.max_trial_count}")
+    return found
 
 
-def known_trials(problem: Problem, messages: Iterable[wire.Trial]) -> dict[int, Known]:
+def known_trials(
+    problem: Problem,
+    messages: Iterable[wire.Trial],
+    *,
+    proposed: Proposed = lambda number: None,
+) -> dict[int, Known]:
     """Return the trials of a request by their numbers; those that are not ours are left out.
 
     Katib lists the trials of experiments of the same name in all namespaces together
-    (kubeflow/katib#2578): of trials with the same name the one that is further on counts.
+    (kubeflow/katib#2578). A trial whose parameters are not those that were proposed under its
+    number is one of another namespace. Where that is not known, as after a restart, the one that
+    is further on counts.
+
+    Args:
+        proposed: returns the parameters that were proposed under a number, or None.
     """
     found: dict[int, tuple[Known, wire.Trial]] = {}
     for message in messages:
         number = trial_number(message.name)
-        if number is None or not message.name.startswith(f"{problem.name}-"):
+        if number is None or not message.name.removeprefix(f"{problem.name}-").isdigit():
             continue
         known = Known(*_trial(problem, message, number))
+        expected = proposed(number)
+        if expected is not None and known.parameters != expected:
+            continue
         other = found.get(number)
         if other is None or (known.trial.state.is_final and not other[0].trial.state.is_final):
             found[number] = (known, message)
@@ -141,7 +174,8 @@ def _time(text: str) -> float:
 
 def _trial(problem: Problem, message: wire.Trial, number: int) -> tuple[Trial, dict[str, Value]]:
     texts = {a.name: a.value for a in message.spec.parameter_assignments.assignments}
-    parent = trial_number(texts.pop(PARENT, NO_PARENT))
+    is_own = PARENT not in problem.space
+    parent = trial_number(texts.pop(PARENT, NO_PARENT)) if is_own else None
     try:
         parameters = problem.space.parse(texts)
     except ValueError:
@@ -168,23 +202,43 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _parameter(message: wire.ParameterSpec, conditions: dict[str, Any]) -> dict[str, Any]:
+def _is_parent(message: wire.ParameterSpec) -> bool:
+    """Tell whether a parameter is the one in which `pbt` names the parent of a trial."""
+    is_list = message.parameter_type == wire.CATEGORICAL
+    return message.name == PARENT and is_list and list(message.feasible_space.list) == [NO_PARENT]
+
+
+def _parameter(message: wire.ParameterSpec, conditions: Mapping[str, Any]) -> dict[str, Any]:
     space = message.feasible_space
     if message.parameter_type in (wire.CATEGORICAL, wire.DISCRETE):
         # As texts: the values are the trial's to read.
         return {"type": "choice", "values": list(space.list), "when": conditions}
+    if message.parameter_type not in (wire.INT, wire.DOUBLE):
+        raise ValueError("parameterType must be double, int, discrete or categorical")
     if space.distribution in (wire.NORMAL, wire.LOG_NORMAL):
-        raise ValueError("the distribution must be uniform or logUniform")
-    is_int = message.parameter_type == wire.INT
-    number = int if is_int else float
+        raise ValueError("distribution must be uniform or logUniform; normal ones have no bounds")
+    kind = "int" if message.parameter_type == wire.INT else "float"
     found = {
-        "type": "int" if is_int else "float",
-        "low": number(space.min),
-        "high": number(space.max),
+        "type": kind,
+        "low": _bound("min", space.min, kind),
+        "high": _bound("max", space.max, kind),
         "log": space.distribution == wire.LOG_UNIFORM,
         "when": conditions,
     }
-    return found | ({"step": number(space.step)} if space.step else {})
+    return found | ({"step": _bound("step", space.step, kind)} if space.step else {})
+
+
+def _bound(name: str, text: str, kind: str) -> float:
+    """Return a bound or step as a number; `5.0` and `1e2` are whole numbers too."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, got {text!r}") from None
+    if kind == "float":
+        return value
+    if not value.is_integer():
+        raise ValueError(f"{name} of an int must be a whole number, got {text!r}")
+    return int(text) if text.strip("+-").isdigit() else int(value)
 
 
 def _faults(error: ValidationError) -> str:

@@ -22,22 +22,31 @@ class Curves:
         self.experiment = experiment
         self._study = Study(replace(experiment.problem, search=plain))
         self._numbers: dict[str, int] = {}
-        self._stopped: set[str] = set()
+        self._stopped: dict[str, int] = {}
         self._ended: dict[str, Trial] = {}
 
     def report(self, name: str, curve: Sequence[Point]) -> bool:
         """Take a trial's curve so far; return whether it should stop.
 
-        What was decided once stays so: the answer may have got lost.
+        A decision stays, for the answer may have got lost. It holds from the evaluation on at
+        which it was made: a trial whose pod was lost is run again from its first evaluation.
         """
-        if name in self._ended or name in self._stopped or not curve:
-            return name in self._stopped
+        if not curve:
+            return False
+        if name in self._stopped:
+            return len(curve) >= self._stopped[name]
+        if name in self._ended:
+            return False
         number = self._number(name)
         for point in curve:
             self._study.report(number, point)
         if self._study.should_stop(number, curve):
-            self._stopped.add(name)
+            self._stopped[name] = len(curve)
         return name in self._stopped
+
+    def has(self, name: str) -> bool:
+        """Tell whether the end of a trial is known."""
+        return name in self._ended
 
     def finish(self, trial: Trial) -> None:
         """Take the end of a trial."""

@@ -1,8 +1,8 @@
-"""Serving over gRPC: the server, health for Katib's probe, faults as status codes.
+"""Serving over gRPC: the server, health for Katib's probe, errors as status codes.
 
-Faults are mapped once, here: what a person can mend is INVALID_ARGUMENT, on which Katib ends
-the experiment with the reason; everything else is INTERNAL, after which Katib tries again.
-UNKNOWN, which gRPC gives by itself, would end the experiment too.
+Errors become status codes in one place, here. What a person can correct is INVALID_ARGUMENT, on
+which Katib ends the experiment with the reason. What nobody expected is INTERNAL, after which Katib
+tries again. UNKNOWN, which gRPC gives by itself, would end the experiment too.
 """
 
 from __future__ import annotations
@@ -23,12 +23,38 @@ logger = logging.getLogger(__name__)
 HEALTH_SERVICE = "manager.v1beta1.Suggestion"
 """What Katib's probe asks for, though its service is api.v1.beta1.Suggestion."""
 GRACE = 5.0
+MAX_CALLS = 128
+"""Calls at a time, waiting ones included; further ones are refused (RESOURCE_EXHAUSTED)."""
+MAX_DETAILS = 2_000
+"""Characters of an error: gRPC sends it in a header of at most 8 kB."""
 
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 
 class NotNow(Exception):
     """There is nothing to answer at present; the caller should ask again later."""
+
+
+class NotThere(Exception):
+    """The call names an experiment or a trial that does not exist."""
+
+
+class NotAllowed(Exception):
+    """The caller may not say this."""
+
+
+class TooMuch(Exception):
+    """The caller asks too often, or for too much."""
+
+
+_CODES: dict[type[Exception], grpc.StatusCode] = {
+    ValueError: grpc.StatusCode.INVALID_ARGUMENT,
+    RecursionError: grpc.StatusCode.INVALID_ARGUMENT,  # a message that is nested too deep
+    NotNow: grpc.StatusCode.UNAVAILABLE,
+    NotThere: grpc.StatusCode.NOT_FOUND,
+    NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
+    TooMuch: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
 
 
 def guarded(method: MethodT) -> MethodT:
@@ -38,21 +64,21 @@ def guarded(method: MethodT) -> MethodT:
     def answer(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
         try:
             return method(self, request, context)
-        except ValueError as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except NotNow as error:
-            context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         # The boundary: whatever else went wrong must not be UNKNOWN, see above.
         except Exception as error:
-            logger.exception("%s failed", method.__name__)
-            context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+            code = next((c for kind, c in _CODES.items() if isinstance(error, kind)), None)
+            if code is None:
+                logger.exception("%s failed", method.__name__)
+                context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+            context.abort(code, str(error)[:MAX_DETAILS])
 
     return answer  # type: ignore[return-value]
 
 
 def start(address: str, add: Callable[[grpc.Server], None], *, workers: int) -> tuple[Any, int]:
     """Start a server with the services that `add` adds; return it and its port."""
-    server = grpc.server(ThreadPoolExecutor(max_workers=workers))
+    pool = ThreadPoolExecutor(max_workers=workers)
+    server = grpc.server(pool, maximum_concurrent_rpcs=MAX_CALLS)
     add(server)
     servicer = health.HealthServicer()
     servicer.set("", health_pb2.HealthCheckResponse.SERVING)

@@ -1,18 +1,23 @@
 """The stopping service: trials tell it their curves and hear whether to go on.
 
-It stands beside the suggestion service in one pod. To Katib it answers that there are no rules,
-for Katib's own can be checked only once; and it marks the trials that it stopped EarlyStopped.
-After a restart it learns the running trials' curves from their next report, for each comes whole,
-and those of ended trials from Katib's database.
+It runs beside the suggestion service in one pod. It tells Katib that there are no rules, because
+Katib checks a rule only once, and it marks the trials that it stopped EarlyStopped. After a restart
+it learns the curves of running trials from their next report, which always has the whole curve, and
+those of ended trials from Katib's database. Who may call is decided in admission.py.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import grpc
 from pydantic import ValidationError
@@ -23,17 +28,27 @@ from hpo_pipeline.engines.katib.names import (
     STOPPING_PORT,
     database_address,
 )
+from hpo_pipeline.engines.katib.services.admission import Admission
 from hpo_pipeline.engines.katib.services.db_manager import Database
 from hpo_pipeline.engines.katib.services.early_stopped import mark_stopped
 from hpo_pipeline.engines.katib.services.ending import Ending
 from hpo_pipeline.engines.katib.services.learning_curves import Curves
-from hpo_pipeline.engines.katib.services.serving import guarded, serve
+from hpo_pipeline.engines.katib.services.serving import (
+    NotAllowed,
+    NotNow,
+    NotThere,
+    TooMuch,
+    guarded,
+    serve,
+)
 from hpo_pipeline.engines.katib.settings import read_stopping
 from hpo_pipeline.engines.katib.status import is_complete, state_of
-from hpo_pipeline.engines.kubernetes.api import TRIALS, Api, KubernetesApi
+from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, TRIALS, Api, KubernetesApi
+from hpo_pipeline.engines.kubernetes.conditions import has_condition
 from hpo_pipeline.errors import ClusterError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import Trial, TrialState
+from hpo_pipeline.trial.names import TOKEN_KEY
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 from hpo_pipeline.trial.wire.points import from_message
@@ -43,16 +58,31 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 5.0
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
+_FAILED = (wire.TrialStatus.FAILED, wire.TrialStatus.KILLED)
+
 OpenDatabase = Callable[[str], Database]
 
 
 class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.StoppingServicer):
-    """Katib's `EarlyStopping`, and our `Stopping` for the trials."""
+    """Katib's `EarlyStopping`, and our `Stopping` for the trials.
 
-    def __init__(self, api: Api, namespace: str, *, open_database: OpenDatabase = Database) -> None:
+    Args:
+        own: the experiment that this pod serves, where that is known.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        *,
+        open_database: OpenDatabase = Database,
+        own: str | None = None,
+    ) -> None:
         self._api = api
         self._namespace = namespace
         self._open_database = open_database
+        self._own = own
+        self._admission = Admission(api, namespace)
         self._lock = threading.Lock()
         self._curves: dict[str, Curves] = {}
         self._endings: dict[str, Ending] = {}
@@ -61,14 +91,17 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
     def ValidateEarlyStoppingSettings(
         self, request: wire.ValidateEarlyStoppingSettingsRequest, context: grpc.ServicerContext
     ) -> wire.ValidateEarlyStoppingSettingsReply:
-        """Refuse settings that the rule does not take, with the reason."""
+        """Refuse settings that the rule does not take, and rules for trials that do not report."""
         spec = request.early_stopping
+        name = spec.algorithm_name.removeprefix(PREFIX)
         settings = {s.name: s.value for s in spec.algorithm_settings}
         try:
-            read_stopping(spec.algorithm_name.removeprefix(PREFIX), settings)
+            read_stopping(name, settings)
         except ValidationError as error:
             said = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
             raise ValueError(said) from error
+        if self._own is not None:
+            self._refuse_foreign(self._own, name)
         return wire.ValidateEarlyStoppingSettingsReply()
 
     @guarded
@@ -76,47 +109,54 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
         self, request: wire.GetEarlyStoppingRulesRequest, context: grpc.ServicerContext
     ) -> wire.GetEarlyStoppingRulesReply:
         """Answer that there are none; take note of trials that failed."""
-        failed = (wire.TrialStatus.FAILED, wire.TrialStatus.KILLED)
+        name = request.experiment.name
+        rule = request.experiment.spec.early_stopping.algorithm_name.removeprefix(PREFIX)
+        self._refuse_foreign(name, rule)
         with self._lock:
-            curves = self._curves.get(request.experiment.name)
-            for trial in request.trials:
-                if curves is not None and trial.status.condition in failed:
-                    curves.fail(trial.name)
+            curves = self._curves.get(name)
+        for trial in request.trials:
+            if curves is None or trial.status.condition not in _FAILED or curves.has(trial.name):
+                continue
+            # Looked up, for any pod can send such a request.
+            with contextlib.suppress(NotThere, NotNow, TooMuch):
+                found = self._admission.trial_object(name, trial.name)
+                if has_condition(found, "Failed") or has_condition(found, "Killed"):
+                    with self._lock:
+                        curves.fail(trial.name)
         return wire.GetEarlyStoppingRulesReply()
 
     @guarded
     def SetTrialStatus(
         self, request: wire.SetTrialStatusRequest, context: grpc.ServicerContext
     ) -> wire.SetTrialStatusReply:
-        """Mark a trial EarlyStopped."""
-        mark_stopped(self._api, self._namespace, request.trial_name)
-        return wire.SetTrialStatusReply()
+        """Refuse it: only Katib's collector calls this, for rules that we never give."""
+        raise NotAllowed("trials tell how they ended by Finish")
 
     @guarded
     def Report(
         self, request: live_pb2.ReportRequest, context: grpc.ServicerContext
     ) -> live_pb2.Decision:
         """Take a trial's curve so far and tell whether it should go on."""
-        experiment = Experiment.model_validate_json(request.experiment)
+        name = self._admitted(request, context)
         curve = [from_message(point) for point in request.curve]
         with self._lock:
-            curves, ending = self._known(experiment)
+            curves, ending = self._known(name, request.experiment)
             is_beaten = curves.report(request.trial_name, curve)
             if ending.reason is not None:
                 return live_pb2.Decision(stop=True, reason=ending.reason)
-        reason = f"{experiment.stopping.algorithm} stops it" if is_beaten else ""
-        return live_pb2.Decision(stop=is_beaten, reason=reason)
+        rule = curves.experiment.stopping.algorithm
+        return live_pb2.Decision(stop=is_beaten, reason=f"{rule} stops it" if is_beaten else "")
 
     @guarded
     def Finish(
         self, request: live_pb2.FinishRequest, context: grpc.ServicerContext
     ) -> live_pb2.FinishReply:
         """Take the end of a trial; the result of a stopped one is in Katib's database by now."""
-        experiment = Experiment.model_validate_json(request.experiment)
+        name = self._admitted(request, context)
         curve = tuple(from_message(point) for point in request.curve)
         state, metrics = TrialState(request.state), dict(request.metrics)
         with self._lock:
-            curves, ending = self._known(experiment)
+            curves, ending = self._known(name, request.experiment)
             curves.finish(Trial(request.trial_name, 0, state, {}, metrics, curve))
             ending.decide(curves.target_reached())
         if state is TrialState.STOPPED:
@@ -127,30 +167,58 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
     def IsOver(
         self, request: live_pb2.IsOverRequest, context: grpc.ServicerContext
     ) -> live_pb2.Decision:
-        """Tell whether more trials are wanted."""
+        """Tell the suggestion service of this pod whether more trials are wanted."""
+        if not is_beside(context.peer()):
+            raise NotAllowed("only the suggestion service of the same pod may ask this")
+        self._admission.experiment(request.experiment_name)
         with self._lock:
             ending = self._ending(request.experiment_name)
         return live_pb2.Decision(stop=ending.reason is not None, reason=ending.reason or "")
 
+    def _admitted(
+        self, request: live_pb2.ReportRequest | live_pb2.FinishRequest, context: Any
+    ) -> str:
+        """Return the name of the experiment of a call that a trial makes for itself."""
+        content = json.loads(request.experiment)
+        name = content.get("name") if isinstance(content, dict) else None
+        if not isinstance(name, str):
+            raise ValueError("experiment: must be an experiment as JSON")
+        sent = dict(context.invocation_metadata() or ())
+        self._admission.trial(name, request.trial_name, str(sent.get(TOKEN_KEY, "")))
+        return name
+
+    def _refuse_foreign(self, experiment: str, rule: str) -> None:
+        """Refuse a rule for an experiment whose trials do not report to this service."""
+        if rule not in ("", "none") and not self._admission.is_rendered(experiment):
+            raise ValueError(
+                f"{PREFIX}{rule} stops only trials that report to it, and {experiment} was not "
+                f"written by `hpo render`; use medianstop of Katib, or no early stopping"
+            )
+
     def check(self) -> None:
         """Look whether searches are over; called every few seconds."""
         with self._lock:
-            endings = list(self._endings.values())
-        for ending in endings:
+            endings = dict(self._endings)
+        for name, ending in endings.items():
             ending.check()
+            if ending.is_gone:
+                with self._lock:
+                    self._endings.pop(name, None)
+                    self._curves.pop(name, None)
+                self._admission.forget(name)
 
     def _ending(self, name: str) -> Ending:
         if name not in self._endings:
             self._endings[name] = Ending(self._api, self._namespace, name)
         return self._endings[name]
 
-    def _known(self, experiment: Experiment) -> tuple[Curves, Ending]:
-        ending = self._ending(experiment.name)
-        if experiment.name not in self._curves:
-            curves = self._curves[experiment.name] = Curves(experiment)
+    def _known(self, name: str, text: str) -> tuple[Curves, Ending]:
+        ending = self._ending(name)
+        if name not in self._curves:
+            curves = self._curves[name] = Curves(Experiment.model_validate_json(text))
             self._learn(curves)
             ending.decide(curves.target_reached())
-        return self._curves[experiment.name], ending
+        return self._curves[name], ending
 
     def _learn(self, curves: Curves) -> None:
         """Take over what other trials ended with before this service started."""
@@ -170,10 +238,37 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
             logger.warning("%s: earlier trials are not known: %s", experiment.name, error)
 
 
+def own_experiment(api: Api, namespace: str, pod: str) -> str | None:
+    """Return the experiment that a pod of services was made for, from the pod's name.
+
+    Katib names it EXPERIMENT-ALGORITHM-HASH-SUFFIX; dashes may be in the first two as well.
+    """
+    parts = pod.split("-")[:-2]
+    for length in range(len(parts) - 1, 0, -1):
+        name = "-".join(parts[:length])
+        try:
+            spec = api.get(EXPERIMENTS, namespace, name).get("spec") or {}
+        except ClusterError as error:
+            logger.debug("%s: %s", name, error)
+            continue
+        if (spec.get("algorithm") or {}).get("algorithmName") == "-".join(parts[length:]):
+            return name
+    return None
+
+
+def is_beside(peer: str) -> bool:
+    """Tell whether a peer, as gRPC writes it, is in the same pod."""
+    kind, _, address = unquote(peer).partition(":")
+    host = address.rpartition(":")[0].strip("[]").removeprefix("::ffff:")
+    return kind == "unix" or host == "::1" or host.startswith("127.")
+
+
 def main() -> None:
     """Serve on Katib's port for early stopping."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
-    service = StoppingService(KubernetesApi(), NAMESPACE_FILE.read_text("utf-8").strip())
+    api, namespace = KubernetesApi(), NAMESPACE_FILE.read_text("utf-8").strip()
+    own = own_experiment(api, namespace, socket.gethostname())
+    service = StoppingService(api, namespace, own=own)
 
     def add(server: grpc.Server) -> None:
         katib_pb2_grpc.add_EarlyStoppingServicer_to_server(service, server)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import grpc
 
@@ -18,7 +18,7 @@ from hpo_pipeline.engines.katib.names import STOPPING_PORT, SUGGESTION_PORT
 from hpo_pipeline.engines.katib.services import convert
 from hpo_pipeline.engines.katib.services.serving import NotNow, guarded, serve
 from hpo_pipeline.experiment.algorithms.base import Problem
-from hpo_pipeline.experiment.space import render
+from hpo_pipeline.experiment.space import Value, render
 from hpo_pipeline.results.trial import Trial, TrialState
 from hpo_pipeline.search.study import Known, Study
 from hpo_pipeline.trial.names import NO_PARENT, PARENT
@@ -28,6 +28,9 @@ from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 logger = logging.getLogger(__name__)
 
 ASK_TIMEOUT = 2.0
+MAX_SEARCHES = 8
+"""Searches kept in memory; another one is rebuilt from its trials when it is asked for again."""
+MAX_REQUEST = 10_000
 
 IsOver = Callable[[str], str | None]
 """Returns why the search of an experiment is over, or None."""
@@ -41,6 +44,10 @@ class SearchSession:
         self._earlier = earlier
         self._study: Study | None = None
         self._missing: set[int] = set()
+
+    def known(self, messages: Sequence[wire.Trial]) -> dict[int, Known]:
+        """Return the trials of a request that are those of this search."""
+        return convert.known_trials(self._problem, messages, proposed=self._proposed)
 
     def suggest(
         self, known: dict[int, Known], first: int, count: int
@@ -56,6 +63,10 @@ class SearchSession:
             if number >= study.count():
                 study.ask()
         return [self._reply(study, number) for number in range(first, first + count)]
+
+    def _proposed(self, number: int) -> dict[str, Value] | None:
+        study = self._study
+        return study.parameters(number) if study and study.knows(number) else None
 
     def _observe(self, study: Study, known: dict[int, Known], first: int) -> None:
         """Tell the study how trials ended.
@@ -104,18 +115,36 @@ class SuggestionService(katib_pb2_grpc.SuggestionServicer):
         if reason is not None:
             raise NotNow(f"the search is over: {reason}")
         problem, earlier = convert.search_problem(request.experiment)
-        known = convert.known_trials(problem, request.trials)
         count = request.current_request_number
-        first = request.total_request_number - count
+        if not 0 <= count <= MAX_REQUEST:
+            raise ValueError(f"current_request_number must be 0 to {MAX_REQUEST}, got {count}")
         with self._lock:
-            key = _key(request.experiment)
-            search = self._searches.setdefault(key, SearchSession(problem, earlier))
-            found = search.suggest(known, first, count)
+            search = self._session(_key(request.experiment), problem, earlier)
+            known = search.known(request.trials)
+            found = search.suggest(known, _first(request, known), count)
         reply = wire.GetSuggestionsReply()
         for name, texts in found:
             pairs = [wire.ParameterAssignment(name=n, value=v) for n, v in texts.items()]
             reply.parameter_assignments.add(trial_name=name, assignments=pairs)
         return reply
+
+    def _session(self, key: bytes, problem: Problem, earlier: Sequence[Trial]) -> SearchSession:
+        """Return the search of an experiment; of many, those used last are kept."""
+        found = self._searches.pop(key, None) or SearchSession(problem, earlier)
+        self._searches[key] = found
+        while len(self._searches) > MAX_SEARCHES:
+            del self._searches[next(iter(self._searches))]
+        return found
+
+
+def _first(request: wire.GetSuggestionsRequest, known: Mapping[int, Known]) -> int:
+    """Return the number of the first trial that a request asks for.
+
+    Katib's controller sends the total with this request included; other callers may leave it
+    out, and mean the trials after those that they list.
+    """
+    total, count = request.total_request_number, request.current_request_number
+    return total - count if total >= count else max(known, default=-1) + 1
 
 
 def _key(experiment: wire.Experiment) -> bytes:
