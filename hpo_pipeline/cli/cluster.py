@@ -127,9 +127,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
     findings = examine(load_changed(options), _cluster(options))
     for finding in findings:
-        mark = "ok   " if finding.is_right else "FAULT"
         remedy = f"\n      {finding.remedy}" if finding.remedy else ""
-        print(f"{mark} {finding.what}{remedy}")
+        print(f"{finding.mark:5} {finding.what}{remedy}")
     return 0 if all(finding.is_right for finding in findings) else 1
 
 

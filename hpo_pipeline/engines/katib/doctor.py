@@ -1,83 +1,92 @@
-"""What must be right on a cluster before an experiment starts: every finding at once.
+"""What must be right on a cluster before an experiment starts: all findings at once.
 
-Each check asks the cluster for little and says what to do. Where the answer is kept from us
-(403), that is a finding only if the engine itself needs the permission.
+Each check asks the cluster for little and says what to do. What we may not look at (403) is shown
+as unknown; it is an error only if the engine itself needs the permission.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from hpo_pipeline.engines.katib import install, manifest
 from hpo_pipeline.engines.katib.names import INJECTION_LABEL, SERVICES_ACCOUNT
+from hpo_pipeline.engines.katib.room import nodes, quotas, schedulable
 from hpo_pipeline.engines.katib.trial_template import is_stock
 from hpo_pipeline.engines.kubernetes.api import (
     CLAIMS,
     CRDS,
     DEPLOYMENTS,
+    EXPERIMENTS,
     NAMESPACES,
-    NODES,
     PODS,
-    QUOTAS,
     REVIEWS,
     SELF_REVIEWS,
     SERVICE_ACCOUNTS,
     STORAGE_CLASSES,
     Api,
-    Object,
 )
 from hpo_pipeline.engines.kubernetes.diagnosis import is_waiting_in_vain, pending_cause
+from hpo_pipeline.engines.kubernetes.findings import Finding
 from hpo_pipeline.errors import ClusterError, HpoError
 from hpo_pipeline.experiment.schema import Experiment
 
 NEEDED = (
     ("kubeflow.org", "experiments", "", ("get", "list", "watch", "create", "patch")),
+    ("kubeflow.org", "experiments", "status", ("patch",)),
     ("kubeflow.org", "trials", "", ("list", "watch")),
+    ("kubeflow.org", "trials", "status", ("patch",)),
     ("", "configmaps", "", ("get", "create")),
+    ("", "secrets", "", ("create", "delete")),
     ("", "pods", "", ("list", "watch")),
     ("", "pods", "log", ("get",)),
     ("batch", "jobs", "", ("get", "list", "watch", "create", "delete")),
 )
+_UNSEEN = {
+    "name": "no other namespace may have an experiment of this name: Katib's database mixes them",
+    "nodes": "a node must have room for cluster.cpu and cluster.memory of a trial",
+}
 NOT_FOUND, FORBIDDEN = 404, 403
+LOOK_SECONDS = 3.0
+RESTART_SECONDS = 30.0
+"""How long to wait for a controller that is not ready: it may be starting again."""
 TOO_OLD = (0, 16)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; `remedy` says what to do where it is not as it must be."""
-
-    what: str
-    is_right: bool = True
-    remedy: str = ""
 
 
 Check = Callable[[], Iterator[Finding]]
 
 
-def examine(experiment: Experiment, api: Api) -> list[Finding]:
-    """Return all findings; where the API cannot be reached, there is only that one."""
+def examine(
+    experiment: Experiment, api: Api, *, sleep: Callable[[float], None] = time.sleep
+) -> list[Finding]:
+    """Return all findings; where the API cannot be reached, there is only that one.
+
+    Args:
+        sleep: waits for so many seconds, before a controller that is not ready is looked at again.
+    """
     try:
         api.list(PODS, experiment.cluster.namespace)
     except ClusterError as error:
         if error.status in (0, 401):
             return [Finding(str(error), False, "check KUBECONFIG, the context and your login")]
     checks: list[Callable[[Experiment, Api], Iterator[Finding]]] = [
-        _katib,
+        partial(_katib, sleep=sleep),
         _namespace,
         _permissions,
         _algorithms,
         _accounts,
         _storage,
-        _gpus,
-        _quota,
+        nodes,
+        quotas,
+        _name,
         _image,
     ]
     findings = [Finding("the API server answers")]
     for check in checks:
-        findings += _guarded(partial(check, experiment, api), check.__name__.strip("_"))
+        name = "katib" if isinstance(check, partial) else check.__name__.strip("_")
+        findings += _guarded(partial(check, experiment, api), name)
     return findings
 
 
@@ -92,13 +101,16 @@ def _guarded(check: Check, name: str) -> list[Finding]:
         return list(check())
     except ClusterError as error:
         if error.status == FORBIDDEN:
-            return [Finding(f"{name}: not looked at, for lack of permission")]
+            remedy = _UNSEEN.get(name, "")
+            return [Finding(f"{name}: you may not look at it", remedy=remedy, is_known=False)]
         return [Finding(f"{name}: {error}", False)]
     except HpoError as error:
         return [Finding(f"{name}: {error}", False)]
 
 
-def _katib(experiment: Experiment, api: Api) -> Iterator[Finding]:
+def _katib(
+    experiment: Experiment, api: Api, *, sleep: Callable[[float], None]
+) -> Iterator[Finding]:
     namespace = experiment.cluster.katib_namespace
     remedy = "install Katib 0.19 (see the README)"
     for plural in ("experiments", "suggestions", "trials"):
@@ -122,8 +134,15 @@ def _katib(experiment: Experiment, api: Api) -> Iterator[Finding]:
         yield Finding(what, False, "set cluster.katib_namespace to where Katib runs")
         return
     image = controller["spec"]["template"]["spec"]["containers"][0]["image"]
-    if not (controller.get("status") or {}).get("readyReplicas"):
-        yield Finding("katib-controller is not ready", False, "see its log")
+    waited = 0.0
+    while not (controller.get("status") or {}).get("readyReplicas"):
+        if waited >= RESTART_SECONDS:
+            remedy = f"kubectl -n {namespace} logs deployment/katib-controller"
+            yield Finding(f"katib-controller is not ready for {waited:.0f} s", False, remedy)
+            break
+        sleep(LOOK_SECONDS)
+        waited += LOOK_SECONDS
+        controller = api.get(DEPLOYMENTS, namespace, "katib-controller")
     version = _version(image)
     if version is not None and version < TOO_OLD:
         yield Finding(f"Katib is too old ({image})", False, remedy)
@@ -249,10 +268,10 @@ def _storage(experiment: Experiment, api: Api) -> Iterator[Finding]:
         yield _unbound(claim, found["spec"].get("storageClassName"), api)
     else:
         yield Finding(f"claim {claim} is bound")
-    nodes = _schedulable(experiment, api)
-    if "ReadWriteMany" not in modes and len(nodes) > 1 and experiment.budget.parallel > 1:
+    fitting = schedulable(experiment, api)
+    if "ReadWriteMany" not in modes and len(fitting) > 1 and experiment.budget.parallel > 1:
         yield Finding(
-            f"claim {claim} is {', '.join(modes)}, and trials may run on {len(nodes)} nodes",
+            f"claim {claim} is {', '.join(modes)}, and trials may run on {len(fitting)} nodes",
             False,
             "use a claim that is ReadWriteMany, cluster.node_selector for one node, or "
             "cluster.storage.uri",
@@ -276,58 +295,19 @@ def _unbound(claim: str, storage_class: str | None, api: Api) -> Finding:
     return Finding(f"claim {claim} is not bound yet ({storage_class}); {said}")
 
 
-def _schedulable(experiment: Experiment, api: Api) -> list[Object]:
-    wanted = experiment.cluster.node_selector.items()
-    try:
-        nodes = api.list(NODES, "")["items"]
-    except ClusterError:
-        return []
-    return [
-        node
-        for node in nodes
-        if wanted <= (node["metadata"].get("labels") or {}).items()
-        and not (node["spec"].get("unschedulable") or False)
-    ]
-
-
-def _gpus(experiment: Experiment, api: Api) -> Iterator[Finding]:
-    cluster = experiment.cluster
-    nodes = api.list(NODES, "")["items"]
-    fitting = _schedulable(experiment, api)
-    if not fitting:
-        selector = ", ".join(f"{k}={v}" for k, v in cluster.node_selector.items())
-        what = f"none of {len(nodes)} nodes fits {selector or 'the trials'}"
-        yield Finding(what, False, "see cluster.node_selector")
-        return
-    if not cluster.gpus:
-        return
-    name = cluster.gpu_resource
-    most = max(int(n["status"]["allocatable"].get(name, 0)) for n in fitting)
-    if most < cluster.gpus:
-        yield Finding(
-            f"a trial wants {cluster.gpus} {name}, and no node has more than {most}",
-            False,
-            "see cluster.gpus, cluster.gpu_resource and the device plugin",
-        )
-        return
-    total = sum(int(n["status"]["allocatable"].get(name, 0)) for n in fitting)
-    slots = total // cluster.gpus
-    parallel = experiment.budget.parallel
-    less = f"; {slots} of {parallel} trials can run at a time" if slots < parallel else ""
-    yield Finding(f"{total} {name} on {len(fitting)} nodes{less}")
-
-
-def _quota(experiment: Experiment, api: Api) -> Iterator[Finding]:
-    cluster = experiment.cluster
-    key = f"requests.{cluster.gpu_resource}"
-    for quota in api.list(QUOTAS, cluster.namespace)["items"]:
-        hard = (quota["spec"].get("hard") or {}).get(key)
-        if hard is not None and cluster.gpus and int(hard) < cluster.gpus:
-            name = quota["metadata"]["name"]
-            what = (
-                f"quota {name} allows {hard} {cluster.gpu_resource}, a trial wants {cluster.gpus}"
-            )
-            yield Finding(what, False, "ask for more, or set cluster.gpus lower")
+def _name(experiment: Experiment, api: Api) -> Iterator[Finding]:
+    """Look for the experiment's name in other namespaces: Katib's database knows only names."""
+    own = experiment.cluster.namespace
+    others = sorted(
+        item["metadata"]["namespace"]
+        for item in api.list(EXPERIMENTS, "")["items"]
+        if item["metadata"]["name"] == experiment.name
+        and item["metadata"].get("namespace", own) != own
+    )
+    if others:
+        what = f"namespace {others[0]} has an experiment {experiment.name} too"
+        remedy = "choose another name: Katib's database would mix the values of their trials"
+        yield Finding(what, False, remedy)
 
 
 def _image(experiment: Experiment, api: Api) -> Iterator[Finding]:

@@ -43,6 +43,12 @@ def entries(images: dict[str, str] | None = None) -> dict[str, list[Object]]:
     return {"suggestions": searches, "earlyStoppings": rules}
 
 
+def services(algorithm: str) -> list[Object]:
+    """Return the containers of the pod that serves a search, as far as their resources go."""
+    target = "suggestion-gp" if algorithm == "gp" else "suggestion"
+    return [{"resources": _resources(target)}, {"resources": _resources("stopping")}]
+
+
 def merged(text: str, images: dict[str, str] | None = None) -> str:
     """Return Katib's configuration with our entries, in place of those that may be there.
 

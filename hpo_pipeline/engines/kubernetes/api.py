@@ -35,9 +35,12 @@ class Kind:
     namespaced: bool = True
 
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
-        """Return the path of the collection, of an object, or of a part of it."""
+        """Return the path of the collection, of an object, or of a part of it.
+
+        An empty namespace stands for all of them.
+        """
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        parts = ["namespaces", namespace] if self.namespaced else []
+        parts = ["namespaces", namespace] if self.namespaced and namespace else []
         return "/".join([root, *parts, self.plural, *filter(None, (name, subresource))])
 
 
@@ -48,6 +51,8 @@ CONFIG_MAPS = Kind("", "v1", "configmaps")
 PODS = Kind("", "v1", "pods")
 EVENTS = Kind("", "v1", "events")
 CLAIMS = Kind("", "v1", "persistentvolumeclaims")
+LIMIT_RANGES = Kind("", "v1", "limitranges")
+SECRETS = Kind("", "v1", "secrets")
 QUOTAS = Kind("", "v1", "resourcequotas")
 SERVICE_ACCOUNTS = Kind("", "v1", "serviceaccounts")
 NAMESPACES = Kind("", "v1", "namespaces", namespaced=False)

@@ -21,9 +21,9 @@ def sound():
     }
     labels = {"katib.kubeflow.org/metrics-collector-injection": "enabled"}
     node = {
-        "metadata": {"labels": {}},
+        "metadata": {"name": "a", "labels": {}},
         "spec": {},
-        "status": {"allocatable": {"nvidia.com/gpu": "2"}},
+        "status": {"allocatable": {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "2"}},
     }
     return {
         **{
@@ -44,10 +44,13 @@ def sound():
 
 
 class Objects:
-    """A cluster of fixed objects; `denied` are verbs that the user may not use."""
+    """A cluster of fixed objects; `denied` are verbs and resources that the user
+    may not use, `hidden` kinds that they may not list.
+    """
 
-    def __init__(self, objects, denied=(), error=None):
+    def __init__(self, objects, denied=(), error=None, hidden=()):
         self.objects, self.denied, self.error = objects, denied, error
+        self.hidden = hidden
 
     def get(self, kind, namespace, name):
         try:
@@ -58,11 +61,15 @@ class Objects:
     def list(self, kind, namespace, *, labels=""):
         if self.error:
             raise self.error
+        if kind.plural in self.hidden:
+            raise ClusterError("forbidden", status=403)
         return {"items": [o for (plural, _), o in self.objects.items() if plural == kind.plural]}
 
     def create(self, kind, namespace, body):
         attributes = body["spec"]["resourceAttributes"]
-        return {"status": {"allowed": attributes["verb"] not in self.denied}}
+        what = f"{attributes['resource']}/{attributes['subresource']}".strip("/")
+        is_denied = attributes["verb"] in self.denied or what in self.denied
+        return {"status": {"allowed": not is_denied}}
 
 
 def found(objects, experiment=None, **options):
@@ -148,14 +155,114 @@ def test_a_claim_for_one_node_is_found_where_trials_may_run_on_several():
 def test_gpus_that_no_node_has_are_found():
     experiment, objects = toy_experiment(cluster={"gpus": 1}), sound()
     objects["nodes", "a"]["status"]["allocatable"]["nvidia.com/gpu"] = "0"
-    assert any("no node has more than 0" in fault for fault in found(objects, experiment))
+    (fault,) = found(objects, experiment)
+    assert "a trial wants cpu 2, memory 4Gi, nvidia.com/gpu 1, and the node has" in fault
+    assert "nvidia.com/gpu 0 beside what always runs there" in fault
 
 
 def test_a_quota_below_one_trial_is_found():
     quota = {"metadata": {"name": "small"}, "spec": {"hard": {"requests.nvidia.com/gpu": "0"}}}
     objects = {**sound(), ("resourcequotas", "small"): quota}
     experiment = toy_experiment(cluster={"gpus": 1})
-    assert any("quota small allows 0" in fault for fault in found(objects, experiment))
+    assert any(
+        "quota small allows requests.nvidia.com/gpu 0; a trial wants 1" in fault
+        for fault in found(objects, experiment)
+    )
+
+
+def running(name, cpu, owner="ReplicaSet"):
+    """A pod on node a."""
+    resources = {"requests": {"cpu": cpu}}
+    return {
+        "metadata": {"name": name, "ownerReferences": [{"kind": owner}]},
+        "spec": {"nodeName": "a", "containers": [{"image": "x", "resources": resources}]},
+        "status": {"phase": "Running"},
+    }
+
+
+def test_a_node_that_is_too_small_beside_what_always_runs_there_is_found():
+    """The first command of the README on two cores, of which CoreDNS uses some."""
+    objects = sound()
+    objects["nodes", "a"]["status"]["allocatable"]["cpu"] = "2"
+    assert found(objects) == []
+    (fault,) = found({**objects, ("pods", "dns"): running("dns", "100m")})
+    assert "a trial wants cpu 2, memory 4Gi, and the node has cpu 1.9, memory 32Gi" in fault
+    assert found({**objects, ("pods", "job"): running("job", "100m", "Job")}) == []
+
+
+def said(objects, **options):
+    """Return all lines of the doctor, with their marks."""
+    experiment = toy_experiment(budget={"trials": 8, "parallel": 6})
+    return [f"{f.mark} {f.what}" for f in examine(experiment, Objects(objects, **options))]
+
+
+def test_fewer_trials_at_a_time_than_asked_for_are_told():
+    assert "ok the nodes have room for 4 of 6 trials at a time" in said(sound())
+    spec = {"hard": {"pods": "4", "limits.cpu": "9"}}
+    quota = {"metadata": {"name": "q"}, "spec": spec}
+    lines = said({**sound(), ("resourcequotas", "q"): quota})
+    assert "ok quota q allows pods 4: 3 of 6 trials can run at a time" in lines
+    assert "ok quota q allows limits.cpu 9: 3 of 6 trials can run at a time" in lines
+
+
+@pytest.mark.parametrize(
+    ("hard", "said"),
+    [
+        ({"requests.cpu": "700m"}, "allows requests.cpu 700m; a trial wants 2, and its services"),
+        ({"memory": "4Gi"}, "allows memory 4Gi; a trial wants 4Gi, and its services 300Mi"),
+        ({"limits.memory": "4096Mi"}, "allows limits.memory 4Gi; a trial wants 4Gi"),
+        ({"pods": "1"}, "allows pods 1; a trial wants 1, and its services 1"),
+    ],
+)
+def test_quotas_of_cpu_memory_and_pods_are_compared(hard, said):
+    quota = {"metadata": {"name": "small"}, "spec": {"hard": hard}}
+    assert any(said in fault for fault in found({**sound(), ("resourcequotas", "small"): quota}))
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"type": "Container", "max": {"cpu": "1"}}, "at most cpu 1, a trial wants 2"),
+        ({"type": "Pod", "max": {"memory": "2Gi"}}, "at most memory 2Gi, a trial wants 4Gi"),
+        ({"type": "Container", "max": {"memory": "300Mi"}}, "the pod of the services wants 400Mi"),
+        ({"type": "Container", "min": {"cpu": "3"}}, "at least cpu 3, a trial wants 2"),
+    ],
+)
+def test_limit_ranges_are_compared(limit, said):
+    item = {"metadata": {"name": "narrow"}, "spec": {"limits": [limit]}}
+    assert any(said in fault for fault in found({**sound(), ("limitranges", "narrow"): item}))
+
+
+def test_what_may_not_be_looked_at_has_a_question_mark():
+    lines = said(sound(), hidden=("nodes", "experiments"))
+    assert "? nodes: you may not look at it" in lines
+    assert "? name: you may not look at it" in lines
+
+
+def test_the_rights_that_the_end_needs_are_looked_at():
+    (fault,) = found(sound(), denied=("trials/status", "secrets"))
+    assert "may not patch trials/status, create secrets, delete secrets" in fault
+
+
+def test_an_experiment_of_the_same_name_elsewhere_is_found():
+    metadata = {"name": "toy", "namespace": "team2"}
+    objects = {**sound(), ("experiments", "toy"): {"metadata": metadata}}
+    assert any("namespace team2 has an experiment toy too" in fault for fault in found(objects))
+
+
+@pytest.mark.parametrize(("looks", "is_fault"), [(3, False), (100, True)])
+def test_a_controller_that_restarts_is_looked_at_again(looks, is_fault):
+    objects, waited = sound(), []
+    controller = objects["deployments", "katib-controller"]
+    controller["status"]["readyReplicas"] = 0
+
+    def sleep(seconds):
+        waited.append(seconds)
+        controller["status"]["readyReplicas"] = int(len(waited) >= looks)
+
+    wrong = faults(examine(toy_experiment(), Objects(objects), sleep=sleep))
+    assert any("katib-controller is not ready for 30 s" in w for w in wrong) == is_fault
+    assert sum(waited) <= 30
 
 
 def test_expired_credentials_are_the_only_finding():
