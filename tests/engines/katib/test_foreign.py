@@ -87,7 +87,7 @@ def test_bounds_of_an_int_may_be_written_as_floats():
 )
 def test_what_cannot_be_served_is_refused_with_the_reason(message, said):
     with pytest.raises(ValueError, match=said):
-        convert.search_experiment(message)
+        convert.search_problem(message)
 
 
 def test_a_request_without_a_total_means_the_trials_after_those_it_lists():
