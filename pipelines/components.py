@@ -116,13 +116,15 @@ def gate(
     searched: Input[Artifact],
     confirmed: Input[Artifact],
     run: Output[Artifact],
+    models: Output[Artifact],
     test: Output[Metrics],
     confusion: Output[ClassificationMetrics],
 ) -> NamedTuple("Gate", [("promote", bool), ("reason", str)]):
     """Measure the winner and the champion on the test rows, and decide between them."""
     from hpo_pipeline.kubeflow.steps import gate, shown_gate
 
-    told = {"dataset": dataset.path, "models": (searched.path, confirmed.path)}
+    earlier = (searched.path, confirmed.path)
+    told = {"dataset": dataset.path, "earlier": earlier, "models": models.path}
     return shown_gate(gate(selected.path, engine, run.path, **told), test, confusion)
 
 
@@ -134,16 +136,17 @@ def register(
     dataset: Input[Dataset],
     searched: Input[Artifact],
     confirmed: Input[Artifact],
+    retrained: Input[Artifact],
     run: Output[Artifact],
     model: Output[Model],
 ) -> str:
     """Register the winner; it becomes champion if it beats the champion of that moment."""
     from hpo_pipeline.kubeflow.steps import register, shown_model
 
-    models = (searched.path, confirmed.path)
-    told = {"dataset": dataset.path, "models": models, "run_id": run_id}
+    earlier = (searched.path, confirmed.path, retrained.path)
+    told = {"dataset": dataset.path, "earlier": earlier, "run_id": run_id}
     found = register(gated.path, engine, run.path, **told)
-    return shown_model(found, run.path, model, models=models)
+    return shown_model(found, run.path, model, earlier=earlier)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -85,6 +85,7 @@ def hpo(
         }
         gated = components.gate(selected=selected.outputs["run"], **models, **data)
         _on(gated, image, gpus=gpus)
+        models["retrained"] = gated.outputs["models"]
         registered = components.register(
             gated=gated.outputs["run"], run_id=run_id, **models, **data
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -41,8 +42,13 @@ class Steps:
         steps.search(text, "local", at / "1", dataset=data, models=first)
         steps.confirm(at / "1", "local", at / "2", dataset=data, models=second)
         steps.select(at / "2", "local", at / "3")
-        told = {"dataset": data, "models": (first, second)}
-        steps.gate(at / "3", "local", at / "4", **told)
+        self.conclude(first, second)
+
+    def conclude(self, first: Path, second: Path) -> None:
+        at, third = self.folder, self.folder / "models-3"
+        told = {"dataset": self.data, "earlier": (first, second)}
+        steps.gate(at / "3", "local", at / "4", models=third, **told)
+        told["earlier"] = (first, second, third)
         self.found = steps.register(at / "4", "local", at / "5", **told)
 
 
@@ -52,8 +58,9 @@ def test_models_leave_the_search_once_and_the_winner_is_registered(write_experim
     run.run()
     assert run.found.title == "toy version 1"
     assert len(heavy(tmp_path / "models-1")) == 2
-    about = json.loads((tmp_path / "models-2" / ABOUT).read_text())
-    assert about == {"models": [], "where": "no model was trained or kept here"}
+    for step in "23":
+        about = json.loads((tmp_path / f"models-{step}" / ABOUT).read_text())
+        assert about == {"models": [], "where": "no model was trained or kept here"}
     for step in "12345":
         assert heavy(tmp_path / step) == []
         assert not (tmp_path / step / "lock").exists()
@@ -79,6 +86,14 @@ def test_a_confirmed_winner_takes_its_model_from_the_step_that_trained_it(
     assert heavy(tmp_path / "5") == []
 
 
+def test_a_winner_whose_model_was_not_kept_is_trained_again_and_handed_on(toy_run):
+    run, tmp_path = toy_run
+    shutil.rmtree(next((tmp_path / "models-1").glob("trials/*/model")))
+    run.conclude(tmp_path / "models-1", tmp_path / "models-1")
+    assert len(heavy(tmp_path / "models-3")) == 1
+    assert run.found.title == "toy version 1"
+
+
 def test_models_on_a_volume_stay_there(write_experiment, tmp_path, monkeypatch):
     monkeypatch.setenv("HPO_RUNS", str(tmp_path / "volume"))
     text = write_experiment(budget="{trials: 2, parallel: 2, keep: 2}", register="{model: toy}")
@@ -94,24 +109,25 @@ def test_models_on_a_volume_stay_there(write_experiment, tmp_path, monkeypatch):
 @pytest.fixture
 def ended(toy_run):
     """The folder of a run that has a winner, and an artifact Model of Kubeflow Pipelines."""
-    return toy_run, SimpleNamespace(
-        path=str(toy_run / "artifact" / "model"), uri="minio://bucket/model", metadata={}
-    )
+    _, folder = toy_run
+    path = str(folder / "artifact" / "model")
+    return folder, SimpleNamespace(path=path, uri="minio://bucket/model", metadata={})
 
 
 @pytest.fixture
-def toy_run(write_experiment, tmp_path) -> Path:
+def toy_run(write_experiment, tmp_path) -> tuple[Steps, Path]:
+    """A run up to its winner, and its folder."""
     text = write_experiment(budget="{trials: 1, parallel: 1}", register="{model: toy}")
     run = Steps(tmp_path, text.read_text("utf-8"))
     first = tmp_path / "models-1"
     steps.search(run.checked.experiment, "local", tmp_path / "1", dataset=run.data, models=first)
     steps.select(tmp_path / "1", "local", tmp_path / "3")
-    return tmp_path
+    return run, tmp_path
 
 
 def test_the_artifact_model_is_written_whatever_was_registered_where(ended, monkeypatch):
     folder, model = ended
-    given = {"models": [folder / "models-1"]}
+    given = {"earlier": [folder / "models-1"]}
     assert steps.shown_model(None, folder / "3", model, **given) == ""
     about = json.loads(Path(model.path).read_text())
     assert about["model"].startswith("trials/")

@@ -47,7 +47,7 @@ def shown_model(
     run: FolderPath,
     model: Any,
     *,
-    models: Sequence[FolderPath] = (),
+    earlier: Sequence[FolderPath] = (),
 ) -> str:
     """Fill the step's Model of Kubeflow Pipelines; return the registered version as text.
 
@@ -57,11 +57,11 @@ def shown_model(
 
     Args:
         model: the step's Model.
-        models: the artifacts with the models of `search` and `confirm`.
+        earlier: the artifacts with the models of `search`, `confirm` and `gate`.
     """
     folder = RunFolder(Path(run))
     experiment, winner = folder.experiment(), folder.state().winner
-    place = place_of_winner([Path(artifact) for artifact in models], folder)
+    place = place_of_winner([Path(artifact) for artifact in earlier], folder)
     about: dict[str, Any] = {
         "framework": "transformers",
         "run": experiment.name,

@@ -20,6 +20,8 @@ from hpo_pipeline.results.run_folder import RunFolder
 KEPT_RUNS = "HPO_RUNS"
 ABOUT = "about.json"
 """In every artifact of models: Kubeflow Pipelines fails a step that leaves an artifact empty."""
+MODEL_STEPS = ("search", "confirm", "gate")
+"""The steps that may train, and so have an artifact of models."""
 _HEAVY = (MODEL_FOLDER, CHECKPOINT_FOLDER)
 _OWN = ("lock", "server.log")
 
@@ -63,15 +65,20 @@ def take_models(artifacts: Iterable[Path], folder: RunFolder) -> None:
 
 
 def place_of_winner(artifacts: Sequence[Path], folder: RunFolder) -> str | None:
-    """Return where the winner's model is in the artifacts of earlier steps, for people."""
+    """Return where the winner's model is in the artifacts of earlier steps, for people.
+
+    Args:
+        artifacts: those of `MODEL_STEPS`, in this order.
+    """
     selected = folder.state().selected
     if selected is None:
         return None
     runs = folder.confirmation if selected.is_rerun else folder
     place = (runs.trial(selected.run) / MODEL_FOLDER).relative_to(folder.path)
-    step = "confirm" if selected.is_rerun else "search"
-    is_there = any((artifact / place).is_dir() for artifact in artifacts)
-    return f"{place} in the artifact models of the step {step}" if is_there else None
+    for step, artifact in zip(MODEL_STEPS, artifacts, strict=False):
+        if (artifact / place).is_dir():
+            return f"{place} in the artifact models of the step {step}"
+    return None
 
 
 def without_models(folder: RunFolder) -> None:

@@ -143,16 +143,20 @@ def gate(
     out: FolderPath,
     *,
     dataset: FolderPath | None = None,
-    models: Sequence[FolderPath] = (),
+    earlier: Sequence[FolderPath] = (),
+    models: FolderPath | None = None,
     api: Api | None = None,
 ) -> GateResult:
     """Measure winner and champion on the test rows, and decide between them.
 
     Args:
-        models: the artifacts with the models of `search` and `confirm`.
+        earlier: the artifacts with the models of `search` and `confirm`.
+        models: gets the winner's model if it was not kept and had to be trained again.
     """
-    with taken_over(run, engine, out, dataset=dataset, models=models, api=api) as step:
-        return step.flow.gate(step.interruption)
+    with taken_over(run, engine, out, dataset=dataset, models=earlier, api=api) as step:
+        found = step.flow.gate(step.interruption)
+        _hand_over(step.folder, engine, models)
+        return found
 
 
 def register(
@@ -161,18 +165,18 @@ def register(
     out: FolderPath,
     *,
     dataset: FolderPath | None = None,
-    models: Sequence[FolderPath] = (),
+    earlier: Sequence[FolderPath] = (),
     run_id: str = "",
     api: Api | None = None,
 ) -> RegistrationResult | None:
     """Register the winner; None if the experiment has no section register.
 
     Args:
-        models: the artifacts with the models of `search` and `confirm`.
+        earlier: the artifacts with the models of `search`, `confirm` and `gate`.
     """
     known = {"run": run_id} if run_id else {}
     with taken_over(
-        run, engine, out, dataset=dataset, models=models, provenance=known, api=api
+        run, engine, out, dataset=dataset, models=earlier, provenance=known, api=api
     ) as step:
         wants = step.folder.experiment().register_ is not None
         found = step.flow.register(step.interruption) if wants else None
