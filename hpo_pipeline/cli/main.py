@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hpo_pipeline.cli import cluster, pipeline
+from hpo_pipeline.cli import cluster, pipeline, schedule
 from hpo_pipeline.cli.running import run_and_show
 from hpo_pipeline.engines import ENGINES
 from hpo_pipeline.errors import ExperimentError, HpoError, RegistryError
@@ -125,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
     cluster.add_commands(commands)
     pipeline.add_commands(commands)
+    schedule.add_commands(commands)
     _add_assets(commands)
     _add_models(commands)
     return parser

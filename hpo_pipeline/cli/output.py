@@ -58,6 +58,8 @@ def print_result(experiment: Experiment, folder: RunFolder, result: SearchResult
     if result.winner is not None and result.winner.registered:
         note = result.winner.note or ""
         _say(console, f"registered as {result.winner.registered}: {note}")
+    if damaged := folder.damaged_trials():
+        _say(console, f"damaged {', '.join(damaged)}: `hpo run` trains them again")
     if folder.report.exists():
         _say(console, f"report  {_short(folder.report)}")
     elif result.state == "interrupted":

@@ -19,8 +19,6 @@ PIPELINE = "hpo"
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser of `hpo`."""
-    from hpo_pipeline.cli import schedule
-
     pipeline = commands.add_parser("pipeline", help="upload and run the Kubeflow pipeline")
     actions = pipeline.add_subparsers(required=True, metavar="ACTION")
 
@@ -41,7 +39,6 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_parameters(run)
     add_connection(run)
-    schedule.add_commands(commands)
 
 
 def add_parameters(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from hpo_pipeline.results.files import PlainName
 from hpo_pipeline.results.outcome import GateResult, RegistrationResult, Selected, Winner
 
-RENAMED = {"chosen": "selected"}
+RENAMED = {"chosen": "selected", "fingerprint": "data_fingerprint"}
 """Entries that earlier versions wrote under another name."""
 
 
@@ -44,7 +45,7 @@ class RunState:
     selected: Selected | None = None
     winner: Winner | None = None
     gate: GateResult | None = None
-    kept: tuple[str, ...] | None = None
+    kept: tuple[PlainName, ...] | None = None
     registered: RegistrationResult | None = None
 
     def to_json(self) -> dict[str, Any]:

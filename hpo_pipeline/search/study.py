@@ -107,14 +107,15 @@ class Study:
         *,
         asked: int,
         earlier: Sequence[Trial] = (),
+        storage: BaseStorage | None = None,
     ) -> Study:
-        """Return a search of which `asked` trials were asked for elsewhere.
+        """Return a search of which `asked` trials were asked for elsewhere, or in a lost journal.
 
-        Unknown trials count as failed. Algorithms that keep notes at their
-        trials (`keeps_notes`) are asked for each trial once more, with the trials ended that had
-        ended then, so that they note the same; what they propose is not used.
+        Unknown trials count as failed. Algorithms that keep notes at their trials (`keeps_notes`)
+        are asked for each trial once more, with the trials ended that had ended then, so that
+        they note the same; what they propose is not used.
         """
-        study = cls(problem, earlier=earlier, asked=len(problem.search.start))
+        study = cls(problem, storage, earlier=earlier, asked=len(problem.search.start))
         replays = problem.search.keeps_notes
         told: set[int] = set()
         for number in range(asked):

@@ -16,14 +16,13 @@ from dataclasses import dataclass, field, replace
 from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.loop.duplicates import Duplicates, take_over
+from hpo_pipeline.engines.loop.recovery import open_study
 from hpo_pipeline.engines.loop.retention import remove_unneeded
 from hpo_pipeline.engines.loop.runner import Ended, Evaluated, Noted, Runner, TrialStart
-from hpo_pipeline.errors import BackendError
 from hpo_pipeline.results.files import RESULT_FILE, write_json
 from hpo_pipeline.results.ranking import best_objective
 from hpo_pipeline.results.trial import Point, Trial, TrialState
-from hpo_pipeline.search.journal import open_journal
-from hpo_pipeline.search.study import Study, Suggestion
+from hpo_pipeline.search.study import Suggestion
 
 MAX_KILLS = 3
 """A trial killed from outside (SIGKILL) this often is given up: it is probably out of memory."""
@@ -62,9 +61,7 @@ class SearchLoop:
         self._folder = context.folder
         self._progress = context.progress
         self._runner = runner
-        self._study = Study(
-            context.experiment.problem, open_journal(context.folder.journal), earlier=earlier
-        )
+        self._study = open_study(context, earlier)
         self._finished: dict[int, Trial] = {}
         self._running: dict[str, Running] = {}
         self._again: list[Suggestion] = []
@@ -120,13 +117,6 @@ class SearchLoop:
                 self._again.append(suggestion)
         lost = [n for n in self._study.ended() if n not in self._finished]
         self._again += [self._study.asked(number) for number in lost]
-        unknown = [t.name for n, t in self._finished.items() if not self._study.knows(n)]
-        if unknown:
-            raise BackendError(
-                f"{self._folder.journal}: does not know {unknown[0]}, which has a result; the "
-                f"journal is damaged. Restore it from a copy, or start anew in another folder with "
-                f"--run and search.warm_start: [{self._folder.path}]"
-            )
         if not self._finished and (learned := self._study.learned()):
             self._progress.say(f"learning from {learned} earlier trials")
         if self._finished or self._again:
