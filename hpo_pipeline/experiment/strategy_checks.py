@@ -147,10 +147,12 @@ def _algorithm_faults(sections: dict[str, Any]) -> list[str]:
 
 def _others(objectives: str) -> str:
     """Name the algorithms that serve one objective, or several: those made for it first."""
-    kinds = {n: k for n, k in ALGORITHMS.items() if k.service is not None}
-    made_for_it = [n for n, kind in kinds.items() if kind.objectives == objectives]
-    others = [n for n, k in kinds.items() if k.objectives == "any" and k.learns_from_earlier]
-    return " or ".join(made_for_it if objectives == "one" else [*made_for_it, *others])
+    # Those that serve any space; a population needs a budget of its own kind besides.
+    kinds = {n: k for n, k in ALGORITHMS.items() if k.service and k.knows_conditions}
+    found = [n for n, k in kinds.items() if k.objectives == objectives and not k.needs_numbers]
+    if objectives == "several":
+        found += [n for n, k in kinds.items() if k.objectives == "any" and k.learns_from_earlier]
+    return " or ".join(found)
 
 
 def _stopping_faults(sections: dict[str, Any]) -> list[str]:

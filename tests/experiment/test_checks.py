@@ -205,3 +205,13 @@ def test_a_name_or_shape_that_is_refused_comes_with_what_is_allowed(
 ) -> None:
     (fault,) = faults_of(tmp_path, **sections)
     assert said in fault
+
+
+def test_an_algorithm_that_does_not_serve_the_objectives_names_those_that_do(
+    tmp_path: Path,
+) -> None:
+    (fault,) = faults_of(tmp_path, search="{algorithm: nsga2}")
+    assert fault == "search.algorithm: nsga2 needs several objectives; use genetic for one"
+    two = "[{metric: f1, goal: maximize}, {metric: latency_p95_ms, goal: minimize}]"
+    (fault,) = faults_of(tmp_path, search="{algorithm: genetic}", objective=two)
+    assert "genetic serves one objective; use nsga2 or tpe or gp, or combine them" in fault
