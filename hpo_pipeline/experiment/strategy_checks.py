@@ -148,7 +148,7 @@ def _algorithm_faults(sections: dict[str, Any]) -> list[str]:
 def _others(objectives: str) -> str:
     """Name the algorithms that serve one objective, or several: those made for it first."""
     # Those that serve any space; a population needs a budget of its own kind besides.
-    kinds = {n: k for n, k in ALGORITHMS.items() if k.service and k.knows_conditions}
+    kinds = {n: k for n, k in ALGORITHMS.items() if k.service and not k.has_population}
     found = [n for n, k in kinds.items() if k.objectives == objectives and not k.needs_numbers]
     if objectives == "several":
         found += [n for n, k in kinds.items() if k.objectives == "any" and k.learns_from_earlier]

@@ -53,6 +53,8 @@ class AnySearch(Frozen):
     """Whether parameters may depend on others (`when`)."""
     is_exhaustible: ClassVar[bool] = False
     """Whether it tries each point of the space once, which then must be countable."""
+    has_population: ClassVar[bool] = False
+    """Whether it trains a population whose configurations change on the way."""
     instead: ClassVar[str] = "random or tpe"
     """What to use where it cannot serve a space or objectives."""
     service: ClassVar[str | None] = "suggestion"

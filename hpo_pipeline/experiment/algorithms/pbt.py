@@ -33,6 +33,7 @@ class PbtSearch(AnySearch):
 
     objectives = "one"
     knows_conditions = False
+    has_population = True
     instead = "tpe or random"
 
     algorithm: Literal["pbt"]

@@ -392,3 +392,16 @@ def test_settings_of_a_rule_are_validated(stopping):
         )
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert "min_trials" in caught.value.details()
+
+
+def test_a_choice_of_numbers_and_a_range_from_zero_are_served():
+    experiment = toy_experiment(
+        space={
+            "learning_rate": {"type": "choice", "values": [0.1, 0.01]},
+            "num_train_epochs": {"type": "int", "low": 1, "high": 3},
+        }
+    )
+    message = experiment_message(manifests(experiment)[1])
+    message.spec.parameter_specs.parameters[1].feasible_space.min = "0"
+    problem, _ = convert.search_problem(message)
+    assert list(problem.space) == ["learning_rate", "num_train_epochs"]

@@ -16,12 +16,13 @@ from pydantic import ValidationError
 
 from hpo_pipeline.engines.katib.names import PREFIX
 from hpo_pipeline.engines.katib.settings import earlier_trials, read_search
+from hpo_pipeline.experiment.algorithms import ALGORITHMS
 from hpo_pipeline.experiment.algorithms.base import Problem
-from hpo_pipeline.experiment.checks import cross_faults
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.schema import Budget, ConstraintsSection, ObjectiveSection
 from hpo_pipeline.experiment.search import SearchSection
 from hpo_pipeline.experiment.space import ANY_NAMES, Frozen, Space, Value
+from hpo_pipeline.experiment.strategy_checks import strategy_faults
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.study import Known
 from hpo_pipeline.trial.names import NO_PARENT, PARENT, trial_number
@@ -62,9 +63,11 @@ def search_problem(message: wire.Experiment) -> tuple[Problem, list[Trial]]:
     algorithm = spec.algorithm.algorithm_name.removeprefix(PREFIX)
     given = {s.name: s.value for s in spec.algorithm.algorithm_settings}
     own, travelling = read_search(given)
+    kind = ALGORITHMS.get(algorithm)
+    has_population = kind is not None and kind.has_population
     space = {}
     for parameter in spec.parameter_specs.parameters:
-        if algorithm == "pbt" and _is_parent(parameter):
+        if has_population and _is_parent(parameter):
             continue
         try:
             conditions = travelling.conditions.get(parameter.name, {})
@@ -107,7 +110,7 @@ def _whole_faults(problem: Problem, spec: wire.ExperimentSpec) -> list[str]:
         trials=problem.trials, parallel=spec.parallel_trial_count or 1, target=None
     )
     named = {"space": problem.space, "search": problem.search, "objective": problem.objective}
-    found = cross_faults({**named, "constraints": problem.constraints, "budget": budget})
+    found = strategy_faults({**named, "constraints": problem.constraints, "budget": budget})
     reported = {spec.objective.objective_metric_name, *spec.objective.additional_metric_names}
     read = [o.reads for o in problem.objective]
     read += [Constraint(text).names for text in problem.constraints]
