@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pytest
 
@@ -101,3 +101,12 @@ def test_katib_and_the_docs_follow_from_the_table() -> None:
     rows: Any = {line.split("`")[1]: line for line in markdown_table(TABLE).splitlines()[2:]}
     assert rows["hop"].endswith("| one | yes | yes | 2 or more numbers | `hops` |")
     assert list(rows) == [*(n for n in ALGORITHMS if n != "katib"), "katib:NAME", "hop"]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_each_row_is_complete(name: str) -> None:
+    kind = ALGORITHMS[name]
+    assert get_args(kind.model_fields["algorithm"].annotation) == (name,)
+    assert not kind.__abstractmethods__
+    assert kind.__doc__
+    assert kind.service in (None, "suggestion", "suggestion-gp")
