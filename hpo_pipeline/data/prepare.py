@@ -41,7 +41,7 @@ def prepare(experiment: Experiment, out: Path) -> Path:
     source = model_source(experiment.task.model)
     kind = TASKS[experiment.task.kind]
     inputs = list(splits.tables["train"]["input"])
-    processor = kind.inputs.processor(experiment.task, source, inputs)
+    processor = kind.inputs.processor(experiment.task, source, inputs, tables.shape)
     meta = _meta(experiment, tables, splits, processor)
     folder = out / f"{experiment.name}-{meta.fingerprint[:16]}"
     if (folder / DATASET_FILE).exists():

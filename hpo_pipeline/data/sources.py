@@ -6,7 +6,7 @@ The first step of the prepare stage. The kind of task says which of its ways to 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ from hpo_pipeline.data.asset_tables import DIGITS, read_digits, read_sentences
 from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.data.folders import image_files, split_files
 from hpo_pipeline.data.hub import read_hub
-from hpo_pipeline.data.images import decode_images
+from hpo_pipeline.data.images import decode_images, fit_pixels
 from hpo_pipeline.data.labels import label_text
 from hpo_pipeline.data.readers.raw_table import MAX_BYTES
 from hpo_pipeline.data.tables import Tables, tables_from_files
@@ -58,14 +58,19 @@ class Source:
     def images(self, *, size: tuple[int, int] | None, channels: int | None) -> Tables:
         """Read a folder of images for each label."""
         if self.task.data == DIGITS:
-            return read_digits()
+            digits = read_digits()
+            assert digits.shape is not None
+            table = digits.tables["train"]
+            fitted = fit_pixels(list(table["input"]), digits.shape, size=size, channels=channels)
+            tables = {"train": table.assign(input=fitted.pixels)}
+            return replace(digits, tables=tables, shape=fitted.shape, notes=fitted.notes)
         folder = Path(self.task.data)
         if not (folder.is_absolute() and folder.is_dir()):
             raise DataError(
                 f"task.data: {self.task.kind} reads a folder with a folder of images for each "
                 f"label, or the asset {DIGITS}; {self.task.data!r} is neither"
             )
-        return _read_images(self.task, folder)
+        return _read_images(folder, size=size, channels=channels)
 
     def model(self) -> str:
         """Return the folder or hub id of the base model."""
@@ -118,20 +123,23 @@ def _read_uri(uri: str) -> bytes:
     return content
 
 
-def _read_images(task: Task, folder: Path) -> Tables:
+def _read_images(folder: Path, *, size: tuple[int, int] | None, channels: int | None) -> Tables:
     try:
         files, notes = image_files(folder)
     except OSError as error:
         raise DataError(f"task.data: {folder} cannot be read: {error.strerror}") from error
-    images = decode_images([path for paths in files.values() for path in paths], task)
+    every = [path for paths in files.values() for path in paths]
+    images = decode_images(every, size=size, channels=channels)
     pixels = iter(images.pixels)
     digest = hashlib.sha256()
     tables: dict[str, pd.DataFrame] = {}
     for split, paths in files.items():
         inputs = [next(pixels) for _ in paths]
+        for path in paths:  # the files, not the pixels, which depend on the model's size
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
         labels = [label_text(path.parent.name) or path.parent.name for path in paths]
         tables[split] = pd.DataFrame({"input": inputs, "label": labels})
-        digest.update("\0".join((split, *labels)).encode() + b"".join(inputs))
+        digest.update("\0".join((split, *labels)).encode())
     return Tables(
         folder.name,
         digest.hexdigest(),

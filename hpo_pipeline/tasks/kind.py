@@ -89,7 +89,7 @@ class Inputs:
     Attributes:
         read: reads the data, given (task, source), with the functions of the source.
         processor: makes what encodes inputs (a tokenizer, a scaling), given (task, model folder or
-            hub id, training inputs); None where nothing is needed.
+            hub id, training inputs, image shape); None where nothing is needed.
         load_processor: reads that from a folder to which its `save_pretrained` wrote it.
         identity: text that changes when the processor would encode inputs differently.
         encode: turns inputs into rows, given (inputs, processor, max length).
@@ -101,7 +101,7 @@ class Inputs:
     """
 
     read: Callable[[TaskFields, DataSource], Any]
-    processor: Callable[[TaskFields, str, Sequence[Any]], Any]
+    processor: Callable[[TaskFields, str, Sequence[Any], Shape | None], Any]
     load_processor: Callable[[Path], Any]
     identity: Callable[[Any], str]
     encode: Callable[[Sequence[Any], Any, int], list[Row]]

@@ -29,7 +29,7 @@ def read(task: TaskFields, source: DataSource) -> Any:
     return source.rows()
 
 
-def processor(task: TaskFields, source: str, inputs: Sequence[str]) -> Any:
+def processor(task: TaskFields, source: str, inputs: Sequence[str], shape: Shape | None) -> Any:
     """Return the tokenizer of the model, or one of `task.vocab_size` trained on the inputs.
 
     Raises:

@@ -15,7 +15,9 @@ from hpo_pipeline.experiment.task import Task
 
 
 def read(data: Path | str, kind: str = "text-classification") -> Tables:
-    return read_tables(Task.model_validate({"kind": kind, "model": "m", "data": str(data)}))
+    content: dict[str, object] = {"kind": kind, "model": "m", "data": str(data)}
+    content["from_scratch"] = kind == "image-classification"  # else the model decides their size
+    return read_tables(Task.model_validate(content))
 
 
 def write(folder: Path, *names: str) -> None:
