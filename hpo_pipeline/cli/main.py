@@ -10,15 +10,12 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from hpo_pipeline.cli import cluster, pipeline, schedule
+from hpo_pipeline.cli import cluster, models, pipeline, schedule
 from hpo_pipeline.cli.running import run_and_show
 from hpo_pipeline.engines import ENGINES
-from hpo_pipeline.errors import ExperimentError, HpoError, RegistryError
-
-if TYPE_CHECKING:
-    from hpo_pipeline.experiment.schema import Register
+from hpo_pipeline.errors import ExperimentError, HpoError
 
 RUNS = Path("runs")
 EXIT_CODES = """\
@@ -127,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     pipeline.add_commands(commands)
     schedule.add_commands(commands)
     _add_assets(commands)
-    _add_models(commands)
+    models.add_commands(commands)
     return parser
 
 
@@ -146,22 +143,6 @@ def _add_assets(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         sub.add_argument("names", nargs="*", help="all, if none is named")
 
 
-def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    models = commands.add_parser("models", help="show and roll back registered models")
-    models.set_defaults(command=_models, action="list")
-    models.add_argument("--registry", metavar="URI", help="where models are registered (models)")
-    actions = models.add_subparsers(metavar="ACTION")
-    actions.add_parser("list", help="list them").set_defaults(action="list")
-    for action, text in (
-        ("show", "show the versions of a model"),
-        ("history", "show what happened to a model"),
-        ("rollback", "make the previous champion champion again"),
-    ):
-        sub = actions.add_parser(action, help=text)
-        sub.set_defaults(action=action)
-        sub.add_argument("name")
-
-
 def _run(options: argparse.Namespace) -> int:
     experiment = cluster.load_changed(options)
     name = experiment.name if options.engine == "local" else f"{experiment.name}-{options.engine}"
@@ -177,19 +158,6 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if result.state == "succeeded" else 1
 
 
-def _registry_faults(section: Register | None) -> list[str]:
-    """Return that no registry can be at the address of a file, without contacting it."""
-    from hpo_pipeline.registry import check_uri
-
-    if section is None or section.registry is None:
-        return []
-    try:
-        check_uri(section.registry)
-    except RegistryError as error:
-        return [f"register.registry: {error}"]
-    return []
-
-
 def _check(options: argparse.Namespace) -> int:
     from hpo_pipeline.experiment.loading import read
     from hpo_pipeline.experiment.notes import notes
@@ -199,10 +167,10 @@ def _check(options: argparse.Namespace) -> int:
 
     sys.path.insert(0, str(options.file.parent.resolve()))  # the user's metrics
     faults += argument_faults(sections)
-    faults += _registry_faults(sections.get("register_"))
+    faults += models.registry_faults(sections.get("register_"))
     if faults or experiment is None:
         raise ExperimentError(str(options.file), faults)
-    for note in notes(experiment):
+    for note in (*notes(experiment), *models.registry_notes(experiment.register_)):
         print(f"note: {note}")
     size = experiment.space.size()
     points = "" if size is None else f", {size:,} configurations"
@@ -305,23 +273,6 @@ def _assets(options: argparse.Namespace) -> int:
         else:
             assets.verify(name)
             print(f"{name}: every file is as it must be")
-    return 0
-
-
-def _models(options: argparse.Namespace) -> int:
-    from hpo_pipeline.cli.output import print_history, print_models, print_versions
-    from hpo_pipeline.registry import open_registry
-
-    registry = open_registry(options.registry)
-    if options.action == "list":
-        print_models(registry)
-    elif options.action == "show":
-        print_versions(registry, options.name)
-    elif options.action == "history":
-        print_history(registry, options.name)
-    else:
-        record = registry.rollback(options.name)
-        print(f"{record.name}: version {record.version} is champion again")
     return 0
 
 

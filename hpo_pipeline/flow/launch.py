@@ -6,6 +6,7 @@ from hpo_pipeline.engines import RunContext, engine_faults, open_engine
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.flow.stages import Flow, source_revision
+from hpo_pipeline.registry import check_uri, preflight
 from hpo_pipeline.results.outcome import SearchResult
 
 
@@ -14,12 +15,14 @@ def launch(engine: str, context: RunContext) -> SearchResult:
 
     Raises:
         ExperimentError: it cannot run on this engine.
+        RegistryError: the winner could not be registered after the search.
         HpoError: as `Flow.run` does. An interruption leaves an experiment on a cluster running.
     """
     source = context.source
     faults = engine_faults(engine, context.experiment)
     if faults:
         raise ExperimentError(str(source or context.experiment.name), faults)
+    _check_registry(engine, context)
     with (
         context.folder.locked(),
         Interruption().installed() as interruption,
@@ -27,3 +30,14 @@ def launch(engine: str, context: RunContext) -> SearchResult:
     ):
         provenance = source_revision(source.parent) if source else {}
         return Flow(context, opened, provenance=provenance).run(interruption)
+
+
+def _check_registry(engine: str, context: RunContext) -> None:
+    """Find before the search what would stop the registration after it."""
+    section = context.experiment.register_
+    if section is None:
+        return
+    if engine == "local":
+        preflight(context.registry, of_file=section.registry)
+    elif uri := context.registry or section.registry:
+        check_uri(uri)  # its name, and the credentials for it, may be known in the cluster only

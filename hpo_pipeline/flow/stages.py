@@ -190,12 +190,13 @@ class Flow:
         if not left:
             return found
         section = self._experiment.register_
-        uri = self._context.registry or (section.registry if section else None)
+        of_file = section.registry if section else None
+        registry = open_registry(self._context.registry, of_file=of_file)
         source = self._context.source
         # The first run of a schedule has no earlier model of its own.
         own = [section.model] if section else []
         beside = source.parent if source else Path()
-        return found + earlier_trials(left, beside, open_registry(uri), optional=own)
+        return found + earlier_trials(left, beside, registry, optional=own)
 
     def _select(self, trials: Sequence[Trial]) -> Selected | str:
         """Return the winner, or why there is none."""

@@ -23,7 +23,7 @@ from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.jobs.commands import GATE, REGISTER
 from hpo_pipeline.jobs.promotion import Measure, Promotion
-from hpo_pipeline.registry import open_registry
+from hpo_pipeline.registry import Registry, open_registry
 from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, read_json
 from hpo_pipeline.results.job import (
     JobPlaces,
@@ -64,10 +64,8 @@ def _promote(
 ) -> dict[str, object]:
     folder = RunFolder(places.run)
     dataset = _fetched(experiment, folder, selected, places)
-    registry = open_registry(places.registry) if experiment.register_ is not None else None
-    promotion = Promotion(
-        experiment, folder, dataset, measure=_measure(experiment, dataset), registry=registry
-    )
+    registry, measure = _registry(experiment, places), _measure(experiment, dataset)
+    promotion = Promotion(experiment, folder, dataset, measure=measure, registry=registry)
     answer: dict[str, object]
     if stage == GATE:
         answer = promotion.gate(selected, facts).to_json()
@@ -79,6 +77,15 @@ def _promote(
         storage.put(folder.model)
         storage.put_file(folder.conclusion)
     return answer
+
+
+def _registry(experiment: Experiment, places: JobPlaces) -> Registry | None:
+    section = experiment.register_
+    if section is None:
+        return None
+    # An engine may pass on the URI of the file: then the user did not name it (see open_registry).
+    named = None if places.registry == section.registry else places.registry
+    return open_registry(named, of_file=section.registry)
 
 
 def _tidy(folder: RunFolder, keep: Collection[str], storage: str | None) -> None:

@@ -87,7 +87,7 @@ class Promotion:
         if self._registry is None:
             raise BackendError("the experiment has no section register")
         result = run_result(self._folder, selected)
-        found = register(
+        return register(
             self._experiment,
             result,
             self._folder.model,
@@ -99,10 +99,6 @@ class Promotion:
             },
             test=gated.evaluation.metrics,
             evaluate=lambda record: self._of_record(record, result),
-        )
-        record = found.record
-        return RegistrationResult(
-            record.name, record.version, found.is_champion, found.reason, record.model_uri
         )
 
     @property

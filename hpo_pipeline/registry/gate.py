@@ -1,4 +1,4 @@
-"""The gate: whether a new model replaces the champion, and the reason in words.
+"""The gate: whether a new model replaces the champion, and why.
 
 A pure function after `confirm`. It does not know the registry, nor how the two values were
 measured; both must come from the same test rows.
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from hpo_pipeline.experiment.objective import Goal
 
 ROUNDING = 1e-9
-"""What rounding may take from a gain: 0.57 - 0.56 is a little less than 0.01."""
+"""How much a gain may lose by rounding: 0.57 - 0.56 is a little less than 0.01."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer of the gate."""
+    """Whether a model becomes champion, and why."""
 
     promote: bool
     reason: str
@@ -35,22 +35,23 @@ def decide(
     """Decide by the objective on the held-out test rows.
 
     Args:
-        new_value: of the new model.
-        champion_value: of the champion, or None where there is none.
+        new_value: the objective of the new model.
+        champion_value: the objective of the champion, or None where there is none.
         goal: which direction is better.
-        min_gain: how much better is enough; with 0 the champion must still be beaten.
-        violations: the constraints that the new model misses on the test rows, in words.
+        min_gain: the smallest gain that is enough; with 0 the champion must still be beaten.
+        violations: the constraints that the new model misses on the test rows.
     """
     if violations:
         missed = "; ".join(violations)
         return Decision(False, f"stays candidate: on the test rows it misses {missed}")
     if not math.isfinite(new_value):
-        return Decision(False, f"stays candidate: its test objective is no number ({new_value})")
+        return Decision(False, f"stays candidate: its test objective is not finite ({new_value})")
     if champion_value is None:
         return Decision(True, f"champion: the first one, with {new_value:.6g} on the test rows")
     if not math.isfinite(champion_value):
         return Decision(
-            True, f"champion: {new_value:.6g} on the test rows; the old one has no finite value"
+            True,
+            f"champion: {new_value:.6g} on the test rows; the champion has no finite value",
         )
     gain = new_value - champion_value if goal == "maximize" else champion_value - new_value
     facts = (
@@ -60,5 +61,5 @@ def decide(
     if gain <= 0:
         return Decision(False, f"stays candidate: {facts}; the champion must be beaten")
     if gain < min_gain - ROUNDING:
-        return Decision(False, f"stays candidate: {facts}; at least {min_gain:.6g} is asked for")
+        return Decision(False, f"stays candidate: {facts}; at least {min_gain:.6g} is required")
     return Decision(True, f"champion: {facts}")

@@ -1,8 +1,12 @@
-"""The gate and register stages: what stands between a search's winner and the model that is in use.
+"""The gate and register stages: from a search's winner to the model that is in use.
 
 The winner's version is created at most once however often the stage is repeated; it becomes
-champion only if it beats the present one on the same test rows. How a model is measured is the
-caller's: an engine may do it in a process or a pod.
+champion only if it beats the current one on the same test rows. The caller decides how a model is
+measured: in a process or a pod.
+
+A champion that cannot be measured stays champion: its files are missing or changed, or it is a
+model for another kind of task. Then no model can be compared with it, and each one stays a
+candidate until a person decides: `promote_by_hand`, in the shell `hpo models promote NAME VERSION`.
 """
 
 from __future__ import annotations
@@ -10,10 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from hpo_pipeline.errors import DataError, RegistryError
+from hpo_pipeline.errors import DataError, ModelFilesError, RegistryError
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.registry import Registry
@@ -25,20 +30,12 @@ from hpo_pipeline.registry.record import (
     folder_sha256,
     idempotency_key,
 )
+from hpo_pipeline.results.outcome import RegistrationResult
 from hpo_pipeline.results.trial import Trial
 
 ATTEMPTS = 8
 
 Evaluate = Callable[[ModelRecord], Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Registration:
-    """What became of a winner."""
-
-    record: ModelRecord
-    is_champion: bool
-    reason: str
 
 
 def register(
@@ -50,12 +47,12 @@ def register(
     evidence: Mapping[str, str],
     test: Mapping[str, float],
     evaluate: Evaluate,
-) -> Registration:
+) -> RegistrationResult:
     """Register the winner and promote it if it beats the champion.
 
     Args:
         evidence: `data_hash` and, where known, `source_revision`, `image_digest`, the `seed` of
-            the training where it is not that of the search, and the pipeline's `run`.
+            the training where it differs from that of the search, and the pipeline's `run`.
         test: the winner's metrics on the held-out rows.
         evaluate: measures a registered model on the same rows.
 
@@ -67,16 +64,16 @@ def register(
     if known is not None and _was_champion(registry, known):
         champion = registry.champion(candidate.name)
         is_champion = champion is not None and champion.version == known.version
-        return Registration(known, is_champion, f"already registered; {known.reason}")
+        return _result(known, f"already registered; {known.reason}", is_champion=is_champion)
     for _ in range(ATTEMPTS):
         champion = registry.champion(candidate.name)
         decision = judge(experiment, test, champion, evaluate)
         record = registry.register(replace(candidate, reason=decision.reason), model_folder)
         if not decision.promote:
-            return Registration(record, False, decision.reason)
+            return _result(record, decision.reason, is_champion=False)
         expected = champion.version if champion else None
         if registry.promote(record.name, record.version, expected=expected, reason=decision.reason):
-            return Registration(registry.get(record.name, record.version), True, decision.reason)
+            return _result(record, decision.reason, is_champion=True)
     raise RegistryError(f"{candidate.name}: the champion changed {ATTEMPTS} times; try again")
 
 
@@ -88,23 +85,59 @@ def judge(
 ) -> Decision:
     """Decide whether the winner, with its metrics on the test rows, replaces the champion."""
     objective = experiment.objective[0]
-    violations = [c for c in experiment.constraints if Constraint(c).violation(test) > 0]
+    assert experiment.register_ is not None
+    decided = partial(
+        decide,
+        goal=objective.goal,
+        min_gain=experiment.register_.min_gain,
+        violations=[c for c in experiment.constraints if Constraint(c).violation(test) > 0],
+    )
     value = None
     if champion is not None:
         try:
-            # What training took is not measured again: it stands in the champion's record.
+            # The cost of training is not measured again: the champion's record has it.
             measured = {**champion.test_metrics, **evaluate(champion)}
-        except DataError as error:
-            return Decision(False, f"stays candidate: the champion cannot be measured: {error}")
+        except (DataError, ModelFilesError) as error:
+            alone = decided(objective.value(test), None)
+            return _without_champion(champion, error) if alone.promote else alone
         value = objective.value(measured)
-    assert experiment.register_ is not None
-    return decide(
-        objective.value(test),
-        value,
-        goal=objective.goal,
-        min_gain=experiment.register_.min_gain,
-        violations=violations,
+    return decided(objective.value(test), value)
+
+
+def promote_by_hand(
+    registry: Registry, name: str, version: int | str, *, reason: str = ""
+) -> ModelRecord:
+    """Make a version champion without comparing it with the current one, and return it.
+
+    Args:
+        version: a number, or `candidate` for the latest that was not promoted.
+
+    Raises:
+        RegistryError: there is no such version, its files are missing or changed, or another one
+            became champion meanwhile.
+    """
+    record, champion = registry.get(name, version), registry.champion(name)
+    expected = champion.version if champion else None
+    why = f"by hand: {reason}" if reason else "by hand"
+    if not registry.promote(name, record.version, expected=expected, reason=why):
+        raise RegistryError(
+            f"{name}: another version became champion meanwhile; look at it with "
+            f"`hpo models show {name}`, then try again"
+        )
+    return registry.get(name, record.version)
+
+
+def _without_champion(champion: ModelRecord, error: Exception) -> Decision:
+    return Decision(
+        False,
+        f"stays candidate: the champion, version {champion.version}, cannot be measured: {error}; "
+        f"to make this model champion without a comparison: "
+        f"hpo models promote {champion.name} candidate",
     )
+
+
+def _result(record: ModelRecord, reason: str, *, is_champion: bool) -> RegistrationResult:
+    return RegistrationResult(record.name, record.version, is_champion, reason, record.model_uri)
 
 
 def _candidate(
@@ -122,7 +155,7 @@ def _candidate(
     space = json.dumps(experiment.space.model_dump(mode="json"), sort_keys=True)
     return Candidate(
         name=experiment.register_.model,
-        # The card in the folder holds timings; the weights alone say whether it is the same model.
+        # The card in the folder has timings; the weights alone identify the model.
         key=idempotency_key(experiment.identity(), trial.name, weights.hexdigest()),
         model_sha256=folder_sha256(model_folder),
         objective=f"{objective.goal} {objective.score or objective.name}",
@@ -152,7 +185,7 @@ def _known(registry: Registry, candidate: Candidate) -> ModelRecord | None:
 
 
 def _was_champion(registry: Registry, record: ModelRecord) -> bool:
-    """Whether the gate let it pass before: a version that was rolled back stays so."""
+    """Return whether the gate let a version pass before; one that was rolled back stays so."""
     passed = (EventKind.PROMOTED, EventKind.ROLLED_BACK)
     events = registry.history(record.name)
     return any(event.version == record.version and event.kind in passed for event in events)

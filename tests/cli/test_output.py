@@ -32,3 +32,38 @@ def test_markup_and_control_characters_of_a_registry_are_printed_as_they_are(
 
 def test_what_controls_a_terminal_is_escaped() -> None:
     assert printable("a\x07b\ud800\u202e\n±é★") == r"a\x07b\ud800\u202e" + "\n±é★"
+
+
+def test_the_registry_may_be_given_after_the_action(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, place = make_model(tmp_path / "model"), str(tmp_path / "elsewhere")
+    DirectoryRegistry(tmp_path / "elsewhere").register(make_candidate(model, "tweets"), model)
+    promote = ["promote", "tweets", "candidate", "--reason", "it is the first"]
+    for command in (
+        ["show", "tweets", "--registry", place],
+        ["list", "--registry", place],
+        [*promote, "--registry", place],
+        ["--registry", place, "history", "tweets"],
+    ):
+        assert main(["models", *command]) == 0
+        assert "tweets" in capsys.readouterr().out or "history" in command
+    assert main(["models", "show", "other", "--registry", place]) == 1
+    assert "have tweets" in capsys.readouterr().err
+    assert DirectoryRegistry(tmp_path / "elsewhere").get("tweets", "champion").version == 1
+
+
+def test_a_registry_that_cannot_be_used_stops_a_run_before_its_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "toy.yaml").write_text(
+        "{name: toy, task: {kind: image-classification, model: m, data: digits,"
+        " from_scratch: true},"
+        " objective: {metric: accuracy, goal: maximize}, budget: {trials: 1},"
+        " space: {learning_rate: {type: float, low: 1.0e-5, high: 0.1}},"
+        " register: {model: toy, registry: 'kubeflow://127.0.0.1:9?store=models'}}"
+    )
+    run = ["run", str(tmp_path / "toy.yaml"), "--run", str(tmp_path / "run")]
+    assert main(run) == 1
+    assert "http://127.0.0.1:9: the registry cannot be reached" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "trials").exists()

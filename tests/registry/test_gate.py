@@ -43,7 +43,7 @@ def test_a_missed_constraint_is_the_reason() -> None:
 def test_the_reason_has_both_values_and_the_gain() -> None:
     reason = decide(0.905, 0.9, goal="maximize", min_gain=0.01).reason
     assert "0.905 against 0.9" in reason
-    assert "a gain of 0.005; at least 0.01 is asked for" in reason
+    assert "a gain of 0.005; at least 0.01 is required" in reason
 
 
 def test_an_equal_one_must_do_better() -> None:

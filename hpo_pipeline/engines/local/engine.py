@@ -106,14 +106,13 @@ class LocalEngine:
 
     def _argv(self, job: Job, out: Path) -> list[str]:
         context = self._context
-        section = context.experiment.register_
         places = JobPlaces(
             experiment=self._folder.experiment_file,
             run=self._folder.path,
             out=out,
             dataset=self._dataset,
             datasets=cache_folder() / "datasets",
-            registry=context.registry or (section.registry if section else None),
+            registry=context.registry,
             source=str(context.source) if context.source else None,
         )
         return [*job.arguments, *places.argv()]

@@ -154,7 +154,7 @@ def _winner_words(experiment: Experiment, result: SearchResult, best: Trial | No
             "other seeds.</p>"
         )
     if won and won.registered:
-        words += f"<p>RegistrationResult as {escape(won.registered)}.</p>"
+        words += f"<p>Registered as {escape(won.registered)}.</p>"
     if won and won.note:
         words += f'<p class="soft">{escape(won.note)}</p>'
     return words
