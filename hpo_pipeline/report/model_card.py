@@ -18,6 +18,7 @@ from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import ChoiceParameter, FloatParameter, IntParameter, render
 from hpo_pipeline.report.formatting import spread
+from hpo_pipeline.report.sharing import hub_id, shareable
 from hpo_pipeline.results.outcome import Confirmed
 from hpo_pipeline.results.trial import Trial
 from hpo_pipeline.tasks import TASKS
@@ -75,7 +76,7 @@ def model_card(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
 def _front_matter(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
     facts: dict[str, Any] = {
         "license": evidence.licence.lower() if evidence.licence else None,
-        "base_model": None if experiment.task.from_scratch else evidence.base_model,
+        "base_model": None if experiment.task.from_scratch else hub_id(evidence.base_model),
         "library_name": "transformers",
         "pipeline_tag": TASKS[experiment.task.kind].pipeline,
         "tags": ["hpo-pipeline", "hyperparameter-optimization", experiment.name],
@@ -92,7 +93,8 @@ def _title(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
     among = f", the best of {tried} trials" if tried else ""
     return (
         f"# {experiment.name}\n\n"
-        f"A model for {task.kind}, {origin} {_text(task.model)} on {_text(task.data)}: "
+        f"A model for {task.kind}, {origin} {_text(shareable(task.model))} on "
+        f"{_text(shareable(task.data))}: "
         f"trial {_text(trial.name)} of the experiment {experiment.name}{among}."
     )
 
@@ -152,7 +154,7 @@ def _metrics(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
 def _data(evidence: Evidence) -> str:
     labels = ", ".join(evidence.labels)
     rows = [
-        ("source", evidence.source or "unknown"),
+        ("source", shareable(evidence.source) or "unknown"),
         ("fingerprint of the prepared data", evidence.fingerprint or "unknown"),
         *((f"rows: {split}", f"{count:,}") for split, count in evidence.rows.items()),
         ("labels", labels or "unknown"),

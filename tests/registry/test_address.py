@@ -32,6 +32,7 @@ def test_the_scheme_says_how_it_is_reached(uri: str, url: str) -> None:
         ("mlflow://host:5000?store=x", "options may be none, got store"),
         ("kubeflow://host?shop=x", "options may be store, public, got shop"),
         ("kubeflow://host?public=x", "got no store"),
+        ("kubeflow://host?store=ftp://me:hidden@host/x", "store must be without a password"),
         ("kubeflow://host?=", "options may be"),
         ("mlflow://user:hidden@host:5000", "MLFLOW_TRACKING_PASSWORD"),
         ("kubeflows://hidden@host", "HPO_REGISTRY_TOKEN"),

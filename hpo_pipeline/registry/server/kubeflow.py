@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry.interfaces import Access
@@ -92,6 +93,12 @@ def _place(uri: str) -> tuple[Address, Store | None]:
         raise RegistryError(
             "the registry's option public is another URI of the store, got no store"
         )
+    for name, place in (("store", store), ("public", public)):
+        if "://" in (place or "") and urlsplit(place or "").password:
+            raise RegistryError(
+                f"the registry's option {name} must be without a password: it is kept with every "
+                f"model; the store's driver reads credentials from the environment"
+            )
     return address, Store(store, public) if store else None
 
 

@@ -28,6 +28,7 @@ from hpo_pipeline.report.html.growth import growth, growth_line
 from hpo_pipeline.report.html.leaderboard import leaderboard
 from hpo_pipeline.report.html.lineage import lineage
 from hpo_pipeline.report.html.style import CONTENT_POLICY, CSS, SCRIPT
+from hpo_pipeline.report.sharing import shareable_tree
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import is_usable
 from hpo_pipeline.results.ranking import winner as select_winner
@@ -228,10 +229,14 @@ def _slices(experiment: Experiment, trials: Sequence[Trial]) -> str:
 
 def _experiment_file(experiment: Experiment) -> str:
     content = experiment.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    # Environment variables and addresses of a cluster: a report is passed on.
+    left_out = " The section cluster is left out." if content.pop("cluster", None) else ""
+    content = shareable_tree(content)
     text = yaml.safe_dump(
         content, sort_keys=False, allow_unicode=True, width=96, default_flow_style=None
     )
-    return f'<p class="soft">What is not listed has its default.</p><pre>{escape(text)}</pre>'
+    said = f"What is not listed has its default.{left_out}"
+    return f'<p class="soft">{said}</p><pre>{escape(text)}</pre>'
 
 
 def _each(experiment: Experiment, content: Callable[[Objective], str]) -> str:

@@ -13,6 +13,7 @@ from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.report import formatting
 from hpo_pipeline.report.html.findings import steps_saved
+from hpo_pipeline.report.sharing import shareable
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import is_usable, rank, violation
 from hpo_pipeline.results.trial import Trial, TrialState
@@ -26,8 +27,8 @@ def headline(experiment: Experiment, result: SearchResult, best: Trial | None) -
     return (
         f'<header><h1>{escape(experiment.name)}<span class="chip {escape(result.state)}">'
         f"{escape(result.state)}</span></h1>"
-        f'<p class="soft">{escape(task.kind)}: {escape(goals)}; {escape(_stem(task.model))} on '
-        f"{escape(_stem(task.data))}</p></header>"
+        f'<p class="soft">{escape(task.kind)}: {escape(goals)}; {escape(shareable(task.model))} on '
+        f"{escape(shareable(task.data))}</p></header>"
         f"{reason}{_winner_words(experiment, result, best)}"
         f"{_tiles(experiment, result, best)}{_winner_table(experiment, result, best)}"
     )
@@ -229,7 +230,3 @@ def _timing_note(experiment: Experiment, test: Mapping[str, float]) -> str:
         '<p class="soft">Validation times were measured while other trials ran, test times with '
         "nothing beside.</p>"
     )
-
-
-def _stem(name: str) -> str:
-    return name.rpartition("/")[2] if name.startswith("/") else name
