@@ -8,9 +8,9 @@ import pytest
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.engines.katib.engine import early_end
 from hpo_pipeline.engines.katib.lookup import delete, load_experiment
-from hpo_pipeline.engines.katib.manifest import manifests
+from hpo_pipeline.engines.katib.manifest import config_map, manifests, verifier
 from hpo_pipeline.engines.katib.remote_experiment import RemoteExperiment
-from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, EXPERIMENTS, TRIALS
+from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, EXPERIMENTS, SECRETS, TRIALS
 from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.results.trial import TrialState
@@ -161,7 +161,44 @@ def test_deleting_leaves_nothing_in_the_cluster(make_engine, cluster):
         time.sleep(0.05)
     assert delete(cluster, "hpo", "toy")
     assert files(cluster) == []
+    assert not [name for kind, name in cluster.objects if kind == "secrets"]
     assert not delete(cluster, "hpo", "toy")
+
+
+def test_deleting_takes_the_files_of_jobs_along(make_engine, cluster, write_for_cluster):
+    """A run that ended while its data were prepared has no experiment, but a file."""
+    cluster.create(CONFIG_MAPS, "hpo", config_map(load(write_for_cluster())))
+    assert delete(cluster, "hpo", "toy")
+    assert files(cluster) == []
+
+
+def test_an_experiment_owns_its_file_and_its_token(make_engine, cluster):
+    make_engine(training=LONG, budget="{trials: 2, parallel: 2}")
+    uid = cluster.get(EXPERIMENTS, "hpo", "toy")["metadata"]["uid"]
+    owned = [
+        cluster.get(SECRETS, "hpo", "toy-token"),
+        cluster.list(CONFIG_MAPS, "hpo", labels="hpo-pipeline/experiment=toy")["items"][0],
+    ]
+    assert [item["metadata"]["ownerReferences"][0]["uid"] for item in owned] == [uid, uid]
+
+
+def test_a_token_that_was_lost_is_made_anew(make_engine, cluster):
+    engine = make_engine(training=LONG, budget="{trials: 2, parallel: 2}")
+    cluster.delete(SECRETS, "hpo", "toy-token")
+    assert not engine.apply()
+    token = cluster.get(SECRETS, "hpo", "toy-token")["stringData"]["token"]
+    notes = cluster.get(EXPERIMENTS, "hpo", "toy")["metadata"]["annotations"]
+    assert notes["hpo-pipeline/token-sha256"] == verifier(token)
+
+
+def test_a_file_of_another_version_is_refused_in_words(make_engine, cluster):
+    make_engine(training=LONG, budget="{trials: 2, parallel: 2}")
+    (name,) = files(cluster)
+    file = cluster.objects["configmaps", name]["data"]
+    file["experiment.yaml"] += "later: {key: 1}\n"
+    with pytest.raises(BackendError, match="another version of hpo wrote its file") as caught:
+        load_experiment(cluster, "hpo", "toy")
+    assert "later: unknown key" in str(caught.value)
 
 
 def test_the_experiment_can_be_read_back_from_the_cluster(make_engine, cluster):

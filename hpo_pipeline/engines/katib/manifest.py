@@ -67,8 +67,9 @@ def manifests(
     if faults:
         raise ExperimentError(experiment.name, faults)
     config = config_map(experiment)
-    custom = _experiment(experiment, config["metadata"]["name"], earlier)
-    if token is None or is_stock(experiment):
+    has_token = token is not None and not is_stock(experiment)
+    custom = _experiment(experiment, config["metadata"]["name"], earlier, has_token=has_token)
+    if token is None or not has_token:
         return [config, custom]
     custom["metadata"]["annotations"][names.TOKEN_ANNOTATION] = verifier(token)
     return [config, custom, token_secret(experiment, token)]
@@ -145,7 +146,9 @@ def config_map(experiment: Experiment) -> Object:
     }
 
 
-def _experiment(experiment: Experiment, config_name: str, earlier: Sequence[Trial]) -> Object:
+def _experiment(
+    experiment: Experiment, config_name: str, earlier: Sequence[Trial], *, has_token: bool
+) -> Object:
     budget, count = experiment.budget, max_trials(experiment)
     notes = {names.IDENTITY_ANNOTATION: identity(experiment)}
     if budget.minutes is not None:
@@ -171,7 +174,7 @@ def _experiment(experiment: Experiment, config_name: str, earlier: Sequence[Tria
     collector = "StdOut" if is_stock(experiment) else "Push"
     spec["metricsCollectorSpec"] = {"collector": {"kind": collector}}
     spec["parameters"] = _parameters(experiment)
-    spec["trialTemplate"] = trial_template(experiment, config_name)
+    spec["trialTemplate"] = trial_template(experiment, config_name, has_token=has_token)
     return {
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",

@@ -21,10 +21,11 @@ from hpo_pipeline.engines.katib import manifest, status
 from hpo_pipeline.engines.katib.follow_mark import Renewal, new_mark
 from hpo_pipeline.engines.katib.names import EXPERIMENT_LABEL, STOP_ANNOTATION
 from hpo_pipeline.engines.katib.reattachment import require_same, stop_reason
+from hpo_pipeline.engines.katib.submission import restore_token, submit
 from hpo_pipeline.engines.katib.trial_template import EXPERIMENT_POD_LABEL, is_stock
 from hpo_pipeline.engines.katib.view import ExperimentView
+from hpo_pipeline.engines.katib.waiting import Waiting
 from hpo_pipeline.engines.kubernetes.api import (
-    CONFIG_MAPS,
     EXPERIMENTS,
     JOBS,
     PODS,
@@ -33,7 +34,7 @@ from hpo_pipeline.engines.kubernetes.api import (
     Kind,
     Object,
 )
-from hpo_pipeline.engines.kubernetes.diagnosis import overdue_cause, pending_cause, waiting_since
+from hpo_pipeline.engines.kubernetes.diagnosis import created
 from hpo_pipeline.engines.kubernetes.names import JOB_LABEL
 from hpo_pipeline.engines.kubernetes.watch import Feed
 from hpo_pipeline.errors import BackendError, ClusterError
@@ -48,7 +49,8 @@ SHOW_SECONDS = 1.0
 MAX_LOGS = 32
 """Logs that are followed at a time; beyond, curves are read when a trial has ended."""
 SETTLE_SECONDS = 20.0
-VAIN_SECONDS = 60.0
+LOOKS = (0.0, 3.0, 3.0)
+"""Pauses before the jobs of killed trials are deleted, once and then whenever they came back."""
 CONFLICT, NOT_FOUND = 409, 404
 
 
@@ -80,6 +82,7 @@ class RemoteExperiment:
         self._following: set[str] = set()
         self._failure: ClusterError | None = None
         self._is_gone = False
+        self._waiting = Waiting(self._view, api, self._namespace)
         self._needs_follower = needs_follower
         self._renewal = Renewal(api, self._namespace, experiment.name)
 
@@ -91,19 +94,12 @@ class RemoteExperiment:
             ClusterError: the cluster refuses it.
             ExperimentError: it cannot run on a cluster.
         """
-        config, custom = manifest.manifests(self._experiment, earlier)
-        if self._needs_follower:
-            custom["metadata"]["annotations"] |= new_mark(datetime.now(UTC))
-        is_new = self._create(CONFIG_MAPS, config)
-        if self._create(EXPERIMENTS, custom):
+        notes = new_mark(datetime.now(UTC)) if self._needs_follower else {}
+        if submit(self._api, self._experiment, earlier, notes):
             return True
-        try:
-            self._adopt(self._api.get(EXPERIMENTS, self._namespace, self._experiment.name))
-        except BackendError:
-            with contextlib.suppress(ClusterError):
-                if is_new:
-                    self._api.delete(CONFIG_MAPS, self._namespace, config["metadata"]["name"])
-            raise
+        found = self._api.get(EXPERIMENTS, self._namespace, self._experiment.name)
+        self._adopt(found)
+        restore_token(self._api, self._experiment, found)
         return False
 
     def follow(self, interruption: Interruption) -> tuple[list[Trial], str, str]:
@@ -171,15 +167,6 @@ class RemoteExperiment:
         self._api.patch(EXPERIMENTS, self._namespace, name, note)
         if is_stock(self._experiment):
             self._end_now(f"stopped: {reason}")
-
-    def _create(self, kind: Kind, body: Object) -> bool:
-        try:
-            self._api.create(kind, self._namespace, body)
-        except ClusterError as error:
-            if error.status == CONFLICT:
-                return False
-            raise
-        return True
 
     def _adopt(self, found: Object) -> None:
         name = self._experiment.name
@@ -254,6 +241,9 @@ class RemoteExperiment:
         trial = item["metadata"].get("labels", {}).get(JOB_LABEL, "")
         if not trial or event == "DELETED":
             return
+        known = self._view.pods.get(trial, item)
+        if created(known) > created(item):
+            return  # the last word of a pod that was made anew since
         self._view.pods[trial] = item
         is_running = (item.get("status") or {}).get("phase") == "Running"
         if is_running and trial not in self._following and len(self._following) < MAX_LOGS:
@@ -261,10 +251,9 @@ class RemoteExperiment:
             threading.Thread(target=self._follow_log, args=(trial, item), daemon=True).start()
 
     def _say_what_waits(self) -> None:
-        """Say once why a pod does not start."""
-        for trial, pod in self._view.pods.items():
-            cause = overdue_cause(pod, datetime.now(UTC))
-            if cause is not None and trial not in self._said:
+        """Say once why a pod does not start, or is not even made."""
+        for trial, cause in self._waiting.overdue(datetime.now(UTC)).items():
+            if trial not in self._said:
                 self._said.add(trial)
                 self._progress.say(f"{trial} does not start: {cause}")
 
@@ -305,19 +294,26 @@ class RemoteExperiment:
                 self._tell(name)
 
     def _stop_rest(self) -> None:
-        """End trials that still run when the experiment has ended: Katib lets them, in vain."""
+        """End trials that Katib leaves running after the experiment has ended."""
+        killed = []
         # Marked first, for Katib makes a new job for a trial that has not ended.
         for name, item in self._view.items.items():
             if status.is_complete(item):
                 continue
             self._progress.say(f"{name} has not ended with the experiment and is ended now")
-            cause = pending_cause(self._view.pods.get(name) or {})
+            cause = self._waiting.cause(name)
             change = {"status": status.killed_status(item, datetime.now(UTC), cause)}
             try:
                 self._api.patch(TRIALS, self._namespace, name, change, subresource="status")
-                self._api.delete(JOBS, self._namespace, name)
+                killed.append(name)
             except ClusterError as error:
                 self._progress.say(f"{name}: could not be ended ({error})")
+        # Katib may make a job anew until it has seen the mark.
+        for pause in LOOKS if killed else ():
+            time.sleep(pause)
+            for name in killed:
+                with contextlib.suppress(ClusterError):
+                    self._api.delete(JOBS, self._namespace, name)
         self._view.read_trials()
 
     def _end_now(self, reason: str, *, failed: bool = False) -> None:
@@ -333,15 +329,10 @@ class RemoteExperiment:
         self._stop_rest()
 
     def _end_if_hopeless(self) -> None:
-        """End the experiment where no pod starts, and none will: its image cannot be had."""
-        active = [n for n, item in self._view.items.items() if not status.is_complete(item)]
-        pods = [self._view.pods.get(name) for name in active]
-        since = [waiting_since(pod) for pod in pods if pod is not None]
-        are_all_vain = len(since) == len(active) and all(s is not None for s in since)
-        if not active or not are_all_vain:
-            return
-        if min((datetime.now(UTC) - s).total_seconds() for s in since if s) > VAIN_SECONDS:
-            self._end_now(pending_cause(pods[0] or {}) or "no pod starts", failed=True)
+        """End the experiment where no trial starts, and none will."""
+        cause = self._waiting.in_vain(datetime.now(UTC))
+        if cause is not None:
+            self._end_now(cause, failed=True)
 
     def _show(self) -> None:
         self._progress.update(self._view.trials(), seconds=self._view.seconds())

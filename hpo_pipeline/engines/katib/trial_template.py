@@ -44,8 +44,12 @@ def algorithm_name(experiment: Experiment) -> str:
     return search.name if isinstance(search, StockSearch) else names.PREFIX + search.algorithm
 
 
-def trial_template(experiment: Experiment, config_name: str) -> Object:
-    """Return the template from which Katib makes each trial's job."""
+def trial_template(experiment: Experiment, config_name: str, *, has_token: bool = False) -> Object:
+    """Return the template from which Katib makes each trial's job.
+
+    Args:
+        has_token: whether there is a Secret with a token for the stopping service.
+    """
     variables = _variables(experiment)
     parameters = [{"name": "trialName", "reference": "${trialSpec.Name}"}]
     parameters += [{"name": v, "reference": name} for name, v in variables.items()]
@@ -53,7 +57,7 @@ def trial_template(experiment: Experiment, config_name: str) -> Object:
         "retain": True,
         "primaryContainerName": TRIAL_CONTAINER,
         "trialParameters": parameters,
-        "trialSpec": _job(experiment, config_name, variables),
+        "trialSpec": _job(experiment, config_name, variables, has_token=has_token),
     }
 
 
@@ -71,7 +75,9 @@ def _variables(experiment: Experiment) -> dict[str, str]:
     return found
 
 
-def _job(experiment: Experiment, config_name: str, variables: dict[str, str]) -> Object:
+def _job(
+    experiment: Experiment, config_name: str, variables: dict[str, str], *, has_token: bool
+) -> Object:
     cluster, minutes = experiment.cluster, experiment.budget.minutes
     spec: dict[str, Any] = dict(RETRIES)
     if minutes is not None:
@@ -82,7 +88,7 @@ def _job(experiment: Experiment, config_name: str, variables: dict[str, str]) ->
         ["python", "-m", "hpo_pipeline.trial"],
         _command(experiment, variables).argv(),
     )
-    if not is_stock(experiment):
+    if has_token:
         container["env"].append(_token(experiment))
     spec["template"] = {
         "metadata": {"labels": labels, "annotations": {"sidecar.istio.io/inject": "false"}},
@@ -95,9 +101,9 @@ def _job(experiment: Experiment, config_name: str, variables: dict[str, str]) ->
 
 
 def _token(experiment: Experiment) -> Object:
-    """Return the environment variable with the token; an experiment may have none."""
+    """Return the environment variable with the token, from its Secret."""
     key = {"name": names.token_secret(experiment.name), "key": names.TOKEN_ENTRY}
-    return {"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": {**key, "optional": True}}}
+    return {"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": key}}
 
 
 def _command(experiment: Experiment, variables: dict[str, str]) -> TrialCommand:

@@ -71,7 +71,7 @@ class Api(Protocol):
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object."""
 
-    def list(self, kind: Kind, namespace: str, *, labels: str = "") -> Object:
+    def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "") -> Object:
         """Return `items`, and `metadata.resourceVersion` to watch from."""
 
     def create(self, kind: Kind, namespace: str, body: Object) -> Object:
@@ -127,8 +127,9 @@ class KubernetesApi:
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         return self._json("GET", kind.path(namespace, name))
 
-    def list(self, kind: Kind, namespace: str, *, labels: str = "") -> Object:
+    def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "") -> Object:
         query = {"labelSelector": labels} if labels else {}
+        query |= {"fieldSelector": fields} if fields else {}
         return self._json("GET", kind.path(namespace), query=query)
 
     def create(self, kind: Kind, namespace: str, body: Object) -> Object:

@@ -103,6 +103,11 @@ def waiting_since(pod: Object) -> datetime | None:
     return datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
 
 
+def created(item: Object) -> datetime:
+    """Return when an object was created."""
+    return datetime.fromisoformat(item["metadata"]["creationTimestamp"])
+
+
 def own_container(status: Object) -> dict[str, Any]:
     """Return what a pod's status says of the container with our work; empty where nothing."""
     listed: list[dict[str, Any]] = status.get("containerStatuses") or []

@@ -15,8 +15,10 @@ from typing import Any
 
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.kubernetes.api import JOBS, PODS, Api, Kind, Object
+from hpo_pipeline.engines.kubernetes.capacity import never_fits
 from hpo_pipeline.engines.kubernetes.conditions import condition_message, has_condition
 from hpo_pipeline.engines.kubernetes.diagnosis import (
+    created,
     failure_cause,
     overdue_cause,
     own_container,
@@ -25,6 +27,7 @@ from hpo_pipeline.engines.kubernetes.diagnosis import (
 )
 from hpo_pipeline.engines.kubernetes.lease import Leases, with_lease
 from hpo_pipeline.engines.kubernetes.names import JOB_LABEL, TRIAL_CONTAINER
+from hpo_pipeline.engines.kubernetes.podless import PodlessJobs
 from hpo_pipeline.engines.kubernetes.pods import WORK_LABEL
 from hpo_pipeline.engines.kubernetes.watch import Feed
 from hpo_pipeline.errors import BackendError, ClusterError
@@ -59,6 +62,7 @@ class Jobs:
         self._pods: dict[str, Object] = {}
         self._failure: ClusterError | None = None
         self._with_leases = with_leases
+        self._podless = PodlessJobs(api, namespace)
         self._leases = Leases(api, namespace)
 
     def run(
@@ -214,15 +218,21 @@ class Jobs:
     def _look_at_pods(self, names: Iterable[str]) -> None:
         """Say once why a pod does not start, and give up where it never will."""
         now = datetime.now(UTC)
-        for name in names:
+        listed = list(names)
+        podless = {n: created(self._items[n]) for n in listed if n not in self._pods}
+        refused = self._podless.causes(podless, now)
+        for name in listed:
             pod = self._pods.get(name)
-            cause = overdue_cause(pod, now) if pod is not None else None
-            if pod is None or cause is None:
+            cause = overdue_cause(pod, now) if pod is not None else refused.get(name)
+            if cause is None:
                 continue
             if name not in self._said:
                 self._said.add(name)
                 self._say(f"{name} does not start: {cause}")
-            since = waiting_since(pod)
+            if pod is not None:
+                since = waiting_since(pod)
+            else:
+                since = podless[name] if never_fits(cause) else None
             if since is not None and (now - since).total_seconds() > VAIN_SECONDS:
                 with contextlib.suppress(ClusterError):
                     self._api.delete(JOBS, self._namespace, name)

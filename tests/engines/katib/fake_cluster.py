@@ -104,7 +104,7 @@ class FakeCluster:
             except KeyError:
                 raise ClusterError(f'{kind.plural} "{name}" not found', status=404) from None
 
-    def list(self, kind: Kind, namespace: str, *, labels: str = ""):
+    def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = ""):
         with self.lock:
             self._fail_if_asked()
             found = [
@@ -205,7 +205,19 @@ class FakeCluster:
         with self.lock:
             self.objects[JOBS.plural, name] = job
         self.started.add(name)
-        self.server.start(name, "trial", container["args"], log=log)
+        environment = {e["name"]: self.secret(e) for e in container["env"] if _secret(e)}
+        self.server.start(name, "trial", container["args"], log=log, environment=environment)
+
+    def secret(self, variable):
+        """Return the value of a variable from a Secret, for which a pod waits."""
+        source = _secret(variable)
+        while not self.is_closed:
+            with self.lock:
+                found = self.objects.get(("secrets", source["name"]))
+            if found is not None:
+                return found["stringData"][source["key"]]
+            time.sleep(0.01)
+        return ""
 
     def run_work(self, job):
         """Start the process of a job around the search, and show it as a pod."""
@@ -528,6 +540,10 @@ def trial_message(item) -> wire.Trial | None:
     for metric in (observation or {}).get("metrics", ()):
         found.status.observation.metrics.add(name=metric["name"], value=metric["latest"])
     return found
+
+
+def _secret(variable):
+    return (variable.get("valueFrom") or {}).get("secretKeyRef")
 
 
 def _serve(add, port=0):

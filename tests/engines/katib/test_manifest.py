@@ -122,9 +122,11 @@ def test_a_token_is_in_a_secret_and_its_hash_on_the_experiment():
     assert secret["stringData"] == {"token": "s3cret"}
     assert custom["metadata"]["annotations"]["hpo-pipeline/token-sha256"] == verifier("s3cret")
     assert "s3cret" not in str(custom)
-    (variable,) = (e for e in pod()["containers"][0]["env"] if e["name"] == "HPO_TOKEN")
+    job = custom["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    (variable,) = (e for e in job["containers"][0]["env"] if e["name"] == "HPO_TOKEN")
     source = variable["valueFrom"]["secretKeyRef"]
-    assert source == {"name": secret["metadata"]["name"], "key": "token", "optional": True}
+    assert source == {"name": secret["metadata"]["name"], "key": "token"}
+    assert "HPO_TOKEN" not in str(manifests(experiment))
 
 
 def test_parameters_whose_names_differ_by_a_dot_keep_their_own_values():
