@@ -52,6 +52,14 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         _add_context(parser)
         if name == "stop":
             parser.add_argument("--reason", default="by hpo stop", help="for the record")
+        if name == "delete":
+            parser.add_argument(
+                "--with-storage",
+                action="store_true",
+                help="delete the run's results and models in the storage too; datasets and "
+                "registered models are kept",
+            )
+            parser.add_argument("--yes", action="store_true", help="do not ask")
         if name == "attach":
             parser.add_argument("--run", type=Path, metavar="FOLDER", help="run folder")
             parser.add_argument("--plain", action="store_true", help="lines, no live table")
@@ -163,10 +171,32 @@ def _stop(options: argparse.Namespace) -> int:
 def _delete(options: argparse.Namespace) -> int:
     from hpo_pipeline.engines.katib.lookup import delete
 
-    if not delete(_cluster(options), options.namespace, options.name):
-        raise BackendError(f"{options.name}: no such experiment in namespace {options.namespace}")
-    print(f"{options.name} is deleted; what its trials wrote stays in the storage")
+    api, name, namespace = _cluster(options), options.name, options.namespace
+    kept = "what its trials wrote stays in the storage (--with-storage deletes it)"
+    if options.with_storage:
+        kept = _delete_storage(options, api)
+    if not delete(api, namespace, name):
+        raise BackendError(f"{name}: no such experiment in namespace {namespace}")
+    print(f"{name} is deleted; {kept}")
     return 0
+
+
+def _delete_storage(options: argparse.Namespace, api: KubernetesApi) -> str:
+    """Delete what a run left in the storage, if the user agrees; return what was deleted."""
+    from hpo_pipeline.engines.interruption import Interruption
+    from hpo_pipeline.engines.katib.lookup import load_experiment
+    from hpo_pipeline.engines.katib.removal import remove_from_storage
+
+    experiment = load_experiment(api, options.namespace, options.name)
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise BackendError("--with-storage deletes results and models; add --yes to confirm")
+        asked = f"Delete {options.name} with all its results and models in the storage? [y/N] "
+        if input(asked).strip().lower() not in ("y", "yes"):
+            raise BackendError("nothing was deleted")
+    with Interruption().installed() as interruption:
+        was_there = remove_from_storage(experiment, api, interruption, say=print)
+    return "its folder in the storage too" if was_there else "it had nothing in the storage"
 
 
 def _katib(options: argparse.Namespace) -> int:

@@ -93,6 +93,22 @@ class UriStorage:
         except OSError as error:
             raise DataError(f"{self._uri}: models cannot be removed ({error})") from error
 
+    def remove(self, folder: Path) -> bool:
+        """Remove a folder of a run and return whether it was there.
+
+        Raises:
+            DataError: it cannot be removed.
+        """
+        system, root = self._open()
+        target = f"{root}/{_place(folder)}"
+        try:
+            if not system.exists(target):
+                return False
+            system.rm(target, recursive=True)
+        except OSError as error:
+            raise DataError(f"{self._uri}: {folder.name} cannot be removed ({error})") from error
+        return True
+
     def put_file(self, file: Path) -> None:
         """Store one file of a run.
 

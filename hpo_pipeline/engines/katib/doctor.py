@@ -28,6 +28,7 @@ from hpo_pipeline.engines.kubernetes.api import (
     STORAGE_CLASSES,
     Api,
 )
+from hpo_pipeline.engines.kubernetes.capacity import quantity
 from hpo_pipeline.engines.kubernetes.diagnosis import is_waiting_in_vain, pending_cause
 from hpo_pipeline.engines.kubernetes.findings import Finding
 from hpo_pipeline.errors import ClusterError, HpoError
@@ -49,6 +50,8 @@ _UNSEEN = {
     "nodes": "a node must have room for cluster.cpu and cluster.memory of a trial",
 }
 NOT_FOUND, FORBIDDEN = 404, 403
+IMPORT_SECONDS = 6.5
+"""Seconds of a core that a trial's process needs to import torch, transformers and datasets."""
 LOOK_SECONDS = 3.0
 RESTART_SECONDS = 30.0
 """How long to wait for a controller that is not ready: it may be starting again."""
@@ -81,6 +84,7 @@ def examine(
         nodes,
         quotas,
         _name,
+        _start,
         _image,
     ]
     findings = [Finding("the API server answers")]
@@ -293,6 +297,15 @@ def _unbound(claim: str, storage_class: str | None, api: Api) -> Finding:
             raise
     said = "it may bind with the first pod; if not, its class has no volume for it"
     return Finding(f"claim {claim} is not bound yet ({storage_class}); {said}")
+
+
+def _start(experiment: Experiment, api: Api) -> Iterator[Finding]:
+    """Tell how long a trial takes to start, which is more than small ones train."""
+    seconds = IMPORT_SECONDS / min(1.0, quantity(experiment.cluster.cpu))
+    yield Finding(
+        f"each trial spends about {seconds:.0f} s on loading torch and transformers before it "
+        f"trains; `--engine local` pays that once, which suits trials of seconds"
+    )
 
 
 def _name(experiment: Experiment, api: Api) -> Iterator[Finding]:
