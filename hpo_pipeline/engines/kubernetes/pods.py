@@ -30,7 +30,10 @@ RETRIES: dict[str, Any] = {
     "podFailurePolicy": {
         "rules": [
             # An eviction, a preemption or a lost node is not the fault of the job.
-            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+            {
+                "action": "Ignore",
+                "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+            },
             # What the container decided itself would only happen again.
             {
                 "action": "FailJob",

@@ -109,7 +109,8 @@ def test_each_key_of_cluster_arrives():
 def test_a_pod_that_is_disrupted_is_made_anew_and_one_that_fails_is_not():
     job = rendered()["spec"]["trialTemplate"]["trialSpec"]["spec"]
     ignored, fatal = job["podFailurePolicy"]["rules"]
-    assert ignored == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    condition = {"type": "DisruptionTarget", "status": "True"}
+    assert ignored == {"action": "Ignore", "onPodConditions": [condition]}
     codes = fatal["onExitCodes"]
     assert (fatal["action"], codes["operator"]) == ("FailJob", "NotIn")
     assert CUT_OFF_EXIT in codes["values"]
