@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from hpo_pipeline.engines.katib.names import EXPERIMENT_LABEL
-from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, PODS, TRIALS, KubernetesApi
+from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, PODS, TRIALS, Kind, KubernetesApi
 from hpo_pipeline.engines.kubernetes.names import JOB_LABEL
 from hpo_pipeline.errors import ClusterError
 from tests.e2e.cut import Wire
@@ -253,6 +253,48 @@ def test_stop_keeps_what_there_is(api, clean, write, tmp_path):
     assert summary(tmp_path / "run")["trials"] == {"stopped": 2}
 
 
+def evict(pod):
+    """Evict a pod, as draining its node does."""
+    name = pod["metadata"]["name"]
+    eviction = Kind("", "v1", f"pods/{name}/eviction")
+    body = {"apiVersion": "policy/v1", "kind": "Eviction"}
+    metadata = {"name": name, "namespace": NAMESPACE}
+    KubernetesApi().create(eviction, NAMESPACE, {**body, "metadata": metadata})
+
+
+def lose(pod):
+    """Treat a pod as the garbage collector does whose node is gone."""
+    name, status = pod["metadata"]["name"], pod["status"]
+    lost = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}
+    change = {"status": {"phase": "Failed", "conditions": [*status["conditions"], lost]}}
+    KubernetesApi().patch(PODS, NAMESPACE, name, change, subresource="status")
+    KubernetesApi().delete(PODS, NAMESPACE, name)
+
+
+@pytest.mark.parametrize("disrupt", [evict, lose])
+def test_a_trial_that_is_cut_off_runs_again(api, clean, write, tmp_path, disrupt):
+    file = write(stopping="{algorithm: none}", budget="{trials: 2, parallel: 2}", epochs=60)
+    disrupted = []
+
+    def disturb_once():
+        wait_for(lambda: running_trial_pods(api))
+        time.sleep(25)  # loading takes some; then it trains
+        for pod in running_trial_pods(api):
+            disrupt(pod)
+            disrupted.append(pod["metadata"]["name"])
+
+    thread = threading.Thread(target=disturb_once)
+    thread.start()
+    done = run(file, tmp_path / "run")
+    thread.join()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert disrupted
+    assert summary(tmp_path / "run")["trials"] == {"succeeded": 2}
+    for trial in (tmp_path / "run" / "trials").glob("*/result.json"):
+        curve = json.loads(trial.read_text())["curve"]
+        assert [point["epoch"] for point in curve][-1] == 60
+
+
 def test_a_target_stops_what_still_runs(api, clean, write, tmp_path):
     file = write(budget="{trials: 50, parallel: 2, target: 0.1}", epochs=30)
     done = run(file, tmp_path / "run")
@@ -268,7 +310,7 @@ def test_a_target_stops_what_still_runs(api, clean, write, tmp_path):
             "{cpu: 400m, memory: 1Gi, image: 'localhost/no-such-image:1'}",
             "the image cannot be pulled",
         ),
-        ("{cpu: 400m, memory: 1Gi, gpus: 9}", "no node has more than"),
+        ("{cpu: 64, memory: 1Gi}", "a trial wants cpu 64"),
         ("{memory: 1Gi, storage: {claim: missing}}", "has no claim missing"),
         ("{memory: 1Gi, namespace: elsewhere}", "there is no namespace elsewhere"),
     ],
