@@ -82,8 +82,13 @@ def search(
     """Search: follow an experiment of Katib to its end, or train in this step."""
     from hpo_pipeline.kubeflow.steps import search
 
-    told = {"dataset": dataset.path, "models": models.path, "gpus": gpus, "pods": vars(task_config)}
-    metrics.metadata.update(search(experiment, engine, run.path, **told))
+    arguments = {
+        "dataset": dataset.path,
+        "models": models.path,
+        "gpus": gpus,
+        "pods": vars(task_config),
+    }
+    metrics.metadata.update(search(experiment, engine, run.path, **arguments))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -124,8 +129,8 @@ def gate(
     from hpo_pipeline.kubeflow.steps import gate, shown_gate
 
     earlier = (searched.path, confirmed.path)
-    told = {"dataset": dataset.path, "earlier": earlier, "models": models.path}
-    return shown_gate(gate(selected.path, engine, run.path, **told), test, confusion)
+    arguments = {"dataset": dataset.path, "earlier": earlier, "models": models.path}
+    return shown_gate(gate(selected.path, engine, run.path, **arguments), test, confusion)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -144,8 +149,8 @@ def register(
     from hpo_pipeline.kubeflow.steps import register, shown_model
 
     earlier = (searched.path, confirmed.path, retrained.path)
-    told = {"dataset": dataset.path, "earlier": earlier, "run_id": run_id}
-    found = register(gated.path, engine, run.path, **told)
+    arguments = {"dataset": dataset.path, "earlier": earlier, "run_id": run_id}
+    found = register(gated.path, engine, run.path, **arguments)
     return shown_model(found, run.path, model, earlier=earlier)
 
 
@@ -180,5 +185,5 @@ def wind_up(
     """Stop what still runs, and report what the cluster knows of a run that has failed."""
     from hpo_pipeline.kubeflow.steps import overriding, wind_up
 
-    told = {"status": status.state, "leaderboard": leaderboard.path}
-    wind_up(experiment, engine, run_id, **told, **overriding(locals()))
+    arguments = {"status": status.state, "leaderboard": leaderboard.path}
+    wind_up(experiment, engine, run_id, **arguments, **overriding(locals()))

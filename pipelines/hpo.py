@@ -68,9 +68,9 @@ def hpo(
         "data_version": data_version,
     }
     run_id = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    told = {"experiment": experiment, "engine": engine, "run_id": run_id, **overrides}
-    with dsl.ExitHandler(_on(components.wind_up(**told), image), name="run"):
-        checked = _on(components.check(**told, gpus=gpus), image)
+    arguments = {"experiment": experiment, "engine": engine, "run_id": run_id, **overrides}
+    with dsl.ExitHandler(_on(components.wind_up(**arguments), image), name="run"):
+        checked = _on(components.check(**arguments, gpus=gpus), image)
         prepared = components.prepare(experiment=checked.outputs["data"], engine=engine)
         prepared.set_container_image(image).set_caching_options(True)
         data = {"engine": engine, "dataset": prepared.outputs["dataset"]}

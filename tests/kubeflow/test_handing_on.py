@@ -46,10 +46,10 @@ class Steps:
 
     def conclude(self, first: Path, second: Path) -> None:
         at, third = self.folder, self.folder / "models-3"
-        told = {"dataset": self.data, "earlier": (first, second)}
-        steps.gate(at / "3", "local", at / "4", models=third, **told)
-        told["earlier"] = (first, second, third)
-        self.found = steps.register(at / "4", "local", at / "5", **told)
+        given = {"dataset": self.data, "earlier": (first, second)}
+        steps.gate(at / "3", "local", at / "4", models=third, **given)
+        given["earlier"] = (first, second, third)
+        self.found = steps.register(at / "4", "local", at / "5", **given)
 
 
 def test_models_leave_the_search_once_and_the_winner_is_registered(write_experiment, tmp_path):

@@ -93,8 +93,8 @@ def test_what_still_runs_is_ended_and_reported_on(text, cluster, tmp_path):
         while len(cluster.list(TRIALS, "hpo")["items"]) < 2:
             time.sleep(0.1)
         time.sleep(1.0)
-        told = {"status": "CANCELLED", "leaderboard": page, "api": cluster}
-        ended.append(steps.wind_up(experiment, "katib", RUN, **told))
+        given = {"status": "CANCELLED", "leaderboard": page, "api": cluster}
+        ended.append(steps.wind_up(experiment, "katib", RUN, **given))
 
     thread = threading.Thread(target=wind_up)
     thread.start()

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 RENEW_SECONDS = 30.0
 SILENCE_SECONDS = 150.0
-"""How long a mark may stay the same; trials then get another two minutes to end by themselves."""
+"""How long a mark may stay the same; trials then get another minute to end by themselves."""
 READ_SECONDS = 60.0
 ABANDONED = "the pipeline that followed it has gone"
 FORBIDDEN, NOT_FOUND = 403, 404

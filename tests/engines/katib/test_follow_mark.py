@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hpo_pipeline.engines.katib.follow_mark import ABANDONED, Renewal, Silence, mark_of, new_mark
+from hpo_pipeline.engines.katib.names import STOP_ANNOTATION
+from hpo_pipeline.engines.katib.reattachment import stop_reason
 from hpo_pipeline.engines.katib.services.ending import Ending
-from hpo_pipeline.engines.katib.status import is_complete
+from hpo_pipeline.engines.katib.status import ended_status, is_complete
 from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, JOBS, TRIALS
 from hpo_pipeline.engines.kubernetes.lease import LEASE_SECONDS, Leases, with_lease
 from hpo_pipeline.errors import ClusterError
@@ -124,10 +126,12 @@ def test_twenty_terminated_pipelines_leave_nothing_that_runs_five_minutes_later(
     for _ in range(20):
         objects = Objects()
         objects.create(EXPERIMENTS, "hpo", experiment(followed=True))
-        reports = {}  # a trial hears of the end at its next report
+        reports = {}  # a trial hears of the end at its next report; some never report again
         for i in range(rng.randint(1, 8)):
+            name = f"{NAME}-{i:04d}"
             objects.create(TRIALS, "hpo", trial(i))
-            reports[f"{NAME}-{i:04d}"] = rng.uniform(1, 110)
+            objects.create(JOBS, "hpo", {"metadata": {"name": name}, "spec": {}})
+            reports[name] = rng.choice([rng.uniform(1, 110), 1e6])
         job = {"metadata": {"name": f"{NAME}-gate"}, "spec": {}}
         objects.create(JOBS, "hpo", with_lease(job))
         terminated = START + timedelta(seconds=rng.uniform(0, 900))
@@ -156,8 +160,18 @@ def run(objects: Objects, reports, terminated: datetime, *, until: datetime, rng
                 if ending.reason is not None:
                     status = objects.get(TRIALS, "hpo", name)["status"]
                     status["conditions"] = [{"type": "EarlyStopped", "status": "True"}]
+                    objects.items.pop((JOBS.plural, name), None)
         ending.check()
         objects.pass_time(rng.uniform(3, 6))
+
+
+def test_who_comes_back_hears_that_the_experiment_is_about_to_end():
+    found = experiment(followed=True)
+    assert stop_reason(found) is None
+    found["metadata"]["annotations"][STOP_ANNOTATION] = "the run of the pipeline has ended"
+    assert stop_reason(found) == "the run of the pipeline has ended"
+    found["status"] = ended_status(found, "stopped: …", START)
+    assert stop_reason(found) is None  # what Katib says about the end is shown anyway
 
 
 def test_what_could_not_be_read_is_no_silence():

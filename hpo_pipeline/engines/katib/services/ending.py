@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 120.0
 """Seconds that trials have to end by themselves once the search is over."""
+ABANDONED_PATIENCE = 60.0
+"""The same where nobody waits for the results any more."""
 SEEN_SECONDS = 4.0
 """Seconds after which Katib has seen that a trial is Killed."""
 GONE_SECONDS = 15.0
@@ -91,7 +93,8 @@ class Ending:
         listed = self._api.list(TRIALS, self._namespace, labels=labels)["items"]
         left = [trial for trial in listed if not is_complete(trial)]
         now = self._now()
-        if left and (now - self._since).total_seconds() > PATIENCE:
+        patience = ABANDONED_PATIENCE if self.reason == ABANDONED else PATIENCE
+        if left and (now - self._since).total_seconds() > patience:
             for trial in left:
                 self._kill(trial, now)
             return False
@@ -102,7 +105,7 @@ class Ending:
 
     def _kill(self, trial: Object, now: datetime) -> None:
         name = trial["metadata"]["name"]
-        logger.info("%s has not ended in %g s and is killed", name, PATIENCE)
+        logger.info("%s has not ended by itself and is killed", name)
         change = {"status": killed_status(trial, now, f"the search is over: {self.reason}")}
         self._api.patch(TRIALS, self._namespace, name, change, subresource="status")
         self._killed[name] = now
