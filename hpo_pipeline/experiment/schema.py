@@ -204,10 +204,11 @@ class Experiment(Frozen):
         """Return a hash of all that decides which trials are run and what they yield.
 
         Budget, selection, confirmation, engine and registration are left out: a run may resume
-        with more trials, and its winner may be selected again.
+        with more trials, and its winner may be selected again. Entries at their defaults are left
+        out too, so that a version with new entries resumes runs of the one before it.
         """
         later = {"budget", "select", "confirm", "local", "cluster", "register_"}
-        content = self.model_dump(mode="json", exclude=later)
+        content = self.model_dump(mode="json", exclude=later, exclude_defaults=True)
         if self.search.population_size is not None:
             content["trials"] = self.budget.trials  # they decide how far each trial trains
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

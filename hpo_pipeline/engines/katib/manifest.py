@@ -112,7 +112,7 @@ def as_yaml(objects: Sequence[Object]) -> str:
 
 def identity(experiment: Experiment) -> str:
     """Return a hash that tells whether an experiment on the cluster is this one."""
-    cluster = experiment.cluster.model_dump_json()
+    cluster = experiment.cluster.model_dump_json(exclude_defaults=True)
     return hashlib.sha256(f"{experiment.identity()}{cluster}".encode()).hexdigest()[:32]
 
 
