@@ -107,6 +107,10 @@ def _space_faults(sections: dict[str, Any]) -> list[str]:
             if field in {"": task.training, "model": task.config}.get(prefix, {}):
                 place = "config" if prefix else "training"
                 faults.append(f"space.{name}: is fixed in task.{place} as well; keep one of them")
+            if prefix == "model" and field in TASKS[task.kind].shared:
+                faults.append(
+                    f"space.{name}: the prepared data decide it for all trials; leave it out"
+                )
             if prefix == "task" and field in searchable:
                 faults += _task_value_faults(task.kind, space, name)
     return faults

@@ -173,4 +173,5 @@ KIND = TaskKind(
         config_fields=config_fields,
     ),
     targets=CLASSIFICATION,
+    shared=("image_size", "num_channels"),
 )

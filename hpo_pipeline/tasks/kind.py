@@ -178,6 +178,7 @@ class TaskKind:
         usage: Python lines for the model card that load the model and use it.
         searchable: fields of the section `task` that a space may vary.
         model_class: returns transformers' auto class.
+        shared: fields of the model's config that the prepared data decide for all trials.
     """
 
     pipeline: str
@@ -186,3 +187,4 @@ class TaskKind:
     model_class: Callable[[], Any]
     inputs: Inputs
     targets: Targets
+    shared: tuple[str, ...] = ()

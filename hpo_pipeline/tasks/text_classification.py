@@ -126,4 +126,5 @@ KIND = TaskKind(
         config_fields=config_fields,
     ),
     targets=CLASSIFICATION,
+    shared=("vocab_size", "pad_token_id"),
 )

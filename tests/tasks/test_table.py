@@ -30,6 +30,7 @@ from hpo_pipeline.tasks.text_classification import model_class
 from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.command import TrialCommand
 from hpo_pipeline.trial.evaluate import evaluate
+from tests.toys import faults_of
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +119,7 @@ def test_a_kind_of_task_is_one_row(
     assert trial.metrics["error_rate"] == pytest.approx(1 - trial.metrics["accuracy"])
     tested = evaluate(load(file), dataset, tmp_path / "trials/t/model", 60)
     assert sum(sum(row) for row in tested.confusion) == 32
+    assert tested.labels == ("negative", "positive")
     assert "model = load_letters()" in model_card(load(file), trial, Evidence())
 
 
@@ -131,6 +133,21 @@ def test_what_a_kind_says_decides_what_the_file_may_say(
     assert faults == ["space.task.max_length: of the task, only freeze can be searched"]
     file = write_experiment(objective="{metric: error_rate, goal: minimize}")
     assert "no metric 'error_rate' in text-classification" in read(file)[1][0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [("image-classification", "image_size"), ("text-classification", "vocab_size")],
+)
+def test_what_the_data_decide_cannot_be_searched(tmp_path: Path, kind: str, field: str) -> None:
+    faults = faults_of(
+        tmp_path,
+        task=f"{{kind: {kind}, model: some/model, data: some/data}}",
+        space=f"{{model.{field}: {{type: int, low: 8, high: 64}}}}",
+    )
+    assert faults == [
+        f"space.model.{field}: the prepared data decide it for all trials; leave it out"
+    ]
 
 
 def layers(finished: Any) -> float:

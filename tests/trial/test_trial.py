@@ -89,6 +89,21 @@ def test_the_result_and_the_model_are_those_of_the_best_evaluation(run, write_ex
     assert again["loss"] == pytest.approx(best.metrics["loss"], rel=1e-5)
 
 
+def test_a_model_with_other_labels_than_the_data_is_measured(run, tmp_path):
+    run(LR)
+    experiment, model = load(tmp_path / "toy.yaml"), tmp_path / "trials/t/model"
+    dataset = prepare(experiment, tmp_path)
+    known = evaluate(experiment, dataset, model, 12)
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    config |= {"id2label": {"0": "negative", "1": "glad"}, "label2id": {"negative": 0, "glad": 1}}
+    (model / "config.json").write_text(json.dumps(config), "utf-8")
+    found = evaluate(experiment, dataset, model, 12)
+    assert found.labels == ("negative", "positive", "glad")
+    right, rows = known.confusion[0][0], sum(map(sum, known.confusion))
+    assert found.metrics["accuracy"] == pytest.approx(right / rows)
+    assert found.confusion[1] == (known.confusion[1][0], 0, known.confusion[1][1])
+
+
 def test_every_evaluation_is_written_as_metric_lines(run, capfd):
     trial = run(LR)
     pairs = list(filter(None, map(read_metric_line, capfd.readouterr().out.splitlines())))
