@@ -10,6 +10,7 @@ from typing import Any
 from hpo_pipeline.data import assets
 from hpo_pipeline.data.columns import picker
 from hpo_pipeline.data.folders import split_of
+from hpo_pipeline.data.readers.parquet import ARROW_ERRORS
 from hpo_pipeline.data.readers.raw_table import MAX_ROWS, RawTable
 from hpo_pipeline.data.tables import Tables, tables_from_raw
 from hpo_pipeline.errors import DataError
@@ -27,7 +28,7 @@ def read_hub(task: Task) -> Tables:
         )
     try:
         found: Any = datasets.load_dataset(task.data)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, *ARROW_ERRORS) as error:
         known = ", ".join(n for n, a in assets.ASSETS.items() if a.kind == "data")
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(

@@ -49,19 +49,26 @@ def prepared_once(experiment: Experiment, datasets: Path) -> Path:
     return folder
 
 
-def _pointed(pointer: Path) -> Path | None:
-    """Return the folder that a pointer file names; None where there is none to be had."""
+def pointed_name(content: bytes) -> str | None:
+    """Return the dataset's name in a pointer file; None where the file is half-written or altered.
+
+    A name from a file is the name of a folder beside that file, and never a path.
+    """
     try:
-        name = json.loads(pointer.read_text("utf-8"))["dataset"]
-    except FileNotFoundError:
+        name = json.loads(content)["dataset"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # half-written or altered: prepared again, and replaced
-    # The name comes from a file: it is a name beside that file, and never a path.
-    if not isinstance(name, str) or name in ("", ".", "..") or Path(name).name != name:
+    is_plain = isinstance(name, str) and name not in ("", ".", "..") and Path(name).name == name
+    return name if is_plain else None
+
+
+def _pointed(pointer: Path) -> Path | None:
+    try:
+        name = pointed_name(pointer.read_bytes())
+    except OSError:
         return None
-    folder = pointer.parent / name
-    return folder if (folder / DATASET_FILE).exists() else None
+    folder = pointer.parent / (name or "")
+    return folder if name and (folder / DATASET_FILE).exists() else None
 
 
 def _take(lock: Path) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.data.prepare_once import dataset_key
+from hpo_pipeline.data.prepare_once import dataset_key, pointed_name
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.files import RESULT_FILE
@@ -36,13 +36,13 @@ class UriStorage:
         system, root = self._open()
         pointer = f"{root}/datasets/{dataset_key(experiment)}.json"
         try:
-            if system.exists(pointer):
-                name: str = json.loads(system.cat_file(pointer))["dataset"]
+            name = pointed_name(system.cat_file(pointer)) if system.exists(pointer) else None
+            if name is not None:
                 system.get(f"{root}/datasets/{name}/", f"{folder / name}/", recursive=True)
                 return folder / name
             found = prepare(experiment, folder)
             system.put(f"{found}/", f"{root}/datasets/{found.name}/", recursive=True)
-            # Last, so that who finds it finds the whole.
+            # Last, so that a process that finds it finds the whole dataset.
             system.pipe_file(pointer, json.dumps({"dataset": found.name}).encode())
         except OSError as error:
             raise DataError(f"{self._uri}: cannot be read or written ({error})") from error

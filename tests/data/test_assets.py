@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.server
 import io
 import shutil
 import tarfile
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from hpo_pipeline.data.assets import ASSETS, Asset, Member, cache_folder, fetch, is_fetched, verify
+from hpo_pipeline.data.assets.download import download_artefact
 from hpo_pipeline.errors import DataError
 
 TEXT = b"1\t2.5\tfine\r\n"
@@ -245,3 +248,29 @@ def test_the_catalogue_is_pinned() -> None:
         assert name == known.name
         hashes = [known.sha256, *(m.sha256 for m in known.members)]
         assert known.is_built_in or all(len(found) == 64 for found in hashes)
+
+
+def test_a_download_that_does_not_end_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = b'<a href="/file">x.whl</a>'
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(page if "file" not in self.path else bytes(10_000_000))
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    asset = replace(CATALOGUE["one"], package="x", filename="x.whl", size=1000)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
+        with pytest.raises(DataError, match="more than the 1,000 bytes of the file"):
+            download_artefact(asset, tmp_path / "x.whl")
+        server.shutdown()
+    assert not (tmp_path / "x.whl").exists()

