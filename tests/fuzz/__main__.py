@@ -14,6 +14,7 @@ import contextlib
 import io
 import logging
 import multiprocessing
+import os
 import shutil
 import signal
 import sys
@@ -158,6 +159,7 @@ def main() -> int:
     parser.add_argument("--only", choices=list(TARGETS))
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
+    os.environ["HF_HUB_OFFLINE"] = "1"  # no input may reach a network
     begin = time.monotonic()
     outcomes: dict[str, Counter[str]] = {name: Counter() for name in TARGETS}
     findings: list[Finding] = []

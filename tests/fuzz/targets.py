@@ -284,7 +284,13 @@ def images(rng: Random, folder: Path) -> Run:
         place = folder / "images" / ("cat", "dog")[i % 2]
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{i}.{kind}").write_bytes(content)
-    task = {"kind": "image-classification", "data": str(folder / "images")}
+    task: dict[str, Any] = {
+        "kind": "image-classification",
+        "data": str(folder / "images"),
+        "model": "vit",
+    }
+    sides = rng.choice(({}, {"image_size": 8, "patch_size": 4}, {"num_channels": 1}))
+    task |= {"from_scratch": True, "config": sides}
     return lambda: _read(folder, task)
 
 
