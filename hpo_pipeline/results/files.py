@@ -20,6 +20,8 @@ PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_le
 RESULT_FILE = "result.json"
 MODEL_FOLDER = "model"
 CHECKPOINT_FOLDER = "checkpoint"
+TRAINER_FOLDER = ".trainer"
+"""What the Trainer makes for checkpoints where none are kept; it is empty."""
 DATASET_FILE = "dataset.json"
 DISK_FULL_EXIT = 74
 """Exit code of a trial that could not write: sysexits' EX_IOERR."""

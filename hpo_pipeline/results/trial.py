@@ -83,6 +83,11 @@ class Trial:
     parent: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def failed_at_start(self) -> bool:
+        """Whether it failed before its first training step was done, as all others may then."""
+        return self.state is TrialState.FAILED and self.training_steps == 0 and not self.curve
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data; numbers that are not finite have no place in it."""
         data = dataclasses.asdict(self)
@@ -98,6 +103,9 @@ class Trial:
         return validated_or_none(cls, data)
 
 
+_NOT_ITS_FAULT = "the engine that started this trial is gone"
+
+
 def read_trial(folder: Path) -> Trial | None:
     """Return the finished trial of a folder; None where there is none, or it is damaged.
 
@@ -107,7 +115,10 @@ def read_trial(folder: Path) -> Trial | None:
         found = Trial.from_json(read_json(folder / RESULT_FILE))
     except (FileNotFoundError, RunFolderError):
         return None
-    return found if found is not None and found.name == folder.name else None
+    # Earlier versions recorded a trial as failed where only its engine had ended: it is rerun.
+    if found is None or found.name != folder.name or found.reason == _NOT_ITS_FAULT:
+        return None
+    return found
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float]:

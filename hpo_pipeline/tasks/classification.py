@@ -48,8 +48,9 @@ def encode_labels(labels: Sequence[str], names: Sequence[str]) -> list[int]:
 
 
 def config_fields(names: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of the model's config that name the labels."""
+    """Return the fields of the model's config that name the labels, and say one label a row."""
     return {
+        "problem_type": "single_label_classification",
         "id2label": dict(enumerate(names)),
         "label2id": {name: i for i, name in enumerate(names)},
     }

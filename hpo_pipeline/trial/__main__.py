@@ -1,8 +1,8 @@
 """`python -m hpo_pipeline.trial`: run one trial and leave its result.
 
 Exit codes: 0 there is a result (of a trial that was stopped early too), 1 the trial failed and
-`result.json` says why, 2 it was started wrongly, 74 the disk is full, 143 it was cut off by
-SIGTERM and left no result.
+`result.json` says why, 2 it was started wrongly. Without a result, so that it is rerun: 74 the disk
+is full, 75 the engine that started it is gone, 143 it was cut off by SIGTERM.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ from hpo_pipeline.results.files import (
     DISK_FULL_EXIT,
     MODEL_FOLDER,
     RESULT_FILE,
+    TRAINER_FOLDER,
     write_json,
 )
 from hpo_pipeline.results.job import write_answer
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.command import TrialCommand, parse
 from hpo_pipeline.trial.names import TOKEN_VARIABLE
-from hpo_pipeline.trial.reporting import Channel, MetricLines, Reporter, Several
+from hpo_pipeline.trial.reporting import Channel, EngineGone, MetricLines, Reporter, Several
 from hpo_pipeline.trial.stop_request import StopRequest
 
 logger = logging.getLogger(__name__)
+
+ENGINE_GONE_EXIT = 75
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,7 +56,12 @@ def main(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     reporter = _reporter(command, experiment, stop)
-    trial = _result(experiment, command, assignments, reporter, stop)
+    try:
+        trial = _result(experiment, command, assignments, reporter, stop)
+    except EngineGone:
+        print("the engine that started this trial is gone; it leaves no result", file=sys.stderr)
+        _forget_model(folder)
+        return ENGINE_GONE_EXIT
     if trial is None:
         return DISK_FULL_EXIT
     try:
@@ -86,9 +94,11 @@ def _result(
     stop: StopRequest,
 ) -> Trial | None:
     """Return the finished or failed trial, or None where the disk is full."""
+    from hpo_pipeline.trial.callback import Progress
     from hpo_pipeline.trial.train import TrialSpec, run_trial
 
     folder = command.output / command.name
+    progress = Progress()
     try:
         spec = TrialSpec(
             name=command.name,
@@ -99,7 +109,11 @@ def _result(
             resume=_parent(command),
             seed=experiment.search.seed if command.seed is None else command.seed,
         )
-        return run_trial(experiment, spec, reporter=reporter, stop_asked=stop.is_asked)
+        return run_trial(
+            experiment, spec, reporter=reporter, stop_asked=stop.is_asked, progress=progress
+        )
+    except EngineGone:
+        raise
     except (TrialError, DataError) as error:
         reason = str(error)
     except OSError as error:
@@ -118,7 +132,14 @@ def _result(
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     print(f"the trial failed: {reason}", file=sys.stderr)
     _forget_model(folder)
-    failed = Trial(command.name, command.number, TrialState.FAILED, assignments, reason=reason)
+    failed = Trial(
+        command.name,
+        command.number,
+        TrialState.FAILED,
+        assignments,
+        reason=reason,
+        training_steps=progress.steps,
+    )
     parent = read_trial(command.resume) if command.resume else None
     return replace(failed, parent=parent.number) if parent else failed
 
@@ -158,7 +179,7 @@ def _reporter(command: TrialCommand, experiment: Experiment, stop: StopRequest) 
 
 
 def _forget_model(folder: Path) -> None:
-    for name in (MODEL_FOLDER, CHECKPOINT_FOLDER):
+    for name in (MODEL_FOLDER, CHECKPOINT_FOLDER, TRAINER_FOLDER):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

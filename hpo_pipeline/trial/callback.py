@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import TrainerCallback
@@ -19,6 +20,13 @@ from hpo_pipeline.results.trial import Point
 from hpo_pipeline.trial.reporting import Reporter
 
 _TIMINGS = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+
+
+@dataclass
+class Progress:
+    """How far a training has come: `steps` are done, as a failure's record has to say."""
+
+    steps: int = 0
 
 
 class TrialCallback(TrainerCallback):
@@ -39,13 +47,16 @@ class TrialCallback(TrainerCallback):
         *,
         measure: Callable[[Any], dict[str, float]],
         stop_asked: Callable[[], bool],
+        progress: Progress,
         earlier: int = 0,
     ) -> None:
-        """Follow a training that goes on after `earlier` evaluations."""
+        """Follow a training that continues after `earlier` evaluations."""
         self._objectives = objectives
+        self._reads = frozenset().union(*(objective.reads for objective in objectives))
         self._reporter = reporter
         self._measure = measure
         self._stop_asked = stop_asked
+        self._progress = progress
         self._earlier = earlier
         self.curve: list[Point] = []
         self.best: Point | None = None
@@ -59,6 +70,7 @@ class TrialCallback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End the training where the outside asks for it, unless it has just ended."""
+        self._progress.steps = state.global_step
         if self._stop_asked() and not control.should_training_stop:
             self.is_stopped = control.should_training_stop = True
 
@@ -81,7 +93,14 @@ class TrialCallback(TrainerCallback):
             if not math.isfinite(value):
                 step = f"at step {state.global_step}"
                 raise TrialError(f"{name} is {value} in evaluation {len(self.curve) + 1} {step}")
-        found = with_score({**found, **self._measure(kwargs["model"])}, self._objectives)
+        found = {**found, **self._measure(kwargs["model"])}
+        if missing := self._reads - set(found):
+            names = ", ".join(sorted(missing))
+            raise TrialError(
+                f"the evaluation gives no {names}, which the objective reads; it gives "
+                f"{', '.join(sorted(found)) or 'nothing'}"
+            )
+        found = with_score(found, self._objectives)
         number = self._earlier + len(self.curve) + 1
         point = Point(number, state.global_step, float(state.epoch or 0), found)
         self.curve.append(point)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,9 +14,11 @@ from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.experiment.space import Assignments, section
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.base_config import base_config
+from hpo_pipeline.tasks.base_config import ConfigRecipe, base_config, one_line
 
-logger = logging.getLogger(__name__)
+# What a base model may have been saved with: outputs that evaluation would gather for all rows.
+_OUTPUTS = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
+_HEADS = ("classifier", "classification_head", "score", "head", "logits_proj", "fc")
 
 
 def config_overrides(
@@ -24,50 +27,165 @@ def config_overrides(
     """Return the fields of the config that this trial sets.
 
     Fields that follow from the inputs (`derived`) hold only for a model from scratch: pretrained
-    weights decide them otherwise. Those that follow from the labels (`named`) hold for all.
+    weights decide them otherwise, except the padding token. Those that follow from the labels
+    (`named`) hold for all.
     """
+    padding = {n: v for n, v in derived.items() if n == "pad_token_id"}
     return {
-        **(derived if task.from_scratch else {}),
+        **(derived if task.from_scratch else padding),
         **task.config,
         **section(assignments, "model"),
+        **_OUTPUTS,
         **named,
     }
 
 
 def build_model(task: Task, source: str, overrides: dict[str, Any]) -> Any:
-    """Return the model of a trial, in training mode, on the CPU.
+    """Return the model of a trial, on the CPU, as float32.
 
     Raises:
         DataError: the model folder has no weights.
-        TrialError: the config is one that the architecture refuses.
+        TrialError: the config is one that the architecture refuses, or weights outside the head
+            would start at random though `task.reinitialise` does not name them.
     """
     transformers.utils.logging.disable_progress_bar()
     model_class = TASKS[task.kind].model_class()
-    config = base_config(task, source)
-    for name, value in overrides.items():
-        setattr(config, name, value)
+    base = base_config(task, source)
+    has_padding = getattr(base, "pad_token_id", None) is not None
+    if has_padding and not task.from_scratch and "pad_token_id" not in task.config:
+        overrides = {n: v for n, v in overrides.items() if n != "pad_token_id"}
+    common = {"dtype": torch.float32, "trust_remote_code": task.trust_remote_code}
     try:
+        config = ConfigRecipe.of(base).build(overrides)
         if task.from_scratch:
-            return model_class.from_config(config, trust_remote_code=task.trust_remote_code)
-        return model_class.from_pretrained(
+            return model_class.from_config(config, **common)
+        model, loaded = model_class.from_pretrained(
             source,
             config=config,
-            dtype=torch.float32,
             use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            trust_remote_code=task.trust_remote_code,
+            ignore_mismatched_sizes=True,  # of the head; the rest is looked at below
+            output_loading_info=True,
+            **common,
         )
     except OSError as error:
         raise DataError(f"task.model: {source} has no safetensors weights: {error}") from error
-    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TrialError(f"the model cannot be built: {first}") from error
+    except (ValueError, TypeError, RuntimeError, ZeroDivisionError, AttributeError) as error:
+        raise TrialError(f"the model cannot be built: {one_line(error)}") from error
+    if new := NewWeights.of(model, loaded, task.reinitialise):
+        raise TrialError(f"the pretrained weights do not fit: {new}")
+    return model
+
+
+@dataclass(frozen=True)
+class NewWeights:
+    """Weights outside the head that would start at random: their names, and their share of all."""
+
+    names: tuple[str, ...]
+    share: float
+
+    @classmethod
+    def of(cls, model: Any, loaded: Mapping[str, Any], allowed: Sequence[str]) -> NewWeights | None:
+        """Return what loading left at random, or None where all is as it should be.
+
+        Args:
+            model: it may be on the meta device.
+            loaded: what `from_pretrained` gives with `output_loading_info`.
+            allowed: patterns of names that may be new, besides those of the head.
+        """
+        missing = {n for n in loaded["missing_keys"] if not _is_pooler(model, n)}
+        new = missing | {name for name, *_ in loaded["mismatched_keys"]}
+        names = sorted(
+            name
+            for name in new
+            if not _is_head(model, name) and not any(fnmatch.fnmatch(name, p) for p in allowed)
+        )
+        if not names:
+            return None
+        sizes = {name: tensor.numel() for name, tensor in model.state_dict().items()}
+        share = sum(sizes.get(name, 0) for name in names) / max(1, sum(sizes.values()))
+        return cls(tuple(names), share)
+
+    def __str__(self) -> str:
+        """Name the share and some of the weights."""
+        shown = ", ".join(self.names[:3]) + (", …" if len(self.names) > 3 else "")
+        return f"{self.share:.0%} of the weights would start at random ({shown})"
+
+
+def meta_model(task: Task, config: Any) -> Any:
+    """Return the model of a config on the meta device: shapes without memory.
+
+    Raises:
+        ValueError, TypeError, RuntimeError, …: whatever the architecture says to the config.
+    """
+    model_class = TASKS[task.kind].model_class()
+    with torch.device("meta"):
+        return model_class.from_config(
+            config, dtype=torch.float32, trust_remote_code=task.trust_remote_code
+        )
+
+
+def meta_load(model: Any, config: Any, shapes: Mapping[str, Iterable[int]]) -> dict[str, Any]:
+    """Return what loading weights of these shapes would find missing, mismatched and unexpected.
+
+    transformers does it as it would for real, with the names of older versions translated, but on
+    the meta device.
+    """
+    weights = {name: torch.empty(tuple(s), device="meta") for name, s in shapes.items()}
+    _, loaded = type(model).from_pretrained(
+        None,
+        config=config,
+        state_dict=weights,
+        device_map={"": "meta"},
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    return dict(loaded)
 
 
 def freeze(model: Any, what: str) -> None:
-    """Exclude the embeddings, or all but the head (`base`), from training."""
-    base = getattr(model, model.base_model_prefix)
+    """Exclude the embeddings, or all but the head (`base`), from training.
+
+    Raises:
+        TrialError: the model has no embeddings.
+    """
+    base = model.base_model
     if what == "embeddings":
-        base.embeddings.requires_grad_(False)
+        embeddings = getattr(base, "embeddings", None)
+        parts = [embeddings] if embeddings is not None else _embeddings(base)
+        if not parts:
+            raise TrialError("freeze: embeddings, but this model has none; use base or none")
+        for part in parts:
+            part.requires_grad_(False)
     elif what == "base":
         base.requires_grad_(False)
+
+
+def positions(model: Any) -> int | None:
+    """Return how many tokens a model has positions for, or None where nothing says it."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        return None
+    for name, module in model.base_model.named_modules():
+        is_table = isinstance(module, torch.nn.Embedding) and "position" in name.rpartition(".")[2]
+        # RoBERTa and its kin count positions from the one after that of padding.
+        if is_table and module.padding_idx is not None:
+            return limit - int(module.padding_idx) - 1
+    return limit
+
+
+def _embeddings(base: Any) -> list[Any]:
+    """Return the tables of tokens and positions of a model that names no module `embeddings`."""
+    return [module for module in base.modules() if isinstance(module, torch.nn.Embedding)]
+
+
+def _is_head(model: Any, name: str) -> bool:
+    prefix = model.base_model_prefix
+    if prefix and hasattr(model, prefix):
+        return not name.startswith(f"{prefix}.")
+    return name.partition(".")[0] in _HEADS
+
+
+def _is_pooler(model: Any, name: str) -> bool:
+    """Tell whether a weight is of the layer over the first token, which language models lack."""
+    return name.startswith(f"{model.base_model_prefix}.pooler.")

@@ -27,6 +27,13 @@ METRIC_NAME = re.compile(r"[A-Za-z_][\w-]*")
 _LINE = re.compile(r"(?P<time>\S+Z) (?P<name>[\w-]+)=(?P<value>\S+)")
 
 
+class EngineGone(Exception):
+    """The engine that started this trial has ended: the trial ends too, without a result.
+
+    It is no TrialError, because the configuration did nothing wrong: the trial is run again.
+    """
+
+
 class Reporter(Protocol):
     """Where a trial reports to."""
 
@@ -83,12 +90,16 @@ class Channel:
         """Send the point; return False where the engine says stop.
 
         Raises:
-            TrialError: the engine is gone.
+            EngineGone: the engine has ended.
         """
         self._send({"event": "evaluated", "point": asdict(point)})
-        answer = self._reader.readline().strip()
+        try:
+            answer = self._reader.readline().strip()
+        except OSError:
+            answer = ""
         if not answer:
-            raise TrialError("the engine that started this trial is gone")
+            self.close()
+            raise EngineGone
         return answer != "stop"
 
     def finished(self, trial: Trial) -> None:
@@ -103,7 +114,8 @@ class Channel:
         try:
             self._socket.sendall(json.dumps(message).encode() + b"\n")
         except OSError as error:
-            raise TrialError("the engine that started this trial is gone") from error
+            self.close()
+            raise EngineGone from error
 
 
 @dataclass(frozen=True)

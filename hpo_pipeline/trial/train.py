@@ -6,7 +6,7 @@ transformers.Trainer is used as it is; callback.py reports and remembers, practi
 from __future__ import annotations
 
 import platform
-import tempfile
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,10 +28,10 @@ from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import Value, section
-from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER
+from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, TRAINER_FOLDER
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.trial.callback import TrialCallback
+from hpo_pipeline.trial.callback import Progress, TrialCallback
 from hpo_pipeline.trial.models import build_model, config_overrides, freeze
 from hpo_pipeline.trial.pbt_interval import IntervalCallback, Parent, read_parent
 from hpo_pipeline.trial.practical_metrics import Finished, measure
@@ -83,6 +83,7 @@ def run_trial(
     *,
     reporter: Reporter,
     stop_asked: Callable[[], bool],
+    progress: Progress,
 ) -> Trial:
     """Train one configuration and return its result; the model lies in the trial's folder.
 
@@ -103,6 +104,7 @@ def run_trial(
         reporter,
         measure=practical,
         stop_asked=stop_asked,
+        progress=progress,
         earlier=parent.evaluations if parent else 0,
     )
     trainer = Trainer(
@@ -113,6 +115,7 @@ def run_trial(
         eval_dataset=data.validation,
         compute_metrics=data.metrics,
         callbacks=[interval, callback] if interval else [callback],
+        preprocess_logits_for_metrics=_logits_alone,
     )
     trainer.remove_callback(PrinterCallback)  # it writes metrics to stdout in a form of its own
     clock.lap("load")
@@ -127,6 +130,7 @@ def run_trial(
         model.load_state_dict(callback.best_weights)
     saved = spec.folder / MODEL_FOLDER
     save_model(model, data, saved)
+    shutil.rmtree(spec.folder / TRAINER_FOLDER, ignore_errors=True)
     clock.lap("save")
     measured = measure(
         Finished(model, data.validation, data.collate, saved, lambda: clock.seconds["train"])
@@ -175,7 +179,7 @@ def load_data(experiment: Experiment, spec: TrialSpec) -> Data:
         processor=processor,
         collate=kind.inputs.collator(processor, max_length, shape),  # type: ignore[arg-type]
         metrics=lambda predicted: kind.targets.measure(
-            _logits(predicted.predictions), predicted.label_ids, task.metrics
+            np.asarray(predicted.predictions), predicted.label_ids, task.metrics
         ),
     )
 
@@ -193,10 +197,10 @@ def load_rows(folder: Path) -> Any:
 
 def training_arguments(experiment: Experiment, spec: TrialSpec) -> TrainingArguments:
     """Return the arguments of a trial: ours, then the file's fixed ones, then the searched."""
-    # Without a population nothing is written there: the model is saved by the trial.
-    nowhere = Path(tempfile.gettempdir()) / spec.name
+    # The Trainer makes this folder though nothing is written there without a population.
+    output = CHECKPOINT_FOLDER if population(experiment) else TRAINER_FOLDER
     own = {
-        "output_dir": str(spec.folder / CHECKPOINT_FOLDER if population(experiment) else nowhere),
+        "output_dir": str(spec.folder / output),
         "save_strategy": "no",  # the end of an interval asks for a checkpoint by itself
         "save_only_model": False,
         "report_to": "none",
@@ -249,6 +253,12 @@ def environment() -> dict[str, str]:
 
 
 def _train(trainer: Trainer, callback: TrialCallback, parent: Parent | None) -> None:
+    rows, batch = len(trainer.train_dataset), trainer.args.train_batch_size
+    if trainer.args.dataloader_drop_last and rows < batch:
+        raise TrialError(
+            f"the training has no step: dataloader_drop_last leaves out its only batch, which has "
+            f"{rows} of {batch} rows"
+        )
     try:
         trainer.train(resume_from_checkpoint=str(parent.checkpoint) if parent else None)
         if not callback.curve or callback.curve[-1].training_step != trainer.state.global_step:
@@ -271,8 +281,9 @@ def _best(callback: TrialCallback) -> Point:
     return callback.best
 
 
-def _logits(predictions: Any) -> Any:
-    return np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
+def _logits_alone(outputs: Any, labels: Any) -> Any:
+    """Return the logits of a batch: what else a model gives need not be kept for all rows."""
+    return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
 class _PracticalOnce:

@@ -87,7 +87,7 @@ def test_a_fault_of_the_task_is_found(check, task: str, message: str) -> None:
             r"space.model.num_hidden_layers: the pretrained model has 2 layers, got \[1, 3\]",
         ),
         (
-            "model.num_hidden_layers: {type: choice, values: [0, 1]}",
+            "model.num_hidden_layers: {type: choice, values: [5, 1]}",
             "space.model.num_hidden_layers: the pretrained model has 2 layers",
         ),
     ],

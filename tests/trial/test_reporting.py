@@ -11,6 +11,7 @@ from hpo_pipeline.errors import TrialError
 from hpo_pipeline.results.trial import Point
 from hpo_pipeline.trial.reporting import (
     Channel,
+    EngineGone,
     MetricLines,
     Several,
     metric_lines,
@@ -76,8 +77,7 @@ def test_the_engine_decides_whether_a_trial_goes_on(answer, goes_on):
 def test_a_trial_ends_when_its_engine_is_gone():
     engine, trial = socket.socketpair()
     engine.close()
-    gone = pytest.raises(TrialError, match="engine that started this trial is gone")
-    with closing(Channel(trial.detach())) as channel, gone:
+    with closing(Channel(trial.detach())) as channel, pytest.raises(EngineGone):
         channel.evaluated(POINT)
 
 

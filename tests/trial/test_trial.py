@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.results.trial import Point, Trial, TrialState, read_trial
-from hpo_pipeline.trial.__main__ import main
+from hpo_pipeline.trial.__main__ import ENGINE_GONE_EXIT, main
 from hpo_pipeline.trial.command import TrialCommand, full_argv
 from hpo_pipeline.trial.evaluate import evaluate
 from hpo_pipeline.trial.reporting import read_metric_line
@@ -244,3 +245,41 @@ def test_points_survive_json():
     point = Point(1, 2, 0.5, {"f1": 0.25})
     trial = Trial("t", 0, TrialState.STOPPED, {"lr": 1e-3}, {"f1": 0.25}, curve=(point,))
     assert Trial.from_json(json.loads(json.dumps(trial.to_json()))) == trial
+
+
+def test_a_trial_whose_engine_is_gone_leaves_no_result(write_experiment, tmp_path):
+    command = make_command(write_experiment(), tmp_path, LR)
+    engine, trial = socket.socketpair()
+    engine.close()
+    assert main([*command.argv(), "--channel", str(trial.detach())]) == ENGINE_GONE_EXIT
+    assert list((command.output / "t").iterdir()) == []
+
+
+def test_a_record_of_a_trial_whose_engine_was_gone_is_no_result(tmp_path):
+    reason = "the engine that started this trial is gone"
+    trial = Trial("t", 0, TrialState.FAILED, {}, reason=reason)
+    (tmp_path / "result.json").write_text(json.dumps(trial.to_json()))
+    assert read_trial(tmp_path) is None
+
+
+def test_a_trial_keeps_to_its_own_folder(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "system"))
+    (tmp_path / "system").mkdir()
+    (tmp_path / "system/t").write_text("anybody may make a file of this name")
+    assert run(LR).state == TrialState.SUCCEEDED
+    assert {p.name for p in (tmp_path / "trials/t").iterdir()} == {"model", "result.json"}
+
+
+def test_a_trial_that_never_evaluates_its_objective_fails_in_words(run):
+    training = "{num_train_epochs: 1, prediction_loss_only: true}"
+    trial = run(LR, training=training)
+    assert trial.state == TrialState.FAILED
+    assert "gives no accuracy, which the objective reads; it gives loss" in (trial.reason or "")
+    assert not trial.failed_at_start
+
+
+def test_a_trial_without_a_training_step_fails_in_words(run):
+    training = "{num_train_epochs: 1, per_device_train_batch_size: 500, dataloader_drop_last: true}"
+    trial = run(LR, training=training)
+    assert "the training has no step" in (trial.reason or "")
+    assert trial.failed_at_start
