@@ -165,7 +165,6 @@ def _check(options: argparse.Namespace) -> int:
     experiment, faults, sections = read(options.file)
     from hpo_pipeline.jobs.check import argument_faults
 
-    sys.path.insert(0, str(options.file.parent.resolve()))  # the user's metrics
     faults += argument_faults(sections)
     faults += models.registry_faults(sections.get("register_"))
     if faults or experiment is None:

@@ -18,6 +18,7 @@ from hpo_pipeline.experiment.checks import cross_faults
 from hpo_pipeline.experiment.document import read_document
 from hpo_pipeline.experiment.schema import Experiment, Select
 from hpo_pipeline.experiment.space import PARAMETERS
+from hpo_pipeline.tasks.user_metrics import located as located_metric
 
 DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz")
 RULES = [get_args(kind.model_fields["rule"].annotation)[0] for kind in get_args(Select)]
@@ -122,7 +123,17 @@ def _located(raw: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[st
         except (OSError, RuntimeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error).split(" from ")[0]
             faults.append(f"task.{key}: cannot be a path ({reason}), got {_short(name)}")
+    if isinstance(metrics := task.get("metrics"), dict):
+        located["metrics"] = {n: _located_metric(target, folder) for n, target in metrics.items()}
     return {**raw, "task": located}, faults
+
+
+def _located_metric(target: object, folder: Path) -> object:
+    """Name the folder of a metric whose module lies beside the file."""
+    try:
+        return located_metric(target, folder.resolve()) if isinstance(target, str) else target
+    except (OSError, RuntimeError, ValueError):  # no file can have that name
+        return target
 
 
 def _is_path(key: str, name: str, folder: Path) -> bool:

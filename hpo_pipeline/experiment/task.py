@@ -14,6 +14,7 @@ from hpo_pipeline.experiment.space import Count, Frozen, as_tuple
 from hpo_pipeline.experiment.uris import Uri
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Metric
+from hpo_pipeline.tasks.user_metrics import shown
 
 
 def _known_kind(name: str) -> str:
@@ -125,14 +126,17 @@ class Task(Frozen):
         for name, target in self.metrics.items():
             if not re.fullmatch(r"[A-Za-z_]\w*", name):
                 raise ValueError(f"metrics: a name has letters, digits and _, got {name!r}")
-            if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", target):
+            if not re.fullmatch(r"(/.*/)?[A-Za-z_][\w.]*:[A-Za-z_]\w*", target):
                 raise ValueError(f"metrics.{name}: must be module:function, got {target!r}")
         return self
 
     @property
     def reported(self) -> dict[str, Metric]:
         """Every metric that a trial of this task reports."""
-        own = {name: Metric(f"the user's {target}", None) for name, target in self.metrics.items()}
+        own = {
+            name: Metric(f"the user's {shown(target)}", None)
+            for name, target in self.metrics.items()
+        }
         return {**TASKS[self.kind].targets.metrics, **own, **PRACTICAL_METRICS}
 
     @property

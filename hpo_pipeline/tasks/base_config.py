@@ -119,6 +119,11 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 300 else text[:299] + "…"
 
 
+def is_layers(name: str) -> bool:
+    """Tell whether a field of a config is its number of layers."""
+    return _LAYERS.fullmatch(name) is not None
+
+
 def _out_of_bounds(name: str, value: object) -> str | None:
     """Say why no model can have so many layers or labels, before a list of them is made."""
     numbers = _integers(value)

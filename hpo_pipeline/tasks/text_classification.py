@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.errors import DataError
+from hpo_pipeline.tasks.base_tokenizer import base_tokenizer
 from hpo_pipeline.tasks.classification import CLASSIFICATION
 from hpo_pipeline.tasks.kind import Collate, DataSource, Inputs, Row, Shape, TaskFields, TaskKind
 
@@ -33,19 +33,9 @@ def processor(task: TaskFields, source: str, inputs: Sequence[str], shape: Shape
     """Return the tokenizer of the model, or one of `task.vocab_size` trained on the inputs.
 
     Raises:
-        DataError: the model folder or hub id has no tokenizer.
+        DataError: the model has no tokenizer, or one that does not fit it.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, use_fast=True, trust_remote_code=task.trust_remote_code
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise DataError(f"task.model: {source!r} has no tokenizer: {first}") from error
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    tokenizer = base_tokenizer(task, source)
     if task.vocab_size:
         tokenizer = tokenizer.train_new_from_iterator(inputs, task.vocab_size)
     return tokenizer
@@ -67,9 +57,16 @@ def identity(tokenizer: Any) -> str:
 
 
 def encode(inputs: Sequence[str], tokenizer: Any, max_length: int) -> list[Row]:
-    """Return the token ids of each text, cut to `max_length`, without padding."""
+    """Return the token ids of each text, cut to `max_length`, without padding.
+
+    A text that holds the name of a special token, such as </s>, holds a text, not that token.
+    """
     encoded = tokenizer(
-        list(inputs), truncation=True, max_length=max_length, return_attention_mask=False
+        list(inputs),
+        truncation=True,
+        max_length=max_length,
+        return_attention_mask=False,
+        split_special_tokens=True,
     )
     keys = [key for key in ("input_ids", "token_type_ids") if key in encoded]
     return [{key: encoded[key][i] for key in keys} for i in range(len(inputs))]

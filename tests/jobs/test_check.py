@@ -8,9 +8,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from transformers import AutoConfig, AutoTokenizer
 
 from hpo_pipeline.experiment.loading import read
-from hpo_pipeline.jobs.check import OWN_ARGUMENTS, argument_faults
+from hpo_pipeline.jobs.check import argument_faults
+from hpo_pipeline.jobs.training_checks import OWN_ARGUMENTS
+from hpo_pipeline.tasks.base_config import ConfigRecipe
+from hpo_pipeline.trial.models import freeze, meta_model
+from tests.toys import toy_experiment
+
+FRESH = "from_scratch: true"
 
 
 @pytest.fixture
@@ -18,6 +25,7 @@ def check(write_experiment, tiny_bert, sentences):
     """Return a function that checks an experiment on the tiny model with these task fields."""
 
     def check(task: str = "", model: object = tiny_bert, **sections: str) -> list[str]:
+        task = task if "max_length" in task else f"max_length: 12\n{task}"
         text = f"kind: text-classification\nmodel: {model}\ndata: {sentences}\n{task}"
         _, faults, sound = read(write_experiment(task=text, **sections))
         assert not faults
@@ -59,12 +67,29 @@ def test_the_toy_experiment_has_no_faults(check) -> None:
         ),
         ("config: {save_pretrained: 1}", "task.config.save_pretrained: no field of the config"),
         ("config: {num_hidden_layers: 9}", "task.config.num_hidden_layers: .*2 layers, got .9."),
-        ("metrics: {mine: nowhere:f}", "task.metrics.mine: the metric nowhere:f cannot be loaded"),
-        ("metrics: {mine: math:nothing}", "task.metrics.mine: .*no attribute 'nothing'"),
+        ("metrics: {mine: nowhere:f}", "task.metrics.mine: there is no module nowhere beside"),
+        ("metrics: {mine: os:abort}", "task.metrics.mine: os is a module of Python; name a func"),
+        ("metrics: {mine: rich.table:No}", "task.metrics.mine: table.py has no function No"),
         (
-            "metrics: {mine: math:pi}",
-            "task.metrics.mine: .* math:pi is not a function, got 3",
+            "training: {optim: adamw_bnb_8bit}",
+            "task.training: a package is missing or too old .*bitsandbytes.*'adamw_bnb_8bit'",
         ),
+        (
+            "training: {lr_scheduler_type: cosine_with_min_lr}",
+            "task.training: One of min_lr or min_lr_rate should be set",
+        ),
+        (
+            "training: {lr_scheduler_type: linear, lr_scheduler_kwargs: {cycles: 2}}",
+            "task.training: .*unexpected keyword argument 'cycles'",
+        ),
+        ("training: {label_names: [x]}", "task.training.label_names: is not for experiments: a"),
+        ("training: {prediction_loss_only: true}", "task.training.prediction_loss_only: is not"),
+        ("max_length: 65", "task.max_length: the model has 64 positions, got 65"),
+        (
+            "config: {hidden_size: 32}",
+            "task.config.hidden_size: the pretrained weights do not fit: 99% of the weights would",
+        ),
+        ("config: {num_attention_heads: 3}", "task.config.num_attention_heads: the model cannot"),
     ],
 )
 def test_a_fault_of_the_task_is_found(check, task: str, message: str) -> None:
@@ -85,6 +110,14 @@ def test_a_fault_of_the_task_is_found(check, task: str, message: str) -> None:
         (
             "model.num_hidden_layers: {type: int, low: 1, high: 3}",
             r"space.model.num_hidden_layers: the pretrained model has 2 layers, got \[1, 3\]",
+        ),
+        (
+            "model.intermediate_size: {type: choice, values: [32, 64]}",
+            r"space.model.intermediate_size: the pretrained weights do not fit: 50% .*got \[64\]",
+        ),
+        (
+            "lr_scheduler_type: {type: choice, values: [linear, warmup_stable_decay]}",
+            "space.lr_scheduler_type: .*'num_decay_steps'.*{'lr_scheduler_type': 'warmup_stable",
         ),
         (
             "model.num_hidden_layers: {type: choice, values: [5, 1]}",
@@ -117,7 +150,7 @@ def test_a_model_folder_without_weights_is_a_fault_unless_from_scratch(
 ) -> None:
     folder = tmp_path / "bare"
     shutil.copytree(tiny_bert, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    assert re.match(r"task\.model: .*has no \*\.safetensors weights", check(model=folder)[0])
+    assert re.match(r"task\.model: .*has no model\.safetensors weights", check(model=folder)[0])
     assert check("from_scratch: true", model=folder) == []
 
 
@@ -138,14 +171,17 @@ def test_a_model_that_cannot_be_loaded_is_a_fault(check, model: str, message: st
 
 
 def test_an_architecture_by_name_is_a_model_from_scratch(check) -> None:
-    assert check("from_scratch: true", model="bert") == []
+    assert check("from_scratch: true\nvocab_size: 80", model="bert") == []
+    assert re.match("task.model: bert is an .*; set vocab_size", check(FRESH, model="bert")[0])
 
 
-def test_a_metric_whose_module_fails_to_load_is_a_fault(check, tmp_path, monkeypatch) -> None:
-    (tmp_path / "broken_metric.py").write_text("1 / 0\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    faults = check("metrics: {mine: broken_metric:f}")
-    assert "ZeroDivisionError: division by zero" in faults[0]
+def test_a_metric_is_looked_up_without_running_its_module(check, tmp_path) -> None:
+    (tmp_path / "mine.py").write_text("open('ran', 'w')\n1 / 0\ndef share(p, y): ...\n")
+    assert check("metrics: {mine: 'mine:share'}") == []
+    assert check("metrics: {mine: 'mine:other'}") == [
+        "task.metrics.mine: mine.py has no function other"
+    ]
+    assert not (tmp_path / "ran").exists()
 
 
 def test_every_argument_that_a_trial_owns_exists() -> None:
@@ -172,3 +208,135 @@ def test_a_config_that_others_broke_is_one_sentence(check, tiny_bert, tmp_path, 
     (folder / "config.json").write_text(json.dumps({**config, **change}), "utf-8")
     (fault,) = check(model=folder)
     assert fault.startswith(f"task.model: '{folder}' cannot be loaded: ")
+
+
+def test_weights_that_the_file_names_may_start_at_random(check) -> None:
+    space = "{model.num_hidden_layers: {type: choice, values: [2, 3]}}"
+    assert check("reinitialise: ['bert.encoder.layer.2.*']", space=space) == []
+
+
+def altered(model: Path, folder: Path, **fields: object) -> Path:
+    """Return a copy of a model folder whose config has these fields."""
+    shutil.copytree(model, folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, **fields}), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_hidden_layers": -1}, "num_hidden_layers must be at least 1, got -1"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers must be at most 500, got 1000000000"),
+        ({"num_labels": 10**9}, "num_labels must be at most 100000"),
+        ({"hidden_size": [1]}, "hidden_size"),
+        ({"id2label": 5}, "cannot be loaded"),
+        ({"dtype": "os"}, "cannot be loaded"),
+        ({"model_type": []}, "cannot be loaded"),
+        ({"vocab_size": 10**12}, "99% .*start at random|cannot be built|parameters"),
+        ({"quantization_config": {"quant_method": "awq"}}, "has quantised weights"),
+    ],
+)
+def test_an_odd_config_is_one_sentence(check, tiny_bert, tmp_path, fields, message) -> None:
+    faults = check(model=altered(tiny_bert, tmp_path / "odd", **fields))
+    assert len(faults) == 1
+    assert re.match("task.model: ", faults[0])
+    assert re.search(message, faults[0]), faults[0]
+    assert "\n" not in faults[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("[" * 100_000, "cannot be loaded"), ("[]", "must be a mapping"), ("{", "cannot be loaded")],
+)
+def test_a_config_that_is_none_is_one_sentence(check, tiny_bert, tmp_path, content, message):
+    folder = altered(tiny_bert, tmp_path / "odd")
+    (folder / "config.json").write_text(content)
+    (fault,) = check(model=folder)
+    assert message in fault
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        (b"", "is no safetensors file"),
+        (b"\xff" * 64, "is no safetensors file"),
+        (None, "is cut off or damaged: its header promises"),
+    ],
+)
+def test_weights_that_are_not_whole_are_found(check, tiny_bert, tmp_path, content, message):
+    folder = altered(tiny_bert, tmp_path / "cut")
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100] if content is None else content)
+    (fault,) = check(model=folder)
+    assert message in fault
+
+
+def test_a_tokenizer_has_to_be_there_and_to_fit(check, tiny_bert, tmp_path) -> None:
+    bare = altered(tiny_bert, tmp_path / "bare")
+    for file in bare.glob("tokenizer*"):
+        file.unlink()
+    assert "has no tokenizer" in check(model=bare)[0]
+    wider = altered(tiny_bert, tmp_path / "wider")
+    tokenizer = AutoTokenizer.from_pretrained(str(wider))
+    tokenizer.add_tokens(["more", "words"])
+    tokenizer.save_pretrained(str(wider))
+    assert "ids up to 33, but the model has embeddings for 32" in check(model=wider)[0]
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("config: {num_hidden_layers: 501}", "num_hidden_layers must be at most 500, got 501"),
+        ("config: {hidden_size: 30, num_attention_heads: 4}", "not a multiple of the number of"),
+        ("config: {intermediate_size: 0}", "intermediate_size must be at least 1, got 0"),
+    ],
+)
+def test_a_config_from_scratch_that_cannot_be_is_a_fault(check, task, message) -> None:
+    (fault,) = check(f"{FRESH}\n{task}")
+    assert fault.startswith("task.config: the model cannot be built: ")
+    assert message in fault
+
+
+def test_the_values_to_blame_are_named(check) -> None:
+    space = (
+        "{model.hidden_size: {type: choice, values: [16, 18]}, "
+        "model.num_attention_heads: {type: choice, values: [2, 4]}}"
+    )
+    (fault,) = check(FRESH, space=space)
+    assert fault.startswith("space: with model.hidden_size=18, model.num_attention_heads=4: ")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "distilbert", "modernbert", "bart", "llama"])
+def test_embeddings_of_any_name_can_be_frozen(name: str) -> None:
+    small = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2}
+    small |= {"vocab_size": 40, "pad_token_id": 0}
+    recipe = ConfigRecipe.of(AutoConfig.for_model(name))
+    task = toy_experiment().task
+    model = meta_model(task, recipe.build(small))
+    freeze(model, "embeddings")
+    assert not any(p.requires_grad for p in model.get_input_embeddings().parameters())
+    assert any(p.requires_grad for p in model.base_model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "followers"),
+    [
+        ("modernbert", {"num_hidden_layers": 2}, {"layer_types": 2}),
+        ("llama", {"num_attention_heads": 4}, {"num_key_value_heads": 4}),
+        ("deberta-v2", {"hidden_size": 32}, {"pooler_hidden_size": 32}),
+        ("resnet", {"depths": [1, 1], "hidden_sizes": [8, 16]}, {"stage_names": 3}),
+        ("swin", {"depths": [1, 1], "num_heads": [2, 2]}, {"num_layers": 2, "hidden_size": 192}),
+    ],
+)
+def test_fields_that_follow_from_others_follow(name, changes, followers) -> None:
+    config = ConfigRecipe.of(AutoConfig.for_model(name)).build(changes)
+    found = {field: getattr(config, field) for field in followers}
+    assert {n: len(v) if isinstance(v, list) else v for n, v in found.items()} == followers
+
+
+def test_a_config_that_is_built_anew_is_the_same(tiny_bert: Path) -> None:
+    config = AutoConfig.from_pretrained(str(tiny_bert))
+    again = ConfigRecipe.of(config).build({})
+    assert {**again.to_dict(), "architectures": None} == {**config.to_dict(), "architectures": None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,17 +134,14 @@ class LocalEngine:
         return self._running
 
     def _start_server(self) -> ProcessServer:
-        experiment, source = self._context.experiment, self._context.source
+        experiment = self._context.experiment
         threads = experiment.local.threads
         if threads is None:
             threads = max(1, hardware.cores() // experiment.budget.parallel)
-        beside = str(source.parent.resolve()) if source else ""
-        paths = [beside, os.environ.get("PYTHONPATH", "")]
         environment = {
             "OMP_NUM_THREADS": str(threads),
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),  # the user's metrics
         }
         return ProcessServer(self._folder.server_log, environment)
 
