@@ -136,7 +136,8 @@ def _derived(task: Task, source: str) -> dict[str, Any]:
     if not _has_texts(task):
         return {}
     inputs = TASKS[task.kind].inputs
-    processor = inputs.processor(task, source, ["a text for a tokenizer that is to be trained"])
+    to_train_on = ["a text for a tokenizer that is to be trained"]
+    processor = inputs.processor(task, source, to_train_on, None)
     return inputs.config_fields(processor, None)
 
 
