@@ -46,7 +46,6 @@ OWN_ARGUMENTS = {
     "eval_use_gather_object": _EVALUATION,
     "auto_find_batch_size": "a trial that runs out of memory fails, with its batch size",
 }
-_STEPS = 10
 _OPTIMISER = ("optim", "lr_scheduler")
 
 
@@ -101,38 +100,13 @@ def _value_faults(arguments: Mapping[str, Any], shown: Mapping[str, Any], where:
             if made.eval_strategy == "no":
                 return [f"{where}: a trial must be evaluated, by epoch or steps, got {shown}"]
             if any(name.startswith(_OPTIMISER) for name in values):
-                _try_optimiser(made)
+                from hpo_pipeline.trial.optimiser import try_optimiser  # slow to import
+
+                try_optimiser(made)
         # Optimisers of other packages raise what they like.
         except Exception as error:
             return [f"{where}: {_reason(error)}, got {shown}"]
     return []
-
-
-def _try_optimiser(arguments: TrainingArguments) -> None:
-    """Build the optimiser and the schedule, and step both."""
-    import torch
-    from transformers import Trainer, get_scheduler
-
-    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
-    kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
-    if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
-        return  # a factory needs the real model
-    if {"params", "model", "optimizer_dict"} & set(settings):
-        return
-    optimizer = kind(model.parameters(), **settings)
-    if "fused" in str(arguments.optim):
-        return
-    scheduler = get_scheduler(
-        arguments.lr_scheduler_type,
-        optimizer=optimizer,
-        num_warmup_steps=arguments.get_warmup_steps(_STEPS),
-        num_training_steps=_STEPS,
-        scheduler_specific_kwargs=arguments.lr_scheduler_kwargs,
-    )
-    needs_metric = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-    for _ in range(2):
-        optimizer.step()
-        scheduler.step(*([1.0] if needs_metric else []))
 
 
 def _reason(error: Exception) -> str:
