@@ -121,7 +121,11 @@ def print_assets() -> None:
 def print_models(registry: Registry) -> None:
     """Print the registered models and their champions."""
     table = _table("model", "versions", "champion", "trial", "test metrics of the champion")
-    for name in registry.names():
+    names = registry.names()
+    if not names:
+        _say(_console(), "no models here; --registry names another place, such as a cluster's")
+        return
+    for name in names:
         champion = registry.champion(name)
         row = (
             ("none", "", "")

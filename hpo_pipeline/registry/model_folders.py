@@ -98,7 +98,7 @@ def check_sha256(folder: Path, expected: str, *, named: object) -> None:
 def _copy(source: Path, target: Path) -> None:
     """Copy the files of a folder; unlike shutil.copytree, stop at the first that fails.
 
-    copytree goes on with the other files, and then raises a list of texts without their errno.
+    copytree continues with the other files, then raises a list of texts without their errno.
     """
     target.mkdir()
     for path in sorted(source.rglob("*")):

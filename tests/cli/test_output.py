@@ -53,6 +53,13 @@ def test_the_registry_may_be_given_after_the_action(
     assert DirectoryRegistry(tmp_path / "elsewhere").get("tweets", "champion").version == 1
 
 
+def test_an_empty_registry_says_how_to_look_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "--registry", str(tmp_path / "none")]) == 0
+    assert "no models here; --registry names another place" in capsys.readouterr().out
+
+
 def test_a_registry_that_cannot_be_used_stops_a_run_before_its_search(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

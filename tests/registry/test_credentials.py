@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hpo_pipeline.errors import RegistryError
+from hpo_pipeline.jobs.promote import _registry
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.registry.interfaces import Access
 from hpo_pipeline.registry.server.address import Address
 from hpo_pipeline.registry.server.credentials import is_in_cluster, is_loopback, refusal
 from hpo_pipeline.registry.server.kubeflow import _pod_token
+from hpo_pipeline.results.job import JobPlaces
 from tests.registry.fake_model_registry import FakeModelRegistry
 from tests.registry.fake_server import served
+from tests.toys import toy_experiment
 
 TOKEN = {"HPO_REGISTRY_TOKEN": "secret"}
 
@@ -115,3 +119,18 @@ def test_what_counts_as_this_machine_and_as_the_cluster() -> None:
     assert [is_loopback(host) for host in ("127.0.0.2", "::1", "LOCALHOST")] == [True] * 3
     assert [is_loopback(host) for host in ("127.0.0.1.evil", "localhost.evil", "")] == [False] * 3
     assert not is_in_cluster("..svc")
+
+
+def test_a_job_that_gets_the_uri_of_the_file_does_not_count_it_as_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_REGISTRY_TOKEN", "secret")
+    uri = "kubeflows://stranger.example?store=models"
+    experiment = toy_experiment(register={"model": "toy", "registry": uri})
+    places = JobPlaces(tmp_path / "experiment.json", tmp_path / "run", tmp_path / "out")
+    for registry in (uri, None):
+        with pytest.raises(RegistryError, match="named by the experiment alone"):
+            _registry(experiment, replace(places, registry=registry))
+    named = replace(places, registry="kubeflows://own.example?store=models")
+    assert _registry(experiment, named) is not None
+    assert _registry(toy_experiment(), places) is None
