@@ -146,11 +146,11 @@ def test_a_folder_that_cannot_be_written_is_said(experiment, tmp_path: Path) -> 
     [
         ("{tmp}/none", "there is no directory"),
         ("tweets", "tweets is data, not a model"),
-        ("someone/no-model", "'someone/no-model' has no tokenizer"),
-        ("{tmp}", "has no tokenizer"),
+        ("someone/no-model", "'someone/no-model' cannot be loaded"),
+        ("{tmp}", "cannot be loaded: it has no config.json"),
     ],
 )
-def test_a_model_without_a_tokenizer_is_refused(
+def test_a_model_that_cannot_be_loaded_is_refused(
     experiment, tmp_path: Path, write_experiment, sentences, model: str, message: str
 ) -> None:
     named = model.format(tmp=tmp_path)
