@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.json"
 MAX_CONFIG_BYTES = 4_000_000
-MAX_LAYERS = 500
+MAX_LAYERS = 256
 MAX_LABELS = 100_000
 _LAYERS = re.compile(r"(num_hidden_|n_|num_|encoder_|decoder_|num_decoder_)layers?|n_layer|depths?")
 _LISTED = re.compile(r"(.*_)?(layers?|depths?|blocks|stages|experts)")

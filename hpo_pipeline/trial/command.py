@@ -126,4 +126,4 @@ def _resume(options: argparse.Namespace) -> Path | None:
 
 def full_argv(command: TrialCommand) -> list[str]:
     """Return the whole command line, for an engine that starts a process of its own."""
-    return [sys.executable, "-m", "hpo_pipeline.trial", *command.argv()]
+    return [sys.executable, "-P", "-m", "hpo_pipeline.trial", *command.argv()]

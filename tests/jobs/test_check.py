@@ -227,7 +227,7 @@ def altered(model: Path, folder: Path, **fields: object) -> Path:
     ("fields", "message"),
     [
         ({"num_hidden_layers": -1}, "num_hidden_layers must be at least 1, got -1"),
-        ({"num_hidden_layers": 10**9}, "num_hidden_layers must be at most 500, got 1000000000"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers must be at most 256, got 1000000000"),
         ({"num_labels": 10**9}, "num_labels must be at most 100000"),
         ({"hidden_size": [1]}, "hidden_size"),
         ({"id2label": 5}, "cannot be loaded"),
@@ -288,7 +288,7 @@ def test_a_tokenizer_has_to_be_there_and_to_fit(check, tiny_bert, tmp_path) -> N
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        ("config: {num_hidden_layers: 501}", "num_hidden_layers must be at most 500, got 501"),
+        ("config: {num_hidden_layers: 257}", "num_hidden_layers must be at most 256, got 257"),
         ("config: {hidden_size: 30, num_attention_heads: 4}", "not a multiple of the number of"),
         ("config: {intermediate_size: 0}", "intermediate_size must be at least 1, got 0"),
     ],

@@ -26,7 +26,7 @@ def test_placeholders_of_katib_pass_through():
 
 
 def test_the_whole_command_starts_the_module():
-    assert full_argv(COMMAND)[1:3] == ["-m", "hpo_pipeline.trial"]
+    assert full_argv(COMMAND)[1:4] == ["-P", "-m", "hpo_pipeline.trial"]
 
 
 def test_a_setting_without_a_value_is_refused():
