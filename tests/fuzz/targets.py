@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import struct
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -321,9 +322,22 @@ TOKENIZER = {
 SPECIAL = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]", "pad_token": "[PAD]"}
 
 
+@functools.cache
+def _weights() -> bytes:
+    """Return the weights of a model of CONFIG; the imports are then done before any clock runs."""
+    import transformers
+
+    import hpo_pipeline.jobs.check
+
+    assert hpo_pipeline.jobs.check
+    model = transformers.BertForSequenceClassification(transformers.BertConfig(**CONFIG))
+    with tempfile.TemporaryDirectory() as place:
+        model.save_pretrained(place)
+        return (Path(place) / "model.safetensors").read_bytes()
+
+
 def models(rng: Random, folder: Path) -> Run:
     """Make a model folder in which one file is odd; check an experiment that trains it."""
-    header = {"w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}
     odd = rng.choice(("config.json", "config.json", "tokenizer.json", "model.safetensors", "none"))
     files: dict[str, Any] = {
         "config.json": CONFIG,
@@ -334,8 +348,12 @@ def models(rng: Random, folder: Path) -> Run:
         text = mutation.as_json(mutation.structure(rng, found) if name == odd else found)
         text = mutation.text(rng, text) if name == odd and rng.random() < 0.2 else text
         (folder / name).write_text(text, "utf-8", errors="replace")
-    known = json.dumps(mutation.structure(rng, header) if odd == "model.safetensors" else header)
-    weights = struct.pack("<Q", len(known)) + known.encode() + bytes(16)
+    weights = _weights()
+    if odd == "model.safetensors":
+        (size,) = struct.unpack("<Q", weights[:8])
+        header = mutation.structure(rng, json.loads(weights[8 : 8 + size]))
+        known = json.dumps(header).encode()
+        weights = struct.pack("<Q", len(known)) + known + weights[8 + size :]
     if odd == "model.safetensors" and rng.random() < 0.5:
         weights = mutation.content(rng, weights)
     (folder / "model.safetensors").write_bytes(weights)
