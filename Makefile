@@ -4,13 +4,29 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test fuzz test-slow test-gpu e2e pipeline manifests images kind lint wire setup clean
+.PHONY: help run test check format docs generated fuzz test-slow test-gpu e2e pipeline manifests images kind lint \
+	wire setup clean
+
+.DEFAULT_GOAL := run
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
 run: $(READY)  ## the main job on real data, on this machine
 	$(BIN)/hpo run experiments/tweets.yaml
 
 test: $(READY)  ## the default tests: no network, no GPU, no cluster
 	$(BIN)/python -m pytest
+
+check: lint docs test  ## what a change must pass: linters, docs, tests
+
+format: $(READY)  ## format the code and mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)  ## write the reference and build the docs into site/, strictly and offline
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 fuzz: $(READY)  ## minutes: 20 000 mutated inputs; finds tracebacks, hangs and odd exit codes
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),0)
@@ -35,6 +51,13 @@ manifests: $(READY)  ## render the examples again
 IMAGES := hpo-trial hpo-suggestion hpo-suggestion-gp hpo-stopping hpo-pipeline
 TAG ?= dev
 
+generated: $(READY)  ## write all generated files; fail if one was out of date
+	$(BIN)/hpo schema > experiments/schema.json
+	$(BIN)/python docs/generate.py
+	$(MAKE) pipeline manifests
+	git diff --exit-code -- experiments/schema.json docs/reference.md pipelines/hpo.yaml \
+		hpo_pipeline/kubeflow/hpo.yaml manifests/experiments
+
 images:  ## build the images with Docker
 	docker build -f trial_image/Dockerfile -t hpo-trial:$(TAG) .
 	for target in suggestion suggestion-gp stopping; do \
@@ -55,7 +78,7 @@ kind: $(READY) images  ## kind, Katib 0.19 and ours; needs Docker, kind and kube
 	kubectl --context kind-hpo apply -k manifests/overlays/kind
 	$(BIN)/hpo katib install --context kind-hpo
 
-lint: $(READY)
+lint: $(READY)  ## ruff, mypy and the contracts between packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -65,7 +88,7 @@ wire: $(READY)  ## compile the messages after a change of trial/wire/*.proto
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. \
 		--grpc_python_out=. hpo_pipeline/trial/wire/*.proto
 
-setup: $(READY)
+setup: $(READY)  ## install everything into .venv
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -73,5 +96,5 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[trial,report,gp,services,cluster,pipeline,dev]'
 	touch $(READY)
 
-clean:
+clean:  ## remove .venv
 	rm -rf $(VENV)
