@@ -216,7 +216,7 @@ def test_a_registry_on_the_disk_of_a_step_is_refused(write_experiment, monkeypat
 
 def test_what_is_set_on_a_step_becomes_the_section_of_the_cluster():
     fragments = {
-        "resources": {"limits": {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "2"}},
+        "resources": {"limits": {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "1"}},
         "env": [
             {"name": "A", "value": "1"},
             {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
@@ -226,7 +226,7 @@ def test_what_is_set_on_a_step_becomes_the_section_of_the_cluster():
         "volumes": None,
     }
     found = toy_experiment(cluster=changes_from(fragments)).cluster
-    assert (found.cpu, found.memory, found.gpus) == ("4", "8Gi", 2)
+    assert (found.cpu, found.memory, found.gpus) == ("4", "8Gi", 1)
     assert found.env["B"] == {"secretKeyRef": {"name": "s", "key": "k"}}
     assert found.tolerations[0].key == "nvidia.com/gpu"
     assert found.node_selector == {"gpu": "a100"}
