@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check format docs generated fuzz test-slow test-gpu e2e pipeline manifests images kind lint \
+.PHONY: help run test check format docs generated lock fuzz test-slow test-gpu e2e pipeline manifests images kind lint \
 	wire setup clean
 
 .DEFAULT_GOAL := run
@@ -90,11 +90,20 @@ wire: $(READY)  ## compile the messages after a change of trial/wire/*.proto
 
 setup: $(READY)  ## install everything into .venv
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[trial,report,gp,services,cluster,pipeline,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --editable \
+		'.[trial,report,gp,services,cluster,pipeline,dev]'
 	touch $(READY)
+
+lock:  ## resolve all versions anew in a clean environment, and write constraints.txt
+	rm -rf .lock && $(PYTHON) -m venv .lock
+	.lock/bin/python -m pip install --quiet --editable \
+		'.[trial,report,gp,services,cluster,pipeline,dev]'
+	sed -n '/^#/p' constraints.txt > .lock/constraints.txt
+	.lock/bin/python -m pip freeze --exclude-editable >> .lock/constraints.txt
+	mv .lock/constraints.txt constraints.txt && rm -rf .lock
 
 clean:  ## remove .venv
 	rm -rf $(VENV)

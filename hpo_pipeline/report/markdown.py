@@ -5,6 +5,7 @@ Pure functions of what a run folder holds; the whole story is in the report.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from hpo_pipeline.experiment.schema import Experiment
@@ -114,4 +115,7 @@ def _number(value: float | None) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """Return a text of a log in one line, without markup: no link, image, tag or table cell."""
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    marked = " ".join(shown.split()).replace("\\", "\\\\").replace("<", "&lt;")
+    return re.sub(r"([|\[\]!`])", r"\\\1", marked)

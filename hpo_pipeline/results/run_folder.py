@@ -256,14 +256,26 @@ def write_leaderboard(path: Path, trials: Sequence[Trial]) -> None:
     try:
         with path.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            writer.writerow(["trial", "state", *assignments, *metrics, "reason"])
+            head = ["trial", "state", *assignments, *metrics, "reason"]
+            writer.writerow(_cell(name) for name in head)
             for trial in trials:
                 values = [trial.assignments.get(name, "") for name in assignments]
                 numbers = [trial.metrics.get(name, "") for name in metrics]
                 row = [trial.name, trial.state.value, *values, *numbers, trial.reason or ""]
-                writer.writerow(row)
+                writer.writerow(_cell(value) for value in row)
     except OSError as error:
         raise HpoError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _cell(value: object) -> object:
+    """Return a value that no spreadsheet takes for a formula, and that has no control characters.
+
+    A quote before the text is how spreadsheets mark text; numbers stay numbers.
+    """
+    if not isinstance(value, str):
+        return value
+    text = "".join(c if c.isprintable() else " " for c in value)
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
 def run_place(folder: RunFolder, selected: Selected) -> Path:

@@ -35,7 +35,7 @@ def test_a_run_that_goes_on_does_not_tell_again_what_was_told() -> None:
     progress = open_progress(EXPERIMENT, stream, live=False)
     progress.update([DONE], seconds=3)
     progress.update([DONE], seconds=4)
-    assert stream.getvalue() == "1 trial of before: 1 succeeded; best 0.8000 (toy-0)\n"
+    assert stream.getvalue() == "1 trial finished earlier: 1 succeeded; best 0.8000 (toy-0)\n"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Optuna's plots of a search, restyled: history, parallel coordinates, importances, slices.
 
-Every function returns a figure, or a sentence that stands in for it where the data do not
+Every function returns a figure, or a sentence in its place where the data do not
 suffice. Colours and fonts of the page's theme are set in the browser (style.py).
 """
 
@@ -181,7 +181,7 @@ def hover(experiment: Experiment, trial: Trial) -> str:
 
 
 def styled(figure: go.Figure, *, height: int) -> go.Figure:
-    """Give a figure the look that all of them share; the heading stands in the page."""
+    """Give a figure the look that all of them share; the page has the heading."""
     figure.update_layout(
         title=None,
         height=height,

@@ -140,7 +140,7 @@ def _best_values(experiment: Experiment, name: str, ranked: Sequence[Trial]) -> 
     low, high = formatting.value(numbers[0]), formatting.value(numbers[-1])
     where = f"between {low} and {high}" if low != high else f"at {low}"
     searched = f"{formatting.value(parameter.low)} to {formatting.value(parameter.high)}"
-    return f"In {noun} {name} lies {where} (searched: {searched})."
+    return f"In {noun} {name} is {where} (searched: {searched})."
 
 
 def _direction(objective: Objective, name: str, usable: Sequence[Trial]) -> str:
@@ -181,7 +181,7 @@ def _at_edge(experiment: Experiment, best: Trial, names: Sequence[str]) -> str:
         if not 0.05 < place < 0.95:
             end = "lower" if place < 0.5 else "upper"
             return (
-                f"The best trial's {name} ({formatting.value(value)}) lies at the {end} end of its "
+                f"The best trial's {name} ({formatting.value(value)}) is at the {end} end of its "
                 "range; a wider range may hold better values."
             )
     return ""

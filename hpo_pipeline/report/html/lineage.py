@@ -73,8 +73,8 @@ def _lines(
     own = [(a, b) for a, b in others if a.number % crowd.size == b.number % crowd.size]
     copied = [pair for pair in others if pair not in own]
     return [
-        ("goes on from its own model", GREY, 1, own),
-        ("goes on from another's model", ORANGE, 1.2, copied),
+        ("continues its own model", GREY, 1, own),
+        ("continues another trial's model", ORANGE, 1.2, copied),
         ("line of the winner", GREEN, 3, of_winner),
     ]
 

@@ -246,7 +246,7 @@ def _each(experiment: Experiment, content: Callable[[Objective], str]) -> str:
 
 
 def _plot(draw: Callable[..., figures.Drawing], *data: object) -> str:
-    """Return a plot with its data, or the sentence that stands in for it."""
+    """Return a plot with its data, or the sentence that replaces it."""
     drawn = _tried(draw, *data)
     if isinstance(drawn, str):
         return _absent(drawn)

@@ -54,7 +54,8 @@ class PlainLines:
             best = progress_text.best(self._experiment, earlier)
             trials_word = "trial" if len(earlier) == 1 else "trials"
             self.say(
-                f"{len(earlier)} {trials_word} of before: {progress_text.counts(earlier)}; {best}"
+                f"{len(earlier)} {trials_word} finished earlier: "
+                f"{progress_text.counts(earlier)}; {best}"
             )
         return {trial.name: trial.state for trial in earlier}
 
