@@ -7,7 +7,7 @@ sections that are valid by themselves, and makes paths absolute.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -190,11 +190,18 @@ def _kinds(schema: type[Experiment]) -> Kinds:
     return {
         section: {
             get_args(kind.model_fields[tag].annotation)[0]: kind
-            for kind in get_args(schema.model_fields[section].annotation)
-            if hasattr(kind, "model_fields")
+            for kind in _models(schema.model_fields[section].annotation)
         }
         for section, tag in tags.items()
     }
+
+
+def _models(annotation: Any) -> Iterator[Any]:
+    """Yield the models of a union, however deep `| None` and Annotated have put them."""
+    if hasattr(annotation, "model_fields"):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
 
 
 def _path(location: tuple[int | str, ...], raw: Mapping[str, Any], kinds: Kinds) -> str:

@@ -198,7 +198,7 @@ def beats(points: list[tuple[int, ...]], one: int, other: int) -> bool:
         ("{rule: best}", ONE, []),
         ("{rule: median}", TWO, ["select.rule: must be one of 'best', 'knee', 'weights'"]),
         ("{weights: {f1: 1}}", TWO, ["select: rule is required: best, knee, weights"]),
-        ("knee", TWO, ["select: must be a mapping, got 'knee'"]),
+        ("knee", TWO, ["select: must be a mapping such as {rule: knee}, got 'knee'"]),
         ("{rule: knee, weights: {}}", TWO, ["select.weights: unknown key; allowed are rule"]),
         ("{rule: weights}", TWO, ["select.weights: is required"]),
         (
@@ -221,7 +221,7 @@ def beats(points: list[tuple[int, ...]], one: int, other: int) -> bool:
             "{rule: weights, weights: {f1: 1}}",
             TWO,
             [
-                "select.weights: 'f1' is no objective; there are accuracy, latency_p95_ms",
+                "select.weights: 'f1' is not an objective; the objectives are accuracy",
                 "select.weights: accuracy is missing",
                 "select.weights: latency_p95_ms is missing",
             ],
@@ -232,7 +232,7 @@ def beats(points: list[tuple[int, ...]], one: int, other: int) -> bool:
             [
                 "select.order: latency_p95_ms is missing",
                 "select.order: accuracy is there 2 times",
-                "select.tolerance.f1: is no objective",
+                "select.tolerance.f1: is not an objective",
             ],
         ),
         (
