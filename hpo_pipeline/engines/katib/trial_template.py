@@ -85,7 +85,7 @@ def _job(
     labels = {**_TRIAL, EXPERIMENT_POD_LABEL: experiment.name}
     container = _container(
         experiment,
-        ["python", "-m", "hpo_pipeline.trial"],
+        ["python", "-P", "-m", "hpo_pipeline.trial"],
         _command(experiment, variables).argv(),
     )
     if has_token:

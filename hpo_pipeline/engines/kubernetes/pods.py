@@ -78,7 +78,7 @@ def work_job(
         owner: the experiment on the cluster, with which the job goes; without one it goes by
             itself some time after its end.
     """
-    container = _container(experiment, ["python", "-m", "hpo_pipeline.jobs"], list(argv))
+    container = _container(experiment, ["python", "-P", "-m", "hpo_pipeline.jobs"], list(argv))
     labels = {**_WORK, WORK_LABEL: experiment.name}
     spec: dict[str, Any] = {
         **RETRIES,
