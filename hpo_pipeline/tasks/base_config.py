@@ -23,6 +23,8 @@ CONFIG_FILE = "config.json"
 MAX_CONFIG_BYTES = 4_000_000
 MAX_LAYERS = 256
 MAX_LABELS = 100_000
+MAX_SIZE = 100_000_000
+"""Of any dimension: tables of that many entries take seconds to make even without memory."""
 _LAYERS = re.compile(r"(num_hidden_|n_|num_|encoder_|decoder_|num_decoder_)layers?|n_layer|depths?")
 _LISTED = re.compile(r"(.*_)?(layers?|depths?|blocks|stages|experts)")
 _SIZE = re.compile(r"(.*_)?(size|dim|heads?|embd|position_embeddings|channels)|n_positions|d_\w+")
@@ -131,6 +133,8 @@ def _out_of_bounds(name: str, value: object) -> str | None:
         return _below_one(value)
     if _LISTED.fullmatch(name) and sum(numbers) > MAX_LAYERS:
         return f"must be at most {MAX_LAYERS}, got {_short(value)}"
+    if _SIZE.fullmatch(name) and any(n > MAX_SIZE for n in numbers):
+        return f"must be at most {MAX_SIZE:,}, got {_short(value)}"
     if name == "num_labels" and any(n > MAX_LABELS for n in numbers):
         return f"must be at most {MAX_LABELS}, got {_short(value)}"
     return None
