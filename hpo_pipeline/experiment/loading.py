@@ -52,7 +52,9 @@ _EXAMPLES: dict[tuple[int | str, ...], str] = {
 Changes = Mapping[str, Any] | None
 
 
-def load(path: Path, schema: type[Experiment] = Experiment, /, **changes: Changes) -> Experiment:
+def load(
+    path: Path | str, schema: type[Experiment] = Experiment, /, **changes: Changes
+) -> Experiment:
     """Read an experiment file.
 
     Args:
@@ -69,7 +71,7 @@ def load(path: Path, schema: type[Experiment] = Experiment, /, **changes: Change
 
 
 def read(
-    path: Path, schema: type[Experiment] = Experiment, /, **changes: Changes
+    path: Path | str, schema: type[Experiment] = Experiment, /, **changes: Changes
 ) -> tuple[Experiment | None, list[str], dict[str, Any]]:
     """Read an experiment file without raising for faults inside it.
 
@@ -80,6 +82,7 @@ def read(
     Raises:
         ExperimentError: the file is not a readable YAML mapping.
     """
+    path = Path(path)
     raw = read_document(path)
     for section, entries in changes.items():
         if entries and isinstance(raw.get(section, {}), dict):

@@ -235,13 +235,13 @@ def running(file, folder):
 
 def test_a_search_without_a_usable_trial_fails_with_the_reasons(write_experiment, tmp_path):
     file = write_experiment(
-        space="{model.num_attention_heads: {type: choice, values: [3, 5]}}",
-        search="{algorithm: grid}",
-        budget="{trials: 2, parallel: 2}",
+        extra="from_scratch: false\nmetrics: {own: 'mine:score'}", budget="{trials: 2, parallel: 2}"
     )
+    file.with_name("mine.py").write_text("def score(*given):\n    raise ValueError('no luck')\n")
     done = hpo("run", file, "--run", tmp_path / "run")
     assert done.returncode == 1
-    assert "no trial has a result: the model cannot be built" in done.stdout
+    assert "no luck" in done.stdout
+    assert "The other trials will probably fail alike" in done.stdout
 
 
 def test_assets_are_listed():
