@@ -3,8 +3,8 @@
 HpoError
 ├── ExperimentError   the experiment file is wrong: all its faults, each with its path
 ├── DataError         data, a model folder or an asset cannot be used
-├── TrialError        one trial failed; the search goes on
-├── BackendError      the search itself cannot go on
+├── TrialError        one trial failed; the search continues
+├── BackendError      the search itself cannot continue
 │   ├── RunFolderError   the run folder is in use, of another experiment, or not writable
 │   ├── ClusterError     the cluster refused or could not be reached
 │   └── ModelMissing     the model of a finished trial is not kept any more
@@ -54,7 +54,7 @@ class TrialError(HpoError):
 
 
 class BackendError(HpoError):
-    """A search that cannot start or go on."""
+    """A search that cannot start or continue."""
 
 
 class RunFolderError(BackendError):

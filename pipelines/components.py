@@ -79,7 +79,7 @@ def search(
     metrics: Output[Metrics],
     task_config: dsl.TaskConfig,
 ):
-    """Search: follow an experiment of Katib to its end, or train in this step."""
+    """Search: follow an experiment of Katib until it ends, or train in this step."""
     from hpo_pipeline.kubeflow.steps import search
 
     arguments = {

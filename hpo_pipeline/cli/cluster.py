@@ -103,7 +103,7 @@ def load_changed(options: argparse.Namespace) -> Experiment:
 
 
 def print_status(options: argparse.Namespace) -> int:
-    """Print an experiment of a cluster as it stands."""
+    """Print the current state of an experiment of a cluster."""
     from hpo_pipeline.cli.output import print_trials
     from hpo_pipeline.engines.katib.lookup import load_experiment
 

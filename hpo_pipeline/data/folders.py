@@ -35,7 +35,7 @@ class SplitFiles:
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that the stem of a file or the name of a folder stands for."""
+    """Return the split that the stem of a file or the name of a folder means."""
     lower = name.lower()
     return next((split for split, names in SPLIT_NAMES.items() if lower in names), None)
 

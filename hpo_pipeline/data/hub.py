@@ -18,7 +18,7 @@ from hpo_pipeline.experiment.task import Task
 
 
 def read_hub(task: Task) -> Tables:
-    """Load a data set from the hub; a folder of that name where one stands is not meant."""
+    """Load a data set from the hub; a folder of that name in the current folder is ignored."""
     import datasets
 
     if Path(task.data).exists():
@@ -32,7 +32,7 @@ def read_hub(task: Task) -> Tables:
         known = ", ".join(n for n, a in assets.ASSETS.items() if a.kind == "data")
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"task.data: {task.data!r} is no asset ({known}), no file or folder beside the "
+            f"task.data: {task.data!r} is not an asset ({known}), no file or folder beside the "
             f"experiment file, and could not be loaded from the hub: {first}"
         ) from error
     raw: dict[str, list[tuple[str, RawTable]]] = {}

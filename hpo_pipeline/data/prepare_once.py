@@ -1,4 +1,4 @@
-"""Preparing data once, whoever asks first: the others wait, and later ones find the result."""
+"""Preparing data once: the first process prepares, the others wait, later ones find the result."""
 
 from __future__ import annotations
 

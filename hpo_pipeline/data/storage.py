@@ -146,7 +146,7 @@ class UriStorage:
 
 
 def _place(folder: Path) -> str:
-    """Return where a folder …/runs/EXPERIMENT/… lies below the URI."""
+    """Return where a folder …/runs/EXPERIMENT/… is below the URI."""
     parts = folder.parts
     start = len(parts) - 1 - parts[::-1].index("runs")
     return "/".join(parts[start:])

@@ -24,7 +24,7 @@ class Range:
     also: float | None = None
 
     def holds(self, value: float) -> bool:
-        """Tell whether a value is in the range."""
+        """Return whether a value is in the range."""
         if value == self.also:
             return True
         is_low = value <= self.low if self.above else value < self.low

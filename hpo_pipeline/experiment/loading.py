@@ -140,7 +140,7 @@ def _located_metric(target: object, folder: Path) -> object:
 
 
 def _is_path(key: str, name: str, folder: Path) -> bool:
-    """Tell whether a name is a path: it looks so, or is beside the experiment file.
+    """Return whether a name is a path: it looks so, or is beside the experiment file.
 
     The folder in which a command happens to be started has no say.
     """

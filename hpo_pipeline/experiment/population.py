@@ -33,7 +33,7 @@ class Population:
         return round(steps * (self.generation(number) + 1) / self.generations)
 
     def is_done(self, number: int, finished: Collection[int]) -> bool:
-        """Tell whether no trial will need the checkpoint of this one any more."""
+        """Return whether no trial will need the checkpoint of this one any more."""
         following = self.generation(number) + 1
         return following >= self.generations or all(n in finished for n in self.members(following))
 

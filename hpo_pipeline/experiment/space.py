@@ -99,7 +99,7 @@ class FloatParameter(Conditional):
         return float(text)
 
     def contains(self, value: Value) -> bool:
-        """Tell whether a value is in the range (rounding of steps is tolerated)."""
+        """Return whether a value is in the range (rounding of steps is tolerated)."""
         if isinstance(value, bool | str) or not self.low <= value <= self.high:
             return False
         return self.step is None or _is_on_step(float(value), self.low, self.step)
@@ -137,7 +137,7 @@ class IntParameter(Conditional):
         return int(text)
 
     def contains(self, value: Value) -> bool:
-        """Tell whether a value is one of the range."""
+        """Return whether a value is one of the range."""
         if isinstance(value, bool) or not isinstance(value, int):
             return False
         return self.low <= value <= self.high and (value - self.low) % self.step == 0
@@ -189,7 +189,7 @@ class ChoiceParameter(Conditional):
         raise ValueError(f"{text!r} is none of {', '.join(map(render, self.values))}")
 
     def contains(self, value: Value) -> bool:
-        """Tell whether a value is a member; True is not 1."""
+        """Return whether a value is a member; True is not 1."""
         return any(type(value) is type(member) and value == member for member in self.values)
 
     def count(self) -> int:
@@ -278,7 +278,7 @@ class Space(RootModel[dict[str, Parameter]]):
         return kept
 
     def holds(self, name: str, kept: Assignments) -> bool:
-        """Tell whether the conditions of a parameter hold, given the active ones before it."""
+        """Return whether the conditions of a parameter hold, given the active ones before it."""
         return all(
             other in kept and render(kept[other]) in map(render, values)
             for other, values in self.root[name].when.items()

@@ -16,7 +16,7 @@ def earlier_trials(
 ) -> list[Trial]:
     """Return the trials of run folders and registered models.
 
-    A path is looked for beside the experiment file (`folder`) and from where one stands. Each
+    A path is relative to the experiment file (`folder`) or to the current folder. Each
     version of a registered model counts as the trial that it came from. Those in `optional` may
     not be there yet.
 

@@ -112,7 +112,7 @@ class Models:
         return None
 
     def _is_same(self, model: Any, config: Any, again: Any) -> bool:
-        """Tell whether a config that was saved and read gives the same model."""
+        """Return whether a config that was saved and read gives the same model."""
         if config.to_dict() | _VARYING == again.to_dict() | _VARYING:
             return True
         return _shapes_of(model) == _shapes_of(meta_model(self.task, again))
@@ -123,7 +123,7 @@ def _shapes_of(model: Any) -> dict[str, Shape]:
 
 
 def _values(space: Space, name: str) -> list[Value]:
-    """Return values that span a parameter, with one of whole numbers that is no round one."""
+    """Return values that span a parameter, and for whole numbers one that is not round."""
     values = bounds(space, name)
     parameter = space[name]
     if parameter.type == "int" and parameter.low + parameter.step < parameter.high:

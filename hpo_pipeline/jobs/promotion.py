@@ -78,7 +78,7 @@ class Promotion:
         return replace(gated, promote=decision.promote, reason=decision.reason, champion=version)
 
     def register(self, selected: Selected, facts: SearchFacts) -> RegistrationResult:
-        """Register the winner, and promote it where it beats whoever is champion by then.
+        """Register the winner, and promote it if it beats the current champion.
 
         Raises:
             RegistryError: the registry cannot be used; trying again repairs what was half done.

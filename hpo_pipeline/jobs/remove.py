@@ -37,7 +37,7 @@ def remove(run: Path, storage: str | None) -> bool:
     """Delete a run folder and return whether it was there.
 
     Raises:
-        DataError: it is no run folder, or cannot be deleted.
+        DataError: it is not a run folder, or cannot be deleted.
     """
     if run.parent.name != "runs" or not NAME.fullmatch(run.name):
         raise DataError(f"{run}: not the folder of a run, which is …/runs/NAME")

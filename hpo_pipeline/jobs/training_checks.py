@@ -116,7 +116,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_of(kind: Any, value: object) -> bool:
-    """Tell whether a value is of a plain type; transformers itself does not look."""
+    """Return whether a value is of a plain type; transformers itself does not look."""
     plain = {bool, int, float, str, type(None)}
     if not plain.issuperset(get_args(kind) or (kind,)):
         return True

@@ -172,5 +172,5 @@ def parse_answer(text: str) -> dict[str, Any] | None:
 
 
 def _is_device(path: Path) -> bool:
-    """Tell whether a file takes one message: the kubelet made it, in a folder of its own."""
+    """Return whether a file takes one message: the kubelet made it, in a folder of its own."""
     return path == TERMINATION_MESSAGE or os.path.ismount(path)

@@ -21,7 +21,7 @@ class Confirmed:
     `trial` is the name of the search's trial, whose own result does not count here. `mean` and
     `std` (the sample standard deviation) are those of the runs with a result, which `seeds`
     lists; `failed` says by seed why others have none. `median` is the name of the run in the
-    middle of them, which stands for the configuration.
+    middle of them, whose model represents the configuration.
     """
 
     trial: PlainName
@@ -52,7 +52,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Selected:
-    """The winning configuration, and the run whose model stands for it.
+    """The winning configuration, and the run whose model represents it.
 
     `trial` is a trial of the search; `run` is the same, or a run with another seed, which is in
     the folder of the confirmation; `seed` is what the run was trained with.

@@ -87,7 +87,7 @@ def violation(experiment: Judged, metrics: Metrics) -> float:
 
 
 def is_usable(experiment: Judged, trial: Trial) -> bool:
-    """Tell whether a trial may win at all, constraints aside."""
+    """Return whether a trial may win at all, constraints aside."""
     if trial.state not in (TrialState.SUCCEEDED, TrialState.STOPPED):
         return False
     return all(math.isfinite(o.value(trial.metrics)) for o in experiment.objective)
@@ -242,5 +242,5 @@ def _dominates(one: ObjectiveVector, other: ObjectiveVector) -> bool:
 def _is_free(
     points: Sequence[ObjectiveVector], point: ObjectiveVector, front: Sequence[int]
 ) -> bool:
-    """Tell whether no member of a front dominates a point."""
+    """Return whether no member of a front dominates a point."""
     return not any(_dominates(points[i], point) for i in reversed(front))

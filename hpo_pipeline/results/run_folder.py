@@ -279,7 +279,7 @@ def _cell(value: object) -> object:
 
 
 def run_place(folder: RunFolder, selected: Selected) -> Path:
-    """Return the folder of the run whose model stands for the winner."""
+    """Return the folder of the run whose model is the winner's."""
     return (folder.confirmation if selected.is_rerun else folder).trial(selected.run)
 
 

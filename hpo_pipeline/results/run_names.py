@@ -18,7 +18,7 @@ def run_name(base: str, run_id: str, *, longest: int = LONGEST) -> str:
 
 
 def is_run_of(name: str, base: str) -> bool:
-    """Tell whether a name is that of a run of an experiment."""
+    """Return whether a name is that of a run of an experiment."""
     return any(
         re.fullmatch(
             f"{re.escape(base[: longest - _MARK - 1].rstrip('-'))}-[0-9a-f]{{{_MARK}}}", name

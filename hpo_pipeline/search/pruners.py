@@ -47,7 +47,7 @@ class PercentilePruner(BasePruner):
         self._start_step = start_step
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Tell whether the trial should end at its last reported step."""
+        """Return whether the trial should end at its last reported step."""
         step = trial.last_step
         own = _up_to(trial.intermediate_values, step)
         if step is None or step < self._start_step or not own:
@@ -82,7 +82,7 @@ class AshaPruner(BasePruner):
         self._max_resource = max_resource
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Tell whether the trial should end at its last reported step."""
+        """Return whether the trial should end at its last reported step."""
         step = trial.last_step
         if step is None or (rung := self._rung(step)) is None:
             return False
@@ -125,7 +125,7 @@ class BracketPruner(HyperbandPruner):
         super().__init__(grace_period, max(max_resource, grace_period), reduction_factor)
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Tell whether the trial should end at its last reported step."""
+        """Return whether the trial should end at its last reported step."""
         if not self._pruners:
             self._try_initialization(study)
         bracket = self._get_bracket_id(study, trial)
@@ -147,7 +147,7 @@ class PatiencePruner(BasePruner):
         self._min_delta = min_delta
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Tell whether the trial should end at its last reported step."""
+        """Return whether the trial should end at its last reported step."""
         curve = sorted(trial.intermediate_values.items())
         values = [_sign(study) * v if math.isfinite(v) else -math.inf for _, v in curve]
         if len(values) <= self._patience:

@@ -142,7 +142,7 @@ class Study:
         return f"{self._problem.name}-{number:04d}"
 
     def knows(self, number: int) -> bool:
-        """Tell whether a trial was asked for."""
+        """Return whether a trial was asked for."""
         return number < self.count()
 
     def unfinished(self) -> list[Suggestion]:
@@ -165,7 +165,7 @@ class Study:
         return self._offset
 
     def is_exhausted(self) -> bool:
-        """Tell whether there is nothing left to ask for: a grid that is through."""
+        """Return whether there is nothing left to ask for: a grid that is through."""
         return self._size is not None and self.count() >= self._size
 
     def ask(self) -> Suggestion:
@@ -196,7 +196,7 @@ class Study:
             self._study._storage.set_trial_intermediate_value(frozen._trial_id, step, value)
 
     def should_stop(self, number: int, curve: Sequence[Point]) -> bool:
-        """Tell whether a trial should end at the last point of its curve.
+        """Return whether a trial should end at the last point of its curve.
 
         The curve is the caller's, not the stored one: a trial that is run again after a crash
         must not be judged by points that its first run reported.

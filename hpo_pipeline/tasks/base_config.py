@@ -122,7 +122,7 @@ def one_line(error: BaseException) -> str:
 
 
 def is_layers(name: str) -> bool:
-    """Tell whether a field of a config is its number of layers."""
+    """Return whether a field of a config is its number of layers."""
     return _LAYERS.fullmatch(name) is not None
 
 
@@ -157,7 +157,7 @@ def _short(value: object) -> str:
 
 
 def _check_file(file: Path) -> None:
-    """Refuse a config.json that is no mapping, or whose numbers would take memory without end."""
+    """Refuse a config.json that is not a mapping, or whose numbers would take memory without end."""
     where = f"task.model: {file}"
     try:
         if not file.is_file():

@@ -23,7 +23,7 @@ UserMetric = Callable[[Any, Any], float]
 
 
 def located(target: str, folder: Path) -> str:
-    """Return `folder/module:function` where the module lies in the folder, else the target."""
+    """Return `folder/module:function` where the module is in the folder, else the target."""
     found = f"{folder}/{target}"
     return target if "/" in target or _file(found) is None else found
 

@@ -36,7 +36,7 @@ class TrialCallback(TrainerCallback):
         curve: one point for each evaluation.
         best: the point of the best evaluation, by the first objective.
         best_weights: the weights at `best`, on the CPU; None while the model still has them.
-        is_stopped: whether training was told to end early.
+        is_stopped: whether training was stopped early.
         evaluate_seconds: wall time of evaluations and of what belongs to them.
     """
 
@@ -77,7 +77,7 @@ class TrialCallback(TrainerCallback):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: Metrics | None = None, **kwargs: Any
     ) -> None:
-        """Fail a training that has diverged, instead of training on to its end."""
+        """Fail a training that has diverged, instead of training on."""
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(float(loss)):
             raise TrialError(f"the training loss is {loss} at step {state.global_step}")

@@ -17,9 +17,9 @@ from hpo_pipeline.trial.names import NO_PARENT, trial_number
 
 @dataclass(frozen=True)
 class TrialCommand:
-    """What a trial is told: `assignments` are texts, for only the space knows their types.
+    """What a trial is given: `assignments` are texts, since only the space knows their types.
 
-    `resume` is the folder of the trial from whose checkpoint it goes on, below `output` where it
+    `resume` is the folder of the trial from whose checkpoint it resumes, below `output` where it
     is only a name; `seed` replaces that of the search. Where `dataset` is a folder of datasets
     (`datasets`), the first trial prepares that of the experiment. `stopping` and `database` are
     the addresses of the stopping service and of Katib's database; `storage` is where fsspec finds
@@ -79,7 +79,7 @@ def parse(argv: Sequence[str]) -> TrialCommand:
     parser.add_argument("--number", type=int, help="number of the trial (from its name)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="pairs")
     parser.add_argument(
-        "--resume", type=Path, metavar="FOLDER", help="trial to go on from, or none"
+        "--resume", type=Path, metavar="FOLDER", help="trial to resume from, or none"
     )
     parser.add_argument("--seed", type=int, help="instead of that of the search")
     parser.add_argument("--stopping", metavar="HOST:PORT", help="stopping service")

@@ -79,7 +79,7 @@ class DatabaseReporter:
 
 
 class StoppingReporter:
-    """Tells the stopping service the curve, and hears whether to go on.
+    """Sends the curve to the stopping service, and learns whether to continue.
 
     Between evaluations it asks every few seconds whether the search is over.
     """
@@ -126,7 +126,7 @@ class StoppingReporter:
         _patiently(finish, SERVICE_PATIENCE)
 
     def is_over(self) -> bool:
-        """Tell whether the service said that the search is over."""
+        """Return whether the service said that the search is over."""
         return self._is_over.is_set()
 
     def _report(self, curve: list[live_pb2.Point]) -> bool:

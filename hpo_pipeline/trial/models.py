@@ -187,5 +187,5 @@ def _is_head(model: Any, name: str) -> bool:
 
 
 def _is_pooler(model: Any, name: str) -> bool:
-    """Tell whether a weight is of the layer over the first token, which language models lack."""
+    """Return whether a weight is of the layer over the first token, which language models lack."""
     return name.startswith(f"{model.base_model_prefix}.pooler.")

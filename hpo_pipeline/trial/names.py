@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 PARENT = "parent"
-"""The parameter with the name of the trial from whose checkpoint a trial goes on, or `none`."""
+"""The parameter with the name of the trial from whose checkpoint a trial resumes, or `none`."""
 
 
 NO_PARENT = "none"

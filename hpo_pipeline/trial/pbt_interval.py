@@ -1,4 +1,4 @@
-"""One interval of a training in population based training: go on from a parent, end, leave a
+"""One interval of a training in population based training: resume from a parent, end, leave a
 checkpoint.
 
 Weights, optimiser, schedule and random numbers are transformers' own checkpoint, written and
@@ -23,7 +23,7 @@ from hpo_pipeline.results.trial import read_trial
 
 @dataclass(frozen=True)
 class Parent:
-    """The trial to go on from: its number, its checkpoint, and the number of evaluations so far."""
+    """The trial to resume from: its number, its checkpoint, and the number of evaluations so far."""
 
     number: int
     checkpoint: Path
@@ -41,7 +41,7 @@ def read_parent(folder: Path) -> Parent:
     checkpoint = get_last_checkpoint(str(place)) if place.is_dir() else None
     if trial is None or not trial.curve or checkpoint is None:
         missing = "checkpoint" if trial is not None else "result"
-        raise TrialError(f"{folder}: the {missing} from which this trial was to go on is gone")
+        raise TrialError(f"{folder}: the {missing} from which this trial should resume is gone")
     return Parent(trial.number, Path(checkpoint), trial.curve[-1].step)
 
 

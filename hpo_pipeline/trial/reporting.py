@@ -41,14 +41,14 @@ class Reporter(Protocol):
         """Say that the first training step begins."""
 
     def evaluated(self, point: Point) -> bool:
-        """Report an evaluation; return whether the trial should go on."""
+        """Report an evaluation; return whether the trial should continue."""
 
     def finished(self, trial: Trial) -> None:
         """Report the end of the trial, whose result is written by now."""
 
 
 class MetricLines:
-    """Reports evaluations as metric lines; nobody answers, so the trial goes on."""
+    """Reports evaluations as metric lines; nobody answers, so the trial continues."""
 
     def __init__(self, stream: IO[str], clock: Callable[[], datetime] | None = None) -> None:
         self._stream = stream
@@ -120,7 +120,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Several:
-    """Reports to several; the trial goes on only if all say so."""
+    """Reports to several; the trial continues only if all say so."""
 
     reporters: tuple[Reporter, ...]
 

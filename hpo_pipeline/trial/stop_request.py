@@ -46,7 +46,7 @@ class StopRequest:
         self._others.append(is_asked)
 
     def is_asked(self) -> bool:
-        """Tell whether the trial should stop early and leave its result."""
+        """Return whether the trial should stop early and leave its result."""
         return self._asked or any(other() for other in self._others)
 
     def ignore(self) -> None:
@@ -62,7 +62,7 @@ class StopRequest:
         os._exit(CUT_OFF_EXIT)
 
     def _is_told_by_collector(self) -> bool:
-        """Tell whether Katib's collector marked the shell that runs this trial as stopped.
+        """Return whether Katib's collector marked the shell that runs this trial as stopped.
 
         It writes the mark just before it sends the signal (file-metricscollector/main.go).
         """

@@ -64,7 +64,7 @@ class Clock:
 class TrialSpec:
     """What one trial runs on: `folder` gets its model, `dataset` is a prepared one.
 
-    `resume` is the folder of the trial from whose checkpoint it goes on; `seed` decides the new
+    `resume` is the folder of the trial from whose checkpoint it resumes; `seed` decides the new
     weights, the order of the rows and the dropout.
     """
 
@@ -85,7 +85,7 @@ def run_trial(
     stop_asked: Callable[[], bool],
     progress: Progress,
 ) -> Trial:
-    """Train one configuration and return its result; the model lies in the trial's folder.
+    """Train one configuration and return its result; the model is in the trial's folder.
 
     Raises:
         TrialError: the configuration gives no result; the message says why.
@@ -189,7 +189,7 @@ def load_rows(folder: Path) -> Any:
     try:
         rows = load_from_disk(str(folder))
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: is no prepared split ({error})") from error
+        raise DataError(f"{folder}: is not a prepared split ({error})") from error
     assert isinstance(rows, Dataset)
     rows = rows.remove_columns("input")
     return rows.to_list() if len(rows) <= ROWS_IN_MEMORY else rows

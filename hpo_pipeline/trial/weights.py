@@ -57,7 +57,7 @@ def _files(folder: Path) -> list[Path]:
     try:
         names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"task.model: {index} is no index of weights: {error!r}") from error
+        raise DataError(f"task.model: {index} is not an index of weights: {error!r}") from error
     files = [folder / str(name) for name in sorted(map(str, names))]
     for file in files:
         if file.name != str(file.relative_to(folder)) or not file.exists():
@@ -89,7 +89,7 @@ def _shapes(file: Path) -> dict[str, Shape]:
                 )
             size = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else MAX_HEADER + 1
             if size > MAX_HEADER:
-                raise DataError(f"task.model: {file} is no safetensors file")
+                raise DataError(f"task.model: {file} is not a safetensors file")
             stream.seek(8)
             header = json.loads(stream.read(size))
             header.pop("__metadata__", None)
@@ -97,7 +97,7 @@ def _shapes(file: Path) -> dict[str, Shape]:
             end = 8 + size + max((int(e["data_offsets"][1]) for e in header.values()), default=0)
         found = file.stat().st_size
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"task.model: {file} is no safetensors file: {error!r}") from error
+        raise DataError(f"task.model: {file} is not a safetensors file: {error!r}") from error
     if found != end:
         raise DataError(
             f"task.model: {file} is cut off or damaged: its header promises {end} bytes, it has "

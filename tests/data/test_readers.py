@@ -146,7 +146,9 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["someone/reviews", "no such name", "a/b/c"])
 def test_a_hub_id_without_a_network_is_refused(name: str) -> None:
-    with pytest.raises(DataError, match=f"'{name}' is no asset .*could not be loaded from the hub"):
+    with pytest.raises(
+        DataError, match=f"'{name}' is not an asset .*could not be loaded from the hub"
+    ):
         read(name)
 
 

@@ -260,8 +260,8 @@ def test_a_config_that_is_none_is_one_sentence(check, tiny_bert, tmp_path, conte
     ("content", "message"),
     [
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
-        (b"", "is no safetensors file"),
-        (b"\xff" * 64, "is no safetensors file"),
+        (b"", "is not a safetensors file"),
+        (b"\xff" * 64, "is not a safetensors file"),
         (None, "is cut off or damaged: its header promises"),
     ],
 )

@@ -1,6 +1,6 @@
 """The cache folder: assets are unpacked into it once, and checked whenever they are used.
 
-An asset's folder appears whole or not at all, whoever is interrupted and however many processes
+An asset's folder appears whole or not at all, whatever is interrupted and however many processes
 ask at once. Where an artefact comes from is not known here (download.py).
 """
 
@@ -33,7 +33,7 @@ def cache_folder() -> Path:
 
 
 def is_fetched(asset: Asset, cache: Path) -> bool:
-    """Tell whether an asset needs no download."""
+    """Return whether an asset needs no download."""
     return asset.is_built_in or asset.folder(cache).is_dir()
 
 
@@ -162,7 +162,7 @@ def _open(stream: IO[bytes], archive: str, path: str) -> Iterator[IO[bytes]]:
         # Not for links, which could lead to another member than the one named.
         extracted = tar.extractfile(info) if info.isfile() else None
         if extracted is None:
-            raise KeyError(f"{path} is no regular file")
+            raise KeyError(f"{path} is not a regular file")
         with extracted:
             yield extracted
 

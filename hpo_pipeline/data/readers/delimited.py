@@ -120,7 +120,7 @@ def _check_long_rows(
     count, label = shape
     physical = io.StringIO(text, newline=None).read().split("\n")
     for start, end, cell in long_rows:
-        # The line on which the label's own cell stands always looks like a row.
+        # The line with the label's own cell always looks like a row.
         first, last = (start, end - 1) if cell < label else (start + 1, end)
         if cell == label:
             first, last = start, end

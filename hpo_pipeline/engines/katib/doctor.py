@@ -283,7 +283,7 @@ def _storage(experiment: Experiment, api: Api) -> Iterator[Finding]:
 
 
 def _unbound(claim: str, storage_class: str | None, api: Api) -> Finding:
-    """Tell whether a claim that is not bound can still become so: only a class makes volumes."""
+    """Return whether a claim that is not bound can still become so: only a class makes volumes."""
     remedy = "make a volume that fits it, or a claim of a class that `kubectl get sc` lists"
     if not storage_class:
         return Finding(f"claim {claim} is not bound, and names no storage class", False, remedy)
@@ -324,7 +324,7 @@ def _name(experiment: Experiment, api: Api) -> Iterator[Finding]:
 
 
 def _image(experiment: Experiment, api: Api) -> Iterator[Finding]:
-    """Look whether pods with this image wait for it in vain; only nodes can tell for sure."""
+    """Look whether pods wait for this image without success; only nodes know for sure."""
     wanted = experiment.cluster.image
     for pod in api.list(PODS, experiment.cluster.namespace)["items"]:
         images = [container["image"] for container in pod["spec"]["containers"]]

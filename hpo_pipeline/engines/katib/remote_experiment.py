@@ -1,4 +1,4 @@
-"""The engine of a cluster: the experiment is given to Katib and followed to its end.
+"""The engine of a cluster: the experiment is given to Katib and followed until it ends.
 
 It applies under the experiment's own name and adopts what is there, so that the same command,
 run again after whatever happened, comes back to the same experiment. What the services behind
@@ -57,7 +57,7 @@ CONFLICT, NOT_FOUND = 409, 404
 class RemoteExperiment:
     """One experiment on a cluster.
 
-    `finished` is told each trial when it has ended, with its curve. `needs_follower` marks the
+    `finished` is called with each trial that has ended, with its curve. `needs_follower` marks the
     experiment, so that it ends when nobody follows it any more.
     """
 
@@ -103,14 +103,14 @@ class RemoteExperiment:
         return False
 
     def follow(self, interruption: Interruption) -> tuple[list[Trial], str, str]:
-        """Follow the experiment to its end, and end what still runs then.
+        """Follow the experiment until it ends, and then stop what still runs.
 
         Returns:
             all trials, the state (succeeded or failed), and what Katib says about the end.
 
         Raises:
             BackendError: the experiment was deleted, or the cluster refuses to show it.
-            Interrupted: by Ctrl-C or SIGTERM; the experiment goes on.
+            Interrupted: by Ctrl-C or SIGTERM; the experiment continues.
         """
         name = self._experiment.name
         feeds = [
@@ -126,9 +126,9 @@ class RemoteExperiment:
             state, said = self._until_ended(interruption)
         except Interrupted as error:
             raise error.with_advice(
-                f"the experiment goes on in the cluster\n"
-                f"  hpo attach {name} --namespace {self._namespace}    comes back to it\n"
-                f"  hpo stop {name} --namespace {self._namespace}      ends it, keeping its results"
+                f"the experiment continues in the cluster\n"
+                f"  hpo attach {name} --namespace {self._namespace}  reattaches to it\n"
+                f"  hpo stop {name} --namespace {self._namespace}    stops it and keeps results"
             ) from error
         finally:
             for feed in feeds:
@@ -139,7 +139,7 @@ class RemoteExperiment:
         return self._view.trials(), state, said
 
     def read(self) -> tuple[list[Trial], str, str]:
-        """Read the experiment as it stands, once.
+        """Read the experiment as it is now, once.
 
         Returns:
             the trials, the state (running, succeeded or failed), and what Katib says.

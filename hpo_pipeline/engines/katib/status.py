@@ -27,7 +27,7 @@ _STATES = {
 
 
 def is_complete(item: Object) -> bool:
-    """Tell whether an experiment or a trial has ended, in whatever way."""
+    """Return whether an experiment or a trial has ended, in whatever way."""
     return any(has_condition(item, kind) for kind in _STATES)
 
 
@@ -96,7 +96,7 @@ def killed_status(trial: Object, now: datetime, cause: str | None = None) -> Obj
     """Return what to merge into the status of a trial so that Katib takes it as over.
 
     Args:
-        cause: why it did not come to its end, where that is known.
+        cause: why it did not finish, where that is known.
     """
     message = cause or "it ended with the experiment"
     return _with_condition(trial, "Killed", "TrialKilled", message, now)

@@ -34,7 +34,7 @@ _TRIAL = {**_APP, "app.kubernetes.io/component": "trial"}
 
 
 def is_stock(experiment: Experiment) -> bool:
-    """Tell whether an experiment asks for nothing of ours on the cluster but the trial image."""
+    """Return whether an experiment asks for nothing of ours on the cluster but the trial image."""
     return experiment.search.service is None
 
 

@@ -47,7 +47,7 @@ class ExperimentView:
         self.lines: dict[str, list[str]] = {}
 
     def trials(self) -> list[Trial]:
-        """Return the trials as they stand, with the curves that their logs told."""
+        """Return the trials as they are now, with the curves from their logs."""
         found = status.states_of(self._experiment, self.items.values())
         return [self._explained(trial) for trial in found]
 
@@ -73,7 +73,7 @@ class ExperimentView:
             self._causes[trial.name] = cause
 
     def has_settled(self, item: Object) -> bool:
-        """Tell whether a trial has ended and Katib has fetched its values."""
+        """Return whether a trial has ended and Katib has fetched its values."""
         trial = status.state_of(self._experiment, item)
         has_values = trial.state is not TrialState.STOPPED or bool(trial.metrics)
         return status.is_complete(item) and has_values

@@ -37,7 +37,7 @@ class Kind:
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
         """Return the path of the collection, of an object, or of a part of it.
 
-        An empty namespace stands for all of them.
+        An empty namespace means all of them.
         """
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         parts = ["namespaces", namespace] if self.namespaced and namespace else []
@@ -119,7 +119,7 @@ class KubernetesApi:
                 f"no cluster: {error}; set KUBECONFIG, or choose a context with --context"
             ) from error
         configuration.retries = 2
-        # The client has just set it to WARNING: its retries are told as one error.
+        # The client has just set it to WARNING: its retries become one error.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
         self.host = configuration.host
         self._client = client.ApiClient(configuration)

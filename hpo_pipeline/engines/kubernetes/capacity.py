@@ -163,7 +163,7 @@ def _outside(who: str, name: str, limit: Mapping[str, Any], wanted: Amounts) -> 
 
 
 def never_fits(message: str) -> bool:
-    """Tell whether what Kubernetes says of a pod that it did not make will stay so.
+    """Return whether what Kubernetes says of a pod that it did not make will stay so.
 
     A quota that others use up is free again some day; one that is below what is requested, or
     any other reason, is not.

@@ -14,7 +14,7 @@ def conditions(item: Object) -> list[dict[str, Any]]:
 
 
 def has_condition(item: Object, kind: str) -> bool:
-    """Tell whether a condition holds."""
+    """Return whether a condition holds."""
     return any(c["type"] == kind and c["status"] == "True" for c in conditions(item))
 
 

@@ -87,7 +87,7 @@ def failure_cause(pod: Object | None, said: str, log: Sequence[str] = ()) -> str
 
 
 def is_waiting_in_vain(pod: Object) -> bool:
-    """Tell whether a pod waits for what will not come by itself, such as a missing image."""
+    """Return whether a pod waits for what will not come by itself, such as a missing image."""
     status = pod.get("status") or {}
     waits = [
         ((c.get("state") or {}).get("waiting") or {}).get("reason")

@@ -76,11 +76,11 @@ class Jobs:
         """Run jobs, so many at a time, and return how they ended, in their order.
 
         Args:
-            ended: is told each as it ends.
+            ended: is called with each output.
 
         Raises:
             BackendError: the cluster refuses them, or their pods will never start.
-            Interrupted: by Ctrl-C or SIGTERM; those that run go on.
+            Interrupted: by Ctrl-C or SIGTERM; running jobs continue.
         """
         feeds = [self._feed(JOBS, self._on_job), self._feed(PODS, self._on_pod)]
         waiting, found = list(jobs), dict[str, JobOutput]()
@@ -140,7 +140,7 @@ class Jobs:
             time.sleep(TICK)
 
     def _is_void(self, job: Object) -> bool:
-        """Tell whether a job has failed, or its answer is gone with its pod."""
+        """Return whether a job has failed, or its answer is gone with its pod."""
         name = job["metadata"]["name"]
         is_complete = has_condition(job, "Complete")
         has_lost = is_complete and _answer(self._last_pod(name, job)) is None

@@ -54,7 +54,7 @@ _WORK = {**_APP, "app.kubernetes.io/component": "work"}
 
 
 def run_folder(experiment: Experiment) -> Path:
-    """Return where the folder of the run lies in the storage, as a pod sees it."""
+    """Return where the folder of the run is in the storage, as a pod sees it."""
     return STORAGE_MOUNT / "runs" / experiment.name
 
 

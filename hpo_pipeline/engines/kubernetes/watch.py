@@ -1,4 +1,4 @@
-"""Following objects of the cluster: list once, then watch, and go on after whatever breaks."""
+"""Following objects of the cluster: list once, then watch, and resume after any error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Feed(threading.Thread):
     | what happens              | what it does                                         |
     | ------------------------- | ---------------------------------------------------- |
     | the server ends the watch | watches on from the last version                     |
-    | 410, the version is gone  | lists again; what is missing then is told as DELETED |
+    | 410, the version is gone  | lists again; what is missing then is reported as DELETED |
     | the connection breaks     | the same after a pause, which doubles up to 30 s     |
     | 401, 403, 404             | ends, and tells why                                  |
     """

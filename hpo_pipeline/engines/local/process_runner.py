@@ -112,7 +112,7 @@ class ProcessRunner:
     def _on_channel(self, process: _Process) -> None:
         """Read what a trial reports."""
         if process.channel.fileno() < 0:
-            return  # the server told its end in the same round of the selector
+            return  # the server reported its end in the same round of the selector
         try:
             content = process.channel.recv(1 << 16)
         except (BlockingIOError, ConnectionError):

@@ -61,7 +61,7 @@ class ProcessServer:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-P",  # what lies in the current folder is not imported
+                    "-P",  # files in the current folder are not imported
                     "-m",
                     "hpo_pipeline.engines.local.server",
                     str(theirs.fileno()),

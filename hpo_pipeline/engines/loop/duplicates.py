@@ -20,7 +20,7 @@ from hpo_pipeline.search.study import Suggestion
 class Duplicates:
     """The twins that wait, by the number of the trial that they wait for.
 
-    Members of a population have none: equal configurations go on from different checkpoints.
+    Members of a population have none: equal configurations resume from different checkpoints.
     Nor have runs with a seed of their own.
     """
 

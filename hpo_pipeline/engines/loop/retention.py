@@ -1,4 +1,4 @@
-"""What of ended trials stays on disk: the best models, and checkpoints that trials may go on from.
+"""What of ended trials stays on disk: the best models, and checkpoints that trials may resume from.
 
 Results and logs always stay.
 """

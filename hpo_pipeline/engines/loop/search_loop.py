@@ -97,7 +97,7 @@ class SearchLoop:
                 raise self._folder.disk_full() from error
             raise
         finally:
-            with contextlib.suppress(OSError):  # a full disk is told by the error above
+            with contextlib.suppress(OSError):  # the error above reports a full disk
                 self._folder.update(seconds=self.seconds())
         self._show()
         return [self._finished[n] for n in sorted(self._finished)], self._ending

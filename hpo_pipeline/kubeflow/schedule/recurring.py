@@ -150,7 +150,7 @@ def _settle(kfp: Kfp, body: Json, digest: str, *, is_paused: bool) -> ScheduleSt
 
 
 def _is_stale(kfp: Kfp, run: ScheduleState) -> bool:
-    """Tell whether a recurring run was off for so long that switching it on would start a run.
+    """Return whether a recurring run was off for so long that switching it on would start a run.
 
     KFP makes up for the latest time missed since the recurring run was created or last ran. One
     that a dead caller or the switch of the UI left off is recreated instead, and waits for its next

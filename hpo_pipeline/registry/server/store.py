@@ -26,7 +26,7 @@ class Store:
         self._public = (public or own).rstrip("/")
 
     def check_writable(self) -> None:
-        """Check that models can be stored, as far as can be told without storing one.
+        """Check that models can be stored, as far as possible without storing one.
 
         Raises:
             RegistryError: they cannot.

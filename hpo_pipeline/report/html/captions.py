@@ -144,7 +144,7 @@ def ancestry(trials: Sequence[Trial], trial: Trial) -> list[Trial]:
     path = [trial]
     while (parent := path[0].parent) is not None and parent in by_number:
         if parent >= path[0].number:
-            break  # no trial goes on from a later one: the file is not ours
+            break  # no trial resumes from a later one: the file is not ours
         path.insert(0, by_number[parent])
     return path
 

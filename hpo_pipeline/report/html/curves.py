@@ -64,7 +64,7 @@ def curves(trials: Sequence[Trial], objective: Objective, *, winner: str | None)
 
 
 def _line(trial: Trial, by_number: Mapping[int, Trial], objective: Objective) -> Line:
-    """Return a trial's points, from the last one of the trial that it goes on from."""
+    """Return a trial's points, from the last one of the trial that it resumes from."""
     own = [(trial, point) for point in _measured(trial, objective)]
     parent = by_number.get(trial.parent) if trial.parent is not None else None
     before = [(parent, point) for point in _measured(parent, objective)[-1:]] if parent else []
@@ -95,7 +95,7 @@ def _add_lines(figure: go.Figure, lines: Sequence[Line], *, name: str, colour: s
             name=name,
             mode="lines+markers",
             connectgaps=False,
-            showlegend=name not in ENDS,  # the marker at the end stands for the line
+            showlegend=name not in ENDS,  # the marker at the end names the line
             hovertemplate="%{text}<extra></extra>",
             line={"color": colour, "width": 1.2},
             marker={"size": 4},

@@ -20,7 +20,7 @@ from hpo_pipeline.results.trial import Trial, TrialState
 
 
 def headline(experiment: Experiment, result: SearchResult, best: Trial | None) -> str:
-    """Return the head of the page: what was searched, how it stands, and who won."""
+    """Return the head of the page: what was searched, its state, and the winner."""
     goals = ", ".join(f"{o.goal} {o.score or o.name}" for o in experiment.objective)
     task = experiment.task
     reason = f'<p class="failed">{escape(result.reason)}</p>' if result.reason else ""
@@ -79,7 +79,7 @@ def environment(trials: Sequence[Trial], run_info: Mapping[str, str]) -> str:
 def confirmed(experiment: Experiment, result: SearchResult) -> str:
     """Return a table of the configurations that were trained again with other seeds.
 
-    Empty where there is none. The trial's own value stands beside the mean: how much of it was
+    Empty where there is none. The trial's own value is shown beside the mean: how much of it was
     luck is what the table is about.
     """
     if not result.confirmed:

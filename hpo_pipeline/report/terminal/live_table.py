@@ -1,6 +1,6 @@
 """The display on a terminal: a table of the trials that is redrawn in place.
 
-A thread of rich redraws it four times a second whatever the engine does, so the clock goes on
+A thread of rich redraws it four times a second whatever the engine does, so the clock runs on
 while nothing happens. Where the trials outgrow the terminal, those that run, the best and the
 latest are shown, with the number of the others.
 """

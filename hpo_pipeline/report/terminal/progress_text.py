@@ -1,4 +1,4 @@
-"""How a search stands, in numbers and words that both displays share.
+"""The state of a search, in numbers and words that both displays share.
 
 Pure functions of the trials: the best so far, the counts, the time left. The ranking is
 selection.py's, so that what is shown as best while it runs is what wins in the end.

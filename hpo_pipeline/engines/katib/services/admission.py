@@ -114,7 +114,7 @@ class Admission:
             self._known.pop(name, None)
 
     def is_rendered(self, name: str) -> bool:
-        """Tell whether `hpo render` or `hpo run` wrote an experiment."""
+        """Return whether `hpo render` or `hpo run` wrote an experiment."""
         return self.experiment(name).is_rendered
 
     def trial_object(self, experiment: str, trial: str) -> Object:
@@ -133,7 +133,7 @@ class Admission:
     def _look_up(self, experiment: str, trial: str, known: _Known) -> None:
         number = trial_number(trial)
         if number is not None and number >= known.max_trials:
-            known = self._ask_again(experiment, known)  # it may go on to more trials
+            known = self._ask_again(experiment, known)  # its budget may have grown
         if (number or 0) >= known.max_trials or len(known.trials) >= 2 * known.max_trials:
             raise NotThere(f"experiment {experiment!r} has only {known.max_trials} trials")
         self.trial_object(experiment, trial)
@@ -161,7 +161,7 @@ class Admission:
 
 
 def _fits(known: _Known, token: str) -> bool:
-    """Tell whether a token is right; an experiment rendered without one takes any."""
+    """Return whether a token is right; an experiment rendered without one takes any."""
     return not known.verifier or hmac.compare_digest(
         known.verifier, hashlib.sha256(token.encode()).hexdigest()
     )

@@ -189,7 +189,7 @@ def _trial(problem: Problem, message: wire.Trial, number: int) -> tuple[Trial, d
         if (value := _number(m.value)) is not None
     }
     state = STATES[message.status.condition]
-    # The one value that Katib keeps of a stopped trial stands for its curve.
+    # The one value that Katib keeps of a stopped trial replaces its curve.
     curve = (Point(1, 0, 0.0, metrics),) if state is TrialState.STOPPED and metrics else ()
     active = problem.space.active(parameters)
     trial = Trial(message.name, number, state, active, metrics, curve, parent=parent)
@@ -206,7 +206,7 @@ def _number(text: str) -> float | None:
 
 
 def _is_parent(message: wire.ParameterSpec) -> bool:
-    """Tell whether a parameter is the one in which `pbt` names the parent of a trial."""
+    """Return whether a parameter is the one in which `pbt` names the parent of a trial."""
     is_list = message.parameter_type == wire.CATEGORICAL
     return message.name == PARENT and is_list and list(message.feasible_space.list) == [NO_PARENT]
 

@@ -87,7 +87,7 @@ class Ending:
         return f"the {float(minutes):g} minutes are over" if is_up else None
 
     def _is_idle(self) -> bool:
-        """Tell whether no trial runs any more; after some time, end those that do."""
+        """Return whether no trial runs any more; after some time, end those that do."""
         assert self._since is not None
         labels = f"{EXPERIMENT_LABEL}={self._experiment}"
         listed = self._api.list(TRIALS, self._namespace, labels=labels)["items"]

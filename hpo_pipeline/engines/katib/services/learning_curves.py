@@ -14,7 +14,7 @@ from hpo_pipeline.trial.names import trial_number
 
 
 class Curves:
-    """All trials of an experiment as far as they were told of, running ones included."""
+    """All trials of an experiment as far as they are known, running ones included."""
 
     def __init__(self, experiment: Experiment) -> None:
         # The rules ask nothing of the search algorithm, and random keeps no state.
@@ -45,7 +45,7 @@ class Curves:
         return name in self._stopped
 
     def has(self, name: str) -> bool:
-        """Tell whether the end of a trial is known."""
+        """Return whether the end of a trial is known."""
         return name in self._ended
 
     def finish(self, trial: Trial) -> None:

@@ -1,4 +1,4 @@
-"""The stopping service: trials tell it their curves and hear whether to go on.
+"""The stopping service: trials report their curves and learn whether to continue.
 
 It runs beside the suggestion service in one pod. It tells Katib that there are no rules, because
 Katib checks a rule only once, and it marks the trials that it stopped EarlyStopped. After a restart
@@ -136,7 +136,7 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
     def Report(
         self, request: live_pb2.ReportRequest, context: grpc.ServicerContext
     ) -> live_pb2.Decision:
-        """Take a trial's curve so far and tell whether it should go on."""
+        """Take a trial's curve so far and return whether it should continue."""
         name = self._admitted(request, context)
         curve = [from_message(point) for point in request.curve]
         with self._lock:
@@ -257,7 +257,7 @@ def own_experiment(api: Api, namespace: str, pod: str) -> str | None:
 
 
 def is_beside(peer: str) -> bool:
-    """Tell whether a peer, as gRPC writes it, is in the same pod."""
+    """Return whether a peer, as gRPC writes it, is in the same pod."""
     kind, _, address = unquote(peer).partition(":")
     host = address.rpartition(":")[0].strip("[]").removeprefix("::ffff:")
     return kind == "unix" or host == "::1" or host.startswith("127.")

@@ -37,7 +37,7 @@ IsOver = Callable[[str], str | None]
 
 
 class SearchSession:
-    """The search of one experiment, as it goes on from request to request."""
+    """The search of one experiment, from request to request."""
 
     def __init__(self, problem: Problem, earlier: Sequence[Trial]) -> None:
         self._problem = problem
