@@ -1,4 +1,4 @@
-"""The jobs of a run as their callers build them; importing this loads neither torch nor datasets."""
+"""The jobs of a run, as callers build them; importing this loads neither torch nor datasets."""
 
 from __future__ import annotations
 

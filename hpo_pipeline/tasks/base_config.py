@@ -157,7 +157,7 @@ def _short(value: object) -> str:
 
 
 def _check_file(file: Path) -> None:
-    """Refuse a config.json that is not a mapping, or whose numbers would take memory without end."""
+    """Refuse a config.json that is not a mapping, or whose numbers would take endless memory."""
     where = f"task.model: {file}"
     try:
         if not file.is_file():

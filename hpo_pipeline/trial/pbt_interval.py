@@ -23,7 +23,7 @@ from hpo_pipeline.results.trial import read_trial
 
 @dataclass(frozen=True)
 class Parent:
-    """The trial to resume from: its number, its checkpoint, and the number of evaluations so far."""
+    """The trial to resume from: its number, its checkpoint, and how many evaluations it made."""
 
     number: int
     checkpoint: Path

@@ -233,7 +233,7 @@ def altered(model: Path, folder: Path, **fields: object) -> Path:
         ({"id2label": 5}, "cannot be loaded"),
         ({"dtype": "os"}, "cannot be loaded"),
         ({"model_type": []}, "cannot be loaded"),
-        ({"vocab_size": 10**12}, "99% .*start at random|cannot be built|parameters"),
+        ({"vocab_size": 10**12}, "vocab_size must be at most 100,000,000"),
         ({"quantization_config": {"quant_method": "awq"}}, "has quantised weights"),
     ],
 )

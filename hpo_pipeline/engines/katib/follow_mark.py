@@ -2,8 +2,9 @@
 
 A pipeline can be terminated without any chance to clean up, and nobody would then stop its trials.
 So its experiment carries a mark, an annotation with a time, which the client that follows the
-experiment renews. The services beside the search end an experiment whose mark has stopped changing. One that
-`hpo run` or `kubectl apply` has started carries no mark, and continues without a follower.
+experiment renews. The services beside the search end an experiment whose mark has stopped
+changing. One that `hpo run` or `kubectl apply` has started carries no mark, and continues without
+a follower.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Jobs that end by themselves when nobody follows them any more.
 
 The activeDeadlineSeconds of a running job may be changed, so a client that follows a job keeps
-moving its deadline on. When the follower is gone, the deadline stays, and Kubernetes ends the job. Only jobs
-of a pipeline have such a lease: others continue without a follower.
+moving its deadline on. When the follower is gone, the deadline stays, and Kubernetes ends the job.
+Only jobs of a pipeline have such a lease: others continue without a follower.
 """
 
 from __future__ import annotations
