@@ -17,6 +17,7 @@ from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.katib import doctor, manifest
 from hpo_pipeline.engines.katib.lookup import load_experiment
 from hpo_pipeline.engines.katib.remote_experiment import RemoteExperiment
+from hpo_pipeline.engines.katib.trial_template import algorithm_name
 from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, EXPERIMENTS, Api, KubernetesApi, Object
 from hpo_pipeline.engines.kubernetes.jobs import Jobs
 from hpo_pipeline.engines.kubernetes.pods import (
@@ -240,6 +241,10 @@ def early_end(experiment: Experiment, trials: Sequence[Trial], said: str) -> str
     reason = experiment.budget.ended(failed=failed)
     if reason is not None:
         return reason
+    if not trials and said:
+        name, algorithm = experiment.name, algorithm_name(experiment)
+        where = f"kubectl -n {experiment.cluster.namespace} logs deploy/{name}-{algorithm}"
+        return f"Katib says: {said}; the reason is in `{where} --all-containers`"
     usual = ("max trial count", "max failed count")
     because = said.partition(" because ")[2]
     return None if not because or any(word in because for word in usual) else because
