@@ -154,7 +154,7 @@ def test_a_link_in_the_archive_is_not_followed(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
         archive.addfile(link)
     linked = asset("one", "x.tar.gz", buffer.getvalue(), {"text": TEXT})
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match="not a regular file"):
         fetch("one", cache=tmp_path, download=Index(buffer.getvalue()), catalogue={"one": linked})
 
 
