@@ -22,7 +22,7 @@ from hpo_pipeline.registry import Registry
 from hpo_pipeline.report import formatting
 from hpo_pipeline.report.terminal import leaderboard
 from hpo_pipeline.results.outcome import SearchResult
-from hpo_pipeline.results.ranking import rank
+from hpo_pipeline.results.ranking import listed, rank
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial
 
@@ -72,8 +72,7 @@ def print_trials(experiment: Experiment, result: SearchResult, *, as_json: bool)
         print(json.dumps(result.summary(), indent=2))
         return
     console = _console()
-    ranked = rank(experiment, result.trials)
-    others = [trial for trial in result.trials if trial not in ranked]
+    ranked, others = listed(experiment, result.trials)
     shown = [*ranked, *others][:LEADERBOARD_ROWS]
     console.print(leaderboard(experiment, shown))
     counts = ", ".join(f"{count} {state}" for state, count in result.counts().items())

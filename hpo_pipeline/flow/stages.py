@@ -39,7 +39,7 @@ from hpo_pipeline.results.outcome import (
     Winner,
     answer_as,
 )
-from hpo_pipeline.results.ranking import rank, winner
+from hpo_pipeline.results.ranking import listed, rank, winner
 from hpo_pipeline.results.run_folder import run_result, write_leaderboard
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 
@@ -86,8 +86,7 @@ class Flow:
         """Search, and write the leaderboard."""
         found = self._engine.search(self._earlier(), interruption)
         trials = list(found.trials)
-        ranked = rank(self._experiment, trials)
-        others = [trial for trial in trials if trial not in ranked]
+        ranked, others = listed(self._experiment, trials)
         write_leaderboard(self._folder.leaderboard, [*ranked, *others])
         seconds = {} if found.seconds is None else {"seconds": found.seconds}
         self._folder.update(ended=found.ended, search_failed=found.is_failed, **seconds)

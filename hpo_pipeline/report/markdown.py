@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.report import formatting
 from hpo_pipeline.results.outcome import SearchResult
-from hpo_pipeline.results.ranking import rank
+from hpo_pipeline.results.ranking import listed, rank
 from hpo_pipeline.results.run_state import RunState
 from hpo_pipeline.results.trial import Trial, TrialState
 
@@ -82,8 +82,7 @@ def _leaderboard(experiment: Experiment, result: SearchResult) -> list[str]:
     names = list(dict.fromkeys([*(o.name for o in experiment.objective), *PRACTICAL]))
     parameters = list(experiment.space)
     head = ["", "trial", "state", *names, *(formatting.short_name(p) for p in parameters)]
-    ranked = rank(experiment, result.trials)
-    others = [trial for trial in result.trials if trial not in ranked]
+    ranked, others = listed(experiment, result.trials)
     rows = [head, ["---"] * len(head)]
     for place, trial in enumerate([*ranked, *others][:MAX_ROWS], start=1):
         values = [_number(trial.metrics.get(name)) for name in names]

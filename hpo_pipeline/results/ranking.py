@@ -93,6 +93,14 @@ def is_usable(experiment: Judged, trial: Trial) -> bool:
     return all(math.isfinite(o.value(trial.metrics)) for o in experiment.objective)
 
 
+def listed(experiment: Experiment, trials: Iterable[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """Return the trials as every leaderboard lists them: the ranked ones, then the others."""
+    everyone = list(trials)
+    ranked = rank(experiment, everyone)
+    names = {trial.name for trial in ranked}
+    return ranked, [trial for trial in everyone if trial.name not in names]
+
+
 def best_objective(experiment: Experiment, trials: Iterable[Trial]) -> float | None:
     """Return the first objective of the best trial; None where none satisfies the constraints."""
     best = rank(experiment, trials)[:1]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +34,7 @@ from hpo_pipeline.engines.kubernetes.api import (
     Object,
 )
 from hpo_pipeline.engines.kubernetes.diagnosis import created
+from hpo_pipeline.engines.kubernetes.events import Events
 from hpo_pipeline.engines.kubernetes.names import JOB_LABEL
 from hpo_pipeline.engines.kubernetes.watch import Feed
 from hpo_pipeline.errors import BackendError, ClusterError
@@ -75,12 +75,11 @@ class RemoteExperiment:
         self._progress = progress
         self._finished = finished
         self._namespace = experiment.cluster.namespace
-        self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._events = Events()
         self._view = ExperimentView(experiment, api)
         self._told: set[str] = set()
         self._said: set[str] = set()
         self._following: set[str] = set()
-        self._failure: ClusterError | None = None
         self._is_gone = False
         self._waiting = Waiting(self._view, api, self._namespace)
         self._needs_follower = needs_follower
@@ -181,34 +180,13 @@ class RemoteExperiment:
             self._progress.say(f"the experiment now continues to {wanted} trials")
 
     def _feed(self, kind: Kind, labels: str, take: Callable[[str, Object], None]) -> Feed:
-        def put(event: str, item: Object) -> None:
-            self._queue.put(lambda: take(event, item))
-
-        def failed(error: ClusterError) -> None:
-            self._queue.put(lambda: self._fail(error))
-
-        return Feed(
-            self._api,
-            kind,
-            self._namespace,
-            labels=labels,
-            take=put,
-            failed=failed,
-        )
-
-    def _fail(self, error: ClusterError) -> None:
-        self._failure = error
+        return self._events.feed(self._api, kind, self._namespace, labels, take)
 
     def _until_ended(self, interruption: Interruption) -> tuple[str, str]:
         shown = 0.0
         while True:
             interruption.check()
-            with contextlib.suppress(queue.Empty):
-                self._queue.get(timeout=TICK)()
-                while True:
-                    self._queue.get_nowait()()
-            if self._failure is not None:
-                raise self._failure
+            self._events.take(TICK)
             if self._is_gone:
                 raise BackendError(f"{self._experiment.name}: the experiment was deleted")
             if self._view.item:
@@ -260,10 +238,10 @@ class RemoteExperiment:
     def _follow_log(self, trial: str, pod: Object) -> None:
         try:
             for line in self._view.log(pod, follow=True):
-                self._queue.put(partial(self._on_line, trial, line))
+                self._events.put(partial(self._on_line, trial, line))
         except ClusterError as error:
             logger.debug("%s: %s", trial, error)
-        self._queue.put(lambda: self._following.discard(trial))
+        self._events.put(lambda: self._following.discard(trial))
 
     def _on_line(self, trial: str, line: str) -> None:
         self._view.lines.setdefault(trial, []).append(line)

@@ -7,7 +7,6 @@ that has ended is read, one that failed is tried again.
 from __future__ import annotations
 
 import contextlib
-import queue
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from hpo_pipeline.engines.kubernetes.diagnosis import (
     terminated,
     waiting_since,
 )
+from hpo_pipeline.engines.kubernetes.events import Events
 from hpo_pipeline.engines.kubernetes.lease import Leases, with_lease
 from hpo_pipeline.engines.kubernetes.names import JOB_LABEL, TRIAL_CONTAINER
 from hpo_pipeline.engines.kubernetes.podless import PodlessJobs
@@ -57,10 +57,9 @@ class Jobs:
         self._labels = f"{WORK_LABEL}={experiment}"
         self._say = say
         self._said: set[str] = set()
-        self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._events = Events()
         self._items: dict[str, Object] = {}
         self._pods: dict[str, Object] = {}
-        self._failure: ClusterError | None = None
         self._with_leases = with_leases
         self._podless = PodlessJobs(api, namespace)
         self._leases = Leases(api, namespace)
@@ -94,7 +93,7 @@ class Jobs:
                     self._start(job)
                     started.append(job["metadata"]["name"])
                 interruption.check()
-                self._take()
+                self._events.take(TICK)
                 self._leases.renew(self._items[name] for name in started if name not in found)
                 for name in started:
                     end = self._end(name) if name not in found else None
@@ -147,25 +146,7 @@ class Jobs:
         return has_condition(job, "Failed") or has_lost
 
     def _feed(self, kind: Kind, take: Callable[[str, Object], None]) -> Feed:
-        return Feed(
-            self._api,
-            kind,
-            self._namespace,
-            labels=self._labels,
-            take=lambda event, item: self._queue.put(lambda: take(event, item)),
-            failed=lambda error: self._queue.put(lambda: self._fail(error)),
-        )
-
-    def _take(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            self._queue.get(timeout=TICK)()
-            while True:
-                self._queue.get_nowait()()
-        if self._failure is not None:
-            raise self._failure
-
-    def _fail(self, error: ClusterError) -> None:
-        self._failure = error
+        return self._events.feed(self._api, kind, self._namespace, self._labels, take)
 
     def _on_job(self, event: str, item: Object) -> None:
         name = item["metadata"]["name"]
