@@ -141,7 +141,7 @@ def test_a_lost_checkpoint_is_a_failure_with_its_reason(file, run_trial, tmp_pat
     trial = run_trial(file, 2, resume=0, **SAME)
     assert trial.state == TrialState.FAILED
     assert trial.parent == 0
-    assert "toy-0: the checkpoint from which this trial was to go on is gone" in trial.reason
+    assert "toy-0: the checkpoint from which this trial should resume is gone" in trial.reason
 
 
 def test_a_training_shorter_than_its_intervals_is_a_failure_with_its_reason(
