@@ -34,7 +34,7 @@ def test_the_help_loads_nothing_heavy():
 
 
 def test_the_process_that_follows_a_search_loads_no_torch():
-    modules = "hpo_pipeline.flow.launch, hpo_pipeline.cli.output, hpo_pipeline.report.terminal"
+    modules = "hpo_pipeline.flow.launch, hpo_pipeline.cli.output, hpo_pipeline.reports.terminal"
     assert not loaded_by(f"import {modules}") & {"torch", "transformers", "datasets", "pandas"}
 
 

@@ -233,7 +233,7 @@ def _katib(options: argparse.Namespace) -> int:
 def _engine(experiment: Experiment, api: KubernetesApi) -> KatibEngine:
     from hpo_pipeline.engines import RunContext
     from hpo_pipeline.engines.katib.engine import KatibEngine
-    from hpo_pipeline.report.terminal import PlainLines
+    from hpo_pipeline.reports.terminal import PlainLines
     from hpo_pipeline.results.run_folder import RunFolder
 
     folder = RunFolder(Path("runs") / f"{experiment.name}-katib")

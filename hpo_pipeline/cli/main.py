@@ -246,7 +246,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from hpo_pipeline.report.html import write_report
+    from hpo_pipeline.reports.html import write_report
     from hpo_pipeline.results.run_folder import RunFolder, latest
 
     folder = RunFolder(options.run or latest(RUNS))

@@ -19,8 +19,8 @@ from hpo_pipeline.errors import RunFolderError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import render
 from hpo_pipeline.registry import Registry
-from hpo_pipeline.report import formatting
-from hpo_pipeline.report.terminal import leaderboard
+from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.terminal import leaderboard
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import listed, rank
 from hpo_pipeline.results.run_folder import RunFolder

@@ -23,7 +23,7 @@ def run_and_show(
     from hpo_pipeline.cli.output import print_result
     from hpo_pipeline.engines import RunContext
     from hpo_pipeline.flow.launch import launch
-    from hpo_pipeline.report.terminal import open_progress
+    from hpo_pipeline.reports.terminal import open_progress
     from hpo_pipeline.results.run_folder import RunFolder
 
     run_folder = RunFolder(folder)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hpo_pipeline.engines.interruption import Interruption
     from hpo_pipeline.engines.kubernetes.api import Api
     from hpo_pipeline.experiment.schema import Experiment
-    from hpo_pipeline.report.terminal import Progress
+    from hpo_pipeline.reports.terminal import Progress
     from hpo_pipeline.results.job import Job, JobOutput
     from hpo_pipeline.results.run_folder import RunFolder
     from hpo_pipeline.results.trial import Trial

@@ -17,8 +17,8 @@ from hpo_pipeline.errors import BackendError, ExperimentError
 from hpo_pipeline.experiment.loading import load, read
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.flow.launch import launch
-from hpo_pipeline.report.notebook import leaderboard_html
-from hpo_pipeline.report.terminal import Progress, open_progress
+from hpo_pipeline.reports.notebook import leaderboard_html
+from hpo_pipeline.reports.terminal import Progress, open_progress
 from hpo_pipeline.results.outcome import SearchResult, Winner
 from hpo_pipeline.results.ranking import rank
 from hpo_pipeline.results.run_folder import RunFolder
@@ -72,7 +72,7 @@ class Run:
 
     def report(self, out: Path | str | None = None) -> Path:
         """Write the HTML report, by default into the run folder, and return its path."""
-        from hpo_pipeline.report.html import write_report
+        from hpo_pipeline.reports.html import write_report
 
         file = Path(out) if out else self._folder.report
         return write_report(self.experiment, self.result, file, run_info=self._folder.info())
@@ -186,11 +186,11 @@ def check(experiment: Experiment | Path | str) -> None:
 
 def _progress(experiment: Experiment, *, quiet: bool) -> Progress:
     if quiet:
-        from hpo_pipeline.report.terminal.silence import Silence
+        from hpo_pipeline.reports.terminal.silence import Silence
 
         return Silence()
     if _in_notebook():
-        from hpo_pipeline.report.notebook import NotebookTable
+        from hpo_pipeline.reports.notebook import NotebookTable
 
         return NotebookTable(experiment)
     return open_progress(experiment, sys.stdout, live=sys.stdout.isatty())

@@ -20,7 +20,7 @@ from hpo_pipeline.errors import BackendError, HpoError, ModelMissing
 from hpo_pipeline.flow.warm_start import earlier_trials
 from hpo_pipeline.jobs.commands import GATE, REGISTER, promote_job, train_job
 from hpo_pipeline.registry import open_registry
-from hpo_pipeline.report import formatting
+from hpo_pipeline.reports import formatting
 from hpo_pipeline.results.confirmation import (
     Replicate,
     confirm,
@@ -170,7 +170,7 @@ class Flow:
 
     def report(self) -> bool:
         """Write the report in a process of its own, for its plots need much memory."""
-        command = [sys.executable, "-P", "-m", "hpo_pipeline.report.html", str(self._folder.path)]
+        command = [sys.executable, "-P", "-m", "hpo_pipeline.reports.html", str(self._folder.path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or ["no reason given"]

@@ -20,7 +20,7 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.registry import Registry
 from hpo_pipeline.registry.record import ModelRecord
 from hpo_pipeline.registry.registration import judge, register
-from hpo_pipeline.report.model_card import Evidence, model_card
+from hpo_pipeline.reports.model_card import Evidence, model_card
 from hpo_pipeline.results.files import DATASET_FILE, MODEL_FOLDER, read_json, write_json
 from hpo_pipeline.results.outcome import (
     Evaluation,

@@ -17,7 +17,7 @@ from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.experiment.loading import load
-from hpo_pipeline.report.terminal.plain_lines import PlainLines
+from hpo_pipeline.reports.terminal.plain_lines import PlainLines
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.__main__ import main

@@ -21,7 +21,7 @@ from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.experiment.loading import load, read
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.jobs.check import argument_faults
-from hpo_pipeline.report.model_card import Evidence, model_card
+from hpo_pipeline.reports.model_card import Evidence, model_card
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.classification import CLASSIFICATION
@@ -176,7 +176,7 @@ def test_a_practical_metric_is_one_row(
 def test_the_schema_needs_no_library_of_the_trial() -> None:
     heavy = ("numpy", "pandas", "sklearn", "torch", "transformers", "datasets", "PIL")
     code = (
-        "import sys, hpo_pipeline.experiment.loading, hpo_pipeline.report.model_card\n"
+        "import sys, hpo_pipeline.experiment.loading, hpo_pipeline.reports.model_card\n"
         f"print([name for name in {heavy!r} if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

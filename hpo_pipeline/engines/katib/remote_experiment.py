@@ -39,7 +39,7 @@ from hpo_pipeline.engines.kubernetes.names import JOB_LABEL
 from hpo_pipeline.engines.kubernetes.watch import Feed
 from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report.terminal import Progress
+from hpo_pipeline.reports.terminal import Progress
 from hpo_pipeline.results.trial import Trial, TrialState
 
 logger = logging.getLogger(__name__)

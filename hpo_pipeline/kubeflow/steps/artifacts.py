@@ -10,14 +10,14 @@ from typing import Any
 from hpo_pipeline.kubeflow.steps.experiment_text import registry_of
 from hpo_pipeline.kubeflow.steps.models import place_of_winner
 from hpo_pipeline.kubeflow.steps.workspace import FolderPath
-from hpo_pipeline.report import markdown as summary
+from hpo_pipeline.reports import markdown as summary
 from hpo_pipeline.results.outcome import GateResult, RegistrationResult
 from hpo_pipeline.results.run_folder import RunFolder
 
 
 def report(run: FolderPath, html: FolderPath, markdown: FolderPath) -> dict[str, float]:
     """Write the report and the leaderboard of a run folder; return the numbers of the run."""
-    from hpo_pipeline.report.html import write_report
+    from hpo_pipeline.reports.html import write_report
 
     folder, page, table = RunFolder(Path(run)), Path(html), Path(markdown)
     experiment, result = folder.experiment(), folder.result()

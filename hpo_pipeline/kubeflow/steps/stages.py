@@ -28,8 +28,8 @@ from hpo_pipeline.kubeflow.steps.workspace import (
     taken_over,
     workplace,
 )
-from hpo_pipeline.report import markdown
-from hpo_pipeline.report.terminal import PlainLines
+from hpo_pipeline.reports import markdown
+from hpo_pipeline.reports.terminal import PlainLines
 from hpo_pipeline.results.outcome import GateResult, RegistrationResult, SearchResult
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import TrialState

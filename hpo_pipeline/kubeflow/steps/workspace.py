@@ -23,7 +23,7 @@ from hpo_pipeline.errors import BackendError, ClusterError, HpoError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.flow.stages import Flow
 from hpo_pipeline.kubeflow.steps.models import KEPT_RUNS, ignored, take_models, without_models
-from hpo_pipeline.report.terminal import PlainLines
+from hpo_pipeline.reports.terminal import PlainLines
 from hpo_pipeline.results.run_folder import RunFolder
 
 FolderPath = Path | str

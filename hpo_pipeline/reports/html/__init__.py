@@ -5,6 +5,6 @@ with plotly; findings.py puts numbers into words; leaderboard.py and tables.py w
 puts all together. It loads plotly and pandas: `hpo run` starts it as a process of its own.
 """
 
-from hpo_pipeline.report.html.page import write_report
+from hpo_pipeline.reports.html.page import write_report
 
 __all__ = ["write_report"]

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import Any
 
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report import formatting
-from hpo_pipeline.report.terminal import progress_text
+from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.terminal import progress_text
 from hpo_pipeline.results.ranking import rank
 from hpo_pipeline.results.trial import Trial
 

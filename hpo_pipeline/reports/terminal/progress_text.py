@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from hpo_pipeline.experiment.metrics import Metrics
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report import formatting
+from hpo_pipeline.reports import formatting
 from hpo_pipeline.results.ranking import winner
 from hpo_pipeline.results.trial import Trial, TrialState
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report import formatting
+from hpo_pipeline.reports import formatting
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import listed, rank
 from hpo_pipeline.results.run_state import RunState

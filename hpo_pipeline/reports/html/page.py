@@ -23,12 +23,12 @@ from plotly.offline import get_plotlyjs
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report.html import captions, curves, figures, findings, tables, tradeoff
-from hpo_pipeline.report.html.growth import growth, growth_line
-from hpo_pipeline.report.html.leaderboard import leaderboard
-from hpo_pipeline.report.html.lineage import lineage
-from hpo_pipeline.report.html.style import CONTENT_POLICY, CSS, SCRIPT
-from hpo_pipeline.report.sharing import shareable_tree
+from hpo_pipeline.reports.html import captions, curves, figures, findings, tables, tradeoff
+from hpo_pipeline.reports.html.growth import growth, growth_line
+from hpo_pipeline.reports.html.leaderboard import leaderboard
+from hpo_pipeline.reports.html.lineage import lineage
+from hpo_pipeline.reports.html.style import CONTENT_POLICY, CSS, SCRIPT
+from hpo_pipeline.reports.sharing import shareable_tree
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import is_usable
 from hpo_pipeline.results.ranking import winner as select_winner

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report import formatting
+from hpo_pipeline.reports import formatting
 from hpo_pipeline.results.ranking import is_usable, violation
 from hpo_pipeline.results.trial import Trial, TrialState
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report import formatting
-from hpo_pipeline.report.terminal import progress_text
+from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.terminal import progress_text
 from hpo_pipeline.results.trial import Trial, TrialState
 
 

@@ -14,8 +14,8 @@ import plotly.graph_objects as go
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report import formatting
-from hpo_pipeline.report.html.figures import BLUE, GREEN, GREY, Drawing, hover, styled
+from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.html.figures import BLUE, GREEN, GREY, Drawing, hover, styled
 from hpo_pipeline.results.ranking import is_usable, pareto_front, violation
 from hpo_pipeline.results.trial import Trial
 

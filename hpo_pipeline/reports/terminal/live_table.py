@@ -19,9 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report import formatting
-from hpo_pipeline.report.terminal import progress_text
-from hpo_pipeline.report.terminal.leaderboard import STATE_STYLES, cut
+from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.terminal import progress_text
+from hpo_pipeline.reports.terminal.leaderboard import STATE_STYLES, cut
 from hpo_pipeline.results.ranking import rank, winner
 from hpo_pipeline.results.trial import Trial, TrialState
 

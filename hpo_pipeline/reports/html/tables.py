@@ -11,9 +11,9 @@ from html import escape
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report import formatting
-from hpo_pipeline.report.html.findings import steps_saved
-from hpo_pipeline.report.sharing import shareable
+from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.html.findings import steps_saved
+from hpo_pipeline.reports.sharing import shareable
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import is_usable, rank, violation
 from hpo_pipeline.results.trial import Trial, TrialState

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report.html.figures import GREEN, Drawing, hover, styled
+from hpo_pipeline.reports.html.figures import GREEN, Drawing, hover, styled
 from hpo_pipeline.results.ranking import is_usable, violation
 from hpo_pipeline.results.trial import Trial
 from hpo_pipeline.search.hypervolume import hypervolume, reference_point

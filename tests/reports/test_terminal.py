@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from hpo_pipeline.report.terminal import open_progress, progress_text
-from hpo_pipeline.report.terminal.live_table import select_rows
+from hpo_pipeline.reports.terminal import open_progress, progress_text
+from hpo_pipeline.reports.terminal.live_table import select_rows
 from hpo_pipeline.results.trial import TrialState
 from tests.toys import toy_curve, toy_experiment, toy_trial
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.report.html.findings import importances, steps_saved, what_mattered
-from hpo_pipeline.report.html.page import write_report
+from hpo_pipeline.reports.html.findings import importances, steps_saved, what_mattered
+from hpo_pipeline.reports.html.page import write_report
 from hpo_pipeline.results.outcome import SearchResult, Winner
 from hpo_pipeline.results.trial import Trial, TrialState
 from tests.toys import LR, TASK, toy_curve, toy_experiment, toy_trial

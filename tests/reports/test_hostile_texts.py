@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from hpo_pipeline.report.markdown import markdown
+from hpo_pipeline.reports.markdown import markdown
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.run_folder import write_leaderboard
 from hpo_pipeline.results.trial import Trial, TrialState

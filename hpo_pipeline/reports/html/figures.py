@@ -22,8 +22,8 @@ from plotly.colors import sample_colorscale
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import ChoiceParameter, FloatParameter, IntParameter
-from hpo_pipeline.report import formatting
-from hpo_pipeline.report.html.studies import study
+from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.html.studies import study
 from hpo_pipeline.results.ranking import is_usable, violation
 from hpo_pipeline.results.trial import Trial, TrialState
 

@@ -14,8 +14,8 @@ import plotly.graph_objects as go
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.population import Population, population
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report.html.captions import ancestry
-from hpo_pipeline.report.html.figures import BLUE, GREEN, GREY, ORANGE, Drawing, hover, styled
+from hpo_pipeline.reports.html.captions import ancestry
+from hpo_pipeline.reports.html.figures import BLUE, GREEN, GREY, ORANGE, Drawing, hover, styled
 from hpo_pipeline.results.trial import Trial
 
 Pair = tuple[Trial, Trial]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report.model_card import Evidence, model_card
+from hpo_pipeline.reports.model_card import Evidence, model_card
 from hpo_pipeline.results.trial import Trial, TrialState
 
 

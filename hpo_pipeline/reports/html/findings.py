@@ -18,8 +18,8 @@ from optuna.trial import TrialState
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import Value
-from hpo_pipeline.report import formatting
-from hpo_pipeline.report.html.studies import study
+from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.html.studies import study
 from hpo_pipeline.results.ranking import is_usable, violation
 from hpo_pipeline.results.trial import Trial
 from hpo_pipeline.results.trial import TrialState as State

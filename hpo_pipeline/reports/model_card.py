@@ -17,8 +17,8 @@ import yaml
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import ChoiceParameter, FloatParameter, IntParameter, render
-from hpo_pipeline.report.formatting import spread
-from hpo_pipeline.report.sharing import hub_id, shareable
+from hpo_pipeline.reports.formatting import spread
+from hpo_pipeline.reports.sharing import hub_id, shareable
 from hpo_pipeline.results.outcome import Confirmed
 from hpo_pipeline.results.trial import Trial
 from hpo_pipeline.tasks import TASKS

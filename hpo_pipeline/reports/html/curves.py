@@ -13,9 +13,9 @@ import plotly.graph_objects as go
 
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report import formatting
-from hpo_pipeline.report.html.figures import GREEN, STATE_COLOURS, Drawing, styled
-from hpo_pipeline.report.html.tradeoff import metric_objective
+from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.html.figures import GREEN, STATE_COLOURS, Drawing, styled
+from hpo_pipeline.reports.html.tradeoff import metric_objective
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 
 Line = list[tuple[int, float, str]]

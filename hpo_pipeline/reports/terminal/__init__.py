@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Protocol, TextIO
 
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report.terminal.leaderboard import leaderboard
-from hpo_pipeline.report.terminal.plain_lines import PlainLines
+from hpo_pipeline.reports.terminal.leaderboard import leaderboard
+from hpo_pipeline.reports.terminal.plain_lines import PlainLines
 from hpo_pipeline.results.trial import Trial
 
 __all__ = ["PlainLines", "Progress", "leaderboard", "open_progress"]
@@ -37,6 +37,6 @@ def open_progress(experiment: Experiment, stream: TextIO, *, live: bool) -> Prog
     """Return the live table or the plain lines, which write to the stream."""
     if not live:
         return PlainLines(experiment, stream)
-    from hpo_pipeline.report.terminal.live_table import LiveTable
+    from hpo_pipeline.reports.terminal.live_table import LiveTable
 
     return LiveTable(experiment, stream)

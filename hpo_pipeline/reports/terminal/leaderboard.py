@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report import formatting
+from hpo_pipeline.reports import formatting
 from hpo_pipeline.results.ranking import violation
 from hpo_pipeline.results.trial import Trial, TrialState
 

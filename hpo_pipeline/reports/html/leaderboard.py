@@ -15,7 +15,7 @@ from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import Value, render
-from hpo_pipeline.report import formatting
+from hpo_pipeline.reports import formatting
 from hpo_pipeline.results.ranking import pareto_front, rank, violation
 from hpo_pipeline.results.trial import Trial, TrialState
 

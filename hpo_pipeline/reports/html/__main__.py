@@ -1,4 +1,4 @@
-"""`python -m hpo_pipeline.report.html RUN_FOLDER [--out FILE]`: write the page of a run.
+"""`python -m hpo_pipeline.reports.html RUN_FOLDER [--out FILE]`: write the page of a run.
 
 A process of its own, so that neither plotly nor a plot that fails reaches the search.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hpo_pipeline.errors import HpoError
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.report.html.page import write_report
+from hpo_pipeline.reports.html.page import write_report
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.run_folder import RunFolder
 
@@ -25,7 +25,7 @@ def load_run(path: Path) -> tuple[Experiment, SearchResult, dict[str, str]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and print where it is; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hpo_pipeline.report.html", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m hpo_pipeline.reports.html", description=__doc__)
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("--out", type=Path, help="default: report.html in the run folder")
     options = parser.parse_args(arguments)

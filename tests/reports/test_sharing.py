@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.report.html.page import write_report
-from hpo_pipeline.report.model_card import Evidence, model_card
-from hpo_pipeline.report.sharing import hub_id, shareable
+from hpo_pipeline.reports.html.page import write_report
+from hpo_pipeline.reports.model_card import Evidence, model_card
+from hpo_pipeline.reports.sharing import hub_id, shareable
 from hpo_pipeline.results.outcome import SearchResult
 from tests.toys import TASK, toy_experiment, toy_trial
 
