@@ -25,7 +25,9 @@ def load_run(path: Path) -> tuple[Experiment, SearchResult, dict[str, str]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and print where it is; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hpo_pipeline.reports.html", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m hpo_pipeline.reports.html", description=__doc__
+    )
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("--out", type=Path, help="default: report.html in the run folder")
     options = parser.parse_args(arguments)
