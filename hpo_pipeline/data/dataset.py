@@ -9,6 +9,7 @@ from typing import Self
 
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.results.files import DATASET_FILE
+from hpo_pipeline.tasks.kind import Shape
 
 PROCESSOR_FOLDER = "processor"
 
@@ -42,6 +43,14 @@ class DatasetMeta:
     shape: list[int] | None
     notes: list[str]
     counts: dict[str, int]
+
+    @property
+    def image_shape(self) -> Shape | None:
+        """Height, width and channels of the images; None where the data are none."""
+        if self.shape is None:
+            return None
+        height, width, channels = self.shape
+        return height, width, channels
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -25,8 +25,9 @@ from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.files import DATASET_FILE, write_json
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.kind import rows_of
 
-FORMAT = 2
+FORMAT = 3
 """Changes whenever the same data and experiment give another content of the folder."""
 
 
@@ -41,7 +42,7 @@ def prepare(experiment: Experiment, out: Path) -> Path:
     source = model_source(experiment.task.model)
     kind = TASKS[experiment.task.kind]
     inputs = list(splits.tables["train"]["input"])
-    processor = kind.inputs.processor(experiment.task, source, inputs, tables.shape)
+    processor = kind.processor(experiment.task, source, inputs, tables.shape)
     meta = _meta(experiment, tables, splits, processor)
     folder = out / f"{experiment.name}-{meta.fingerprint[:16]}"
     if (folder / DATASET_FILE).exists():
@@ -61,19 +62,19 @@ def _write(
     draft: Path, experiment: Experiment, splits: Splits, meta: DatasetMeta, processor: Any
 ) -> None:
     kind = TASKS[experiment.task.kind]
+    task = experiment.task.model_copy(update={"max_length": meta.max_length})
     full = 0
     for name, table in splits.tables.items():
-        inputs = list(table["input"])
-        rows = kind.inputs.encode(inputs, processor, meta.max_length)
-        full += sum(kind.inputs.length(row) >= meta.max_length for row in rows)
-        labels = kind.targets.encode(list(table["label"]), meta.labels)
-        content = [
-            {**row, "label": label, "input": text}
-            for row, label, text in zip(rows, labels, inputs, strict=True)
-        ]
-        if name != "train":
+        batch = {column: list(table[column]) for column in ("input", "label")}
+        encoded = {**kind.encode(task, batch, processor, meta.labels), "input": batch["input"]}
+        content = rows_of(encoded)
+        full += sum(kind.length(row) >= meta.max_length for row in content)
+        if name == "validation":
             # Rows of one length side by side need next to no padding when evaluated.
-            content.sort(key=kind.inputs.length)
+            content.sort(key=kind.length)
+        elif name == "test":
+            # A model is measured on these with its own tokenizer, so they stay as they are.
+            content = rows_of(batch)
         datasets.disable_progress_bars()
         datasets.Dataset.from_list(content).save_to_disk(str(draft / name))
     if processor is not None:
@@ -105,7 +106,7 @@ def _meta(experiment: Experiment, tables: Tables, splits: Splits, processor: Any
         "rows": task.rows.model_dump(),
         "columns": task.columns.model_dump(),
         "max_length": experiment.max_length(),
-        "processor": kind.inputs.identity(processor),
+        "processor": kind.identity(processor),
         "shape": tables.shape,
     }
     fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -115,7 +116,7 @@ def _meta(experiment: Experiment, tables: Tables, splits: Splits, processor: Any
         kind=task.kind,
         source=tables.source,
         data_sha256=tables.sha256,
-        labels=kind.targets.names(splits.tables["train"]["label"]),
+        labels=kind.names(task, splits.tables["train"]["label"]),
         rows={name: len(table) for name, table in splits.tables.items()},
         majority=float(test.value_counts(normalize=True).max()),
         max_length=experiment.max_length(),

@@ -33,7 +33,7 @@ def read_tables(task: Task) -> Tables:
     Raises:
         DataError: there are no such data, they are of another form, or they lack a column.
     """
-    found: Tables = TASKS[task.kind].inputs.read(task, Source(task))
+    found: Tables = TASKS[task.kind].read(task, Source(task))
     return found
 
 

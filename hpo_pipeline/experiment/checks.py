@@ -47,7 +47,7 @@ def _metric_faults(sections: dict[str, Any]) -> list[str]:
     faults = [
         f"task.metrics.{name}: is the name of a built-in metric"
         for name in task.metrics
-        if name in {*TASKS[task.kind].targets.metrics, *PRACTICAL_METRICS, SCORE}
+        if name in {*TASKS[task.kind].metrics(task), *PRACTICAL_METRICS, SCORE}
     ]
     objectives = sections.get("objective", ())
     read: list[tuple[str, frozenset[str]]] = []

@@ -6,14 +6,23 @@ import json
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.secret_names import is_secret
-from hpo_pipeline.experiment.space import Count, Frozen, as_tuple
+from hpo_pipeline.experiment.space import Assignments, Count, Frozen, as_tuple, section
 from hpo_pipeline.experiment.uris import Uri
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.kind import Metric
+from hpo_pipeline.tasks.kind import Metric, Settings
 from hpo_pipeline.tasks.user_metrics import shown
 
 
@@ -85,6 +94,8 @@ Pattern = Annotated[str, Field(min_length=1)]
 class Task(Frozen):
     """What is trained, on what, and everything that does not vary between trials.
 
+    `settings` are the fields that only some kinds have; the file writes them beside the others.
+
     `data_version` is any text. Change it when the data behind a hub id or a URI have changed, which
     nothing else shows, and they are read again. `reinitialise` names the weights that may start at
     random in a pretrained model, as shell patterns over their names (`bert.encoder.layer.3.*`);
@@ -106,6 +117,39 @@ class Task(Frozen):
     training: dict[str, Any] = {}
     metrics: dict[str, str] = {}
     trust_remote_code: bool = False
+    settings: SerializeAsAny[Settings] = Settings()
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: Any, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Let the section have the fields of every kind, beside those that all kinds have."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        schema["properties"].pop("settings", None)
+        for kind in TASKS.values():
+            own = handler.resolve_ref_schema(handler(kind.Settings.__pydantic_core_schema__))
+            schema["properties"] |= own.get("properties", {})
+        return schema
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, content: Any) -> Any:
+        """Put the kind's own fields, which the file writes beside the others, into `settings`."""
+        kind = TASKS.get(str(content.get("kind"))) if isinstance(content, dict) else None
+        if kind is None or isinstance(content.get("settings"), Settings):
+            return content
+        own = {name: content[name] for name in kind.Settings.model_fields if name in content}
+        others = {name: value for name, value in content.items() if name not in own}
+        given = others.get("settings", {})
+        return {**others, "settings": {**given, **own} if isinstance(given, dict) else given}
+
+    @field_validator("settings", mode="wrap")
+    @classmethod
+    def _of_kind(cls, value: Any, handler: Any, info: ValidationInfo) -> Settings:
+        kind = TASKS.get(info.data.get("kind", ""))
+        if kind is None or isinstance(value, kind.Settings):
+            return value if isinstance(value, Settings) else Settings()
+        return kind.Settings.model_validate(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -118,11 +162,11 @@ class Task(Frozen):
                 f"training.{found[0]}: credentials do not belong into the file, which is copied to "
                 f"run folders and ConfigMaps; set HF_TOKEN in the environment"
             )
-        for section in ("config", "training"):
+        for name in ("config", "training"):
             try:
-                json.dumps(getattr(self, section), allow_nan=False)
+                json.dumps(getattr(self, name), allow_nan=False)
             except (ValueError, TypeError) as error:
-                raise ValueError(f"{section}: must be plain, finite values ({error})") from error
+                raise ValueError(f"{name}: must be plain, finite values ({error})") from error
         for name, target in self.metrics.items():
             if not re.fullmatch(r"[A-Za-z_]\w*", name):
                 raise ValueError(f"metrics: a name has letters, digits and _, got {name!r}")
@@ -137,9 +181,29 @@ class Task(Frozen):
             name: Metric(f"the user's {shown(target)}", None)
             for name, target in self.metrics.items()
         }
-        return {**TASKS[self.kind].targets.metrics, **own, **PRACTICAL_METRICS}
+        return {**TASKS[self.kind].metrics(self), **own, **PRACTICAL_METRICS}
 
     @property
     def metric_names(self) -> dict[str, str]:
         """The metrics that a trial of this task reports, with what they mean."""
         return {name: metric.description for name, metric in self.reported.items()}
+
+    def assigned(self, assignments: Assignments) -> Task:
+        """Return the task of a trial: with the values that the search chose for it.
+
+        Args:
+            assignments: by the names of the space; those of fields that are no longer there are
+                left out.
+        """
+        own = section(assignments, "task")
+        names = set(type(self.settings).model_fields)
+        settings = {name: value for name, value in own.items() if name in names}
+        fields = {n: v for n, v in own.items() if n not in names and n in type(self).model_fields}
+        return self.model_copy(
+            update={
+                **fields,
+                "config": {**self.config, **section(assignments, "model")},
+                "training": {**self.training, **section(assignments, "")},
+                "settings": self.settings.model_copy(update=settings),
+            }
+        )

@@ -92,8 +92,8 @@ class Run:
             place = self.best.model if self.best else None
             where = f"it is at {place}" if place else f"the run {self.state} without a winner"
             raise BackendError(f"{self._folder.model}: there is no model here; {where}")
-        kind = TASKS[self.experiment.task.kind]
-        return pipeline(kind.pipeline, model=str(self._folder.model), **options)
+        task = self.experiment.task
+        return pipeline(TASKS[task.kind].pipeline(task), model=str(self._folder.model), **options)
 
     def __repr__(self) -> str:
         return f"<Run {self.folder}: {self.state}>"

@@ -133,16 +133,12 @@ def _values(space: Space, name: str) -> list[Value]:
 
 def _derived(task: Task, source: str) -> dict[str, Any]:
     """Return the fields that follow from the tokenizer, which has to be there and to fit."""
-    if not _has_texts(task):
+    kind = TASKS[task.kind]
+    if not kind.has_text:
         return {}
-    inputs = TASKS[task.kind].inputs
     to_train_on = ["a text for a tokenizer that is to be trained"]
-    processor = inputs.processor(task, source, to_train_on, None)
-    return inputs.config_fields(processor, None)
-
-
-def _has_texts(task: Task) -> bool:
-    return "max_length" in TASKS[task.kind].searchable
+    processor = kind.processor(task, source, to_train_on, None)
+    return kind.config_fields(task, processor, None)
 
 
 def _field_faults(task: Task, base: Any, fields: Mapping[str, Sequence[Any]]) -> list[str]:
@@ -233,7 +229,7 @@ def _points(values: Sequence[Sequence[Value]]) -> Iterator[tuple[Value, ...]]:
 
 
 def _position_faults(task: Task, space: Space | None, models: Models) -> list[str]:
-    if not _has_texts(task):
+    if not TASKS[task.kind].has_text:
         return []
     limits = [limit for model in models.built if (limit := positions(model)) is not None]
     is_searched = space is not None and "task.max_length" in space

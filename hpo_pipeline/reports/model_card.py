@@ -60,9 +60,10 @@ class Evidence:
 
 def model_card(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
     """Return the card of the model that `trial` trained, as Markdown with front matter."""
+    usage = TASKS[experiment.task.kind].usage(experiment.task)
     sections = (
         _title(experiment, trial, evidence),
-        "## How to use\n\n" + f"```python\n{TASKS[experiment.task.kind].usage}\n```",
+        f"## How to use\n\n```python\n{usage}\n```",
         _searched(experiment, evidence),
         _chosen(experiment, trial, evidence),
         _metrics(experiment, trial, evidence),
@@ -78,7 +79,7 @@ def _front_matter(experiment: Experiment, trial: Trial, evidence: Evidence) -> s
         "license": evidence.licence.lower() if evidence.licence else None,
         "base_model": None if experiment.task.from_scratch else hub_id(evidence.base_model),
         "library_name": "transformers",
-        "pipeline_tag": TASKS[experiment.task.kind].pipeline,
+        "pipeline_tag": TASKS[experiment.task.kind].pipeline(experiment.task),
         "tags": ["hpo-pipeline", "hyperparameter-optimization", experiment.name],
         "metrics": [name for name in HUB_METRICS if name in {**trial.metrics, **evidence.test}],
     }

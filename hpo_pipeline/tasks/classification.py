@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hpo_pipeline.tasks.kind import Evaluated, Metric, Targets
+from hpo_pipeline.tasks.kind import Evaluated, Loaded, Metric, TaskFields, TaskKind
+from hpo_pipeline.tasks.prediction import logits_of
 from hpo_pipeline.tasks.user_metrics import measure_own
 
 if TYPE_CHECKING:
@@ -162,11 +163,42 @@ def _log_softmax(logits: Array) -> Array:
     return result
 
 
-CLASSIFICATION = Targets(
-    metrics=METRICS,
-    names=label_names,
-    encode=encode_labels,
-    config_fields=config_fields,
-    measure=classification_metrics,
-    evaluate=evaluate,
-)
+class ClassificationKind(TaskKind):
+    """What the kinds with one label a row have in common."""
+
+    def metrics(self, task: TaskFields) -> Mapping[str, Metric]:
+        """Return the metrics of a classification."""
+        return METRICS
+
+    def names(self, task: TaskFields, labels: Iterable[Any]) -> list[str]:
+        """Return the different labels in order."""
+        return label_names(labels)
+
+    def label_fields(self, task: TaskFields, names: Sequence[str]) -> dict[str, Any]:
+        """Return the fields of the config that name the labels."""
+        return config_fields(names)
+
+    def compute_metrics(
+        self, task: TaskFields, processor: Any, names: Sequence[str]
+    ) -> Callable[[Any], dict[str, float]]:
+        """Return the function that computes the metrics from logits (rows x labels)."""
+        import numpy as np
+
+        def compute(predicted: Any) -> dict[str, float]:
+            logits = np.asarray(predicted.predictions)
+            return classification_metrics(logits, predicted.label_ids, task.metrics)
+
+        return compute
+
+    def evaluate(self, task: TaskFields, loaded: Loaded) -> Evaluated:
+        """Return metrics and confusion matrix; a label that the model does not know is wrong."""
+        import numpy as np
+
+        config = loaded.model.config
+        return evaluate(
+            logits_of(loaded),
+            np.asarray([row["label"] for row in loaded.rows]),
+            known=[str(config.id2label[i]) for i in range(config.num_labels)],
+            names=loaded.names,
+            own=task.metrics,
+        )

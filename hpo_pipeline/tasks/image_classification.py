@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.base_config import base_config
-from hpo_pipeline.tasks.classification import CLASSIFICATION
+from hpo_pipeline.tasks.classification import ClassificationKind, encode_labels
 from hpo_pipeline.tasks.image_scaling import ImageScaling
-from hpo_pipeline.tasks.kind import Collate, DataSource, Inputs, Row, Shape, TaskFields, TaskKind
+from hpo_pipeline.tasks.kind import Batch, Collate, DataSource, Form, Row, Shape, TaskFields
 
 USAGE = """\
 from PIL import Image
@@ -29,86 +29,105 @@ logits = model(**processor(image, return_tensors="pt")).logits
 print(model.config.id2label[int(logits.argmax())])"""
 
 
-def model_class() -> Any:
-    """Return transformers' auto class."""
-    from transformers import AutoModelForImageClassification
+class ImageClassification(ClassificationKind):
+    """One label for an image."""
 
-    return AutoModelForImageClassification
+    searchable: ClassVar[tuple[str, ...]] = ("freeze",)
+    shared: ClassVar[tuple[str, ...]] = ("image_size", "num_channels")
+    has_text: ClassVar[bool] = False
 
+    def pipeline(self, task: TaskFields) -> str:
+        """Return transformers' name of the pipeline."""
+        return "image-classification"
 
-def read(task: TaskFields, source: DataSource) -> Any:
-    """Read a folder of images for each label, in the shape that the model takes.
+    def usage(self, task: TaskFields) -> str:
+        """Return Python lines that use the model."""
+        return USAGE
 
-    Raises:
-        DataError: the data or the config of the model cannot be read.
-    """
-    size, channels = task.config.get("image_size"), task.config.get("num_channels")
-    if not task.from_scratch:
-        model = source.model()
-        config = base_config(task, model)
-        config = getattr(config, "vision_config", None) or config  # of models of text and images
-        size = size or getattr(config, "image_size", None) or _size_of(_preprocessor(task, model))
-        channels = channels or getattr(config, "num_channels", None) or 3
-    if channels not in (None, 1, 3):
-        raise DataError(
-            f"task.model: images have 1 or 3 channels, and num_channels is {channels!r}"
-        )
-    return source.images(size=_height_and_width(size), channels=channels)
+    def form(self, task: TaskFields) -> Form:
+        """Return that a row has an image and a class."""
+        return Form("image", "class")
 
+    def model_class(self, task: TaskFields) -> Any:
+        """Return transformers' auto class."""
+        from transformers import AutoModelForImageClassification
 
-def processor(
-    task: TaskFields, source: str, inputs: Sequence[bytes], shape: Shape | None
-) -> ImageScaling:
-    """Return the scaling of the base model, or pixels from -1 to 1 for a model from scratch.
+        return AutoModelForImageClassification
 
-    Raises:
-        DataError: the config of the model's image processor makes no sense.
-    """
-    assert shape is not None
-    return ImageScaling.of(shape, {} if task.from_scratch else _preprocessor(task, source))
+    def read(self, task: TaskFields, source: DataSource) -> Any:
+        """Read a folder of images for each label, in the shape that the model takes.
 
+        Raises:
+            DataError: the data or the config of the model cannot be read.
+        """
+        size, channels = task.config.get("image_size"), task.config.get("num_channels")
+        if not task.from_scratch:
+            model = source.model()
+            config = base_config(task, model)
+            # Models of text and images keep that of the images apart.
+            config = getattr(config, "vision_config", None) or config
+            size = (
+                size or getattr(config, "image_size", None) or _size_of(_preprocessor(task, model))
+            )
+            channels = channels or getattr(config, "num_channels", None) or 3
+        if channels not in (None, 1, 3):
+            raise DataError(
+                f"task.model: images have 1 or 3 channels, and num_channels is {channels!r}"
+            )
+        return source.images(size=_height_and_width(size), channels=channels)
 
-def load_processor(folder: Path) -> ImageScaling:
-    """Return the scaling that a folder holds."""
-    return ImageScaling.load(folder)
+    def processor(
+        self, task: TaskFields, source: str, inputs: Sequence[Any], shape: Shape | None
+    ) -> ImageScaling:
+        """Return the scaling of the base model, or pixels from -1 to 1 for one from scratch.
 
+        Raises:
+            DataError: the config of the model's image processor makes no sense.
+        """
+        assert shape is not None
+        return ImageScaling.of(shape, {} if task.from_scratch else _preprocessor(task, source))
 
-def encode(inputs: Sequence[bytes], scaling: ImageScaling, max_length: int) -> list[Row]:
-    """Return the pixels of each image as they are."""
-    return [{"pixels": pixels} for pixels in inputs]
+    def load_processor(self, folder: Path) -> ImageScaling:
+        """Return the scaling that a folder holds."""
+        return ImageScaling.load(folder)
 
+    def identity(self, processor: ImageScaling) -> str:
+        """Return a text that changes with the scaling."""
+        return processor.identity()
 
-def length(row: Row) -> int:
-    """Return 0: images need no padding."""
-    return 0
+    def encode(
+        self, task: TaskFields, batch: Batch, processor: Any, names: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """Return the pixels of each image as they are, and the number of the label."""
+        return {"pixels": list(batch["input"]), "label": encode_labels(batch["label"], names)}
 
+    def collator(self, task: TaskFields, processor: ImageScaling, shape: Shape | None) -> Collate:
+        """Return the function that makes a batch (rows x channels x height x width)."""
+        import numpy as np
+        import torch
 
-def collator(scaling: ImageScaling, max_length: int, shape: Shape | None) -> Collate:
-    """Return the function that makes a batch (rows x channels x height x width)."""
-    import numpy as np
-    import torch
+        assert shape is not None
+        mean, std = torch.tensor(processor.mean), torch.tensor(processor.std)
 
-    assert shape is not None
-    mean, std = torch.tensor(scaling.mean), torch.tensor(scaling.std)
+        def collate(rows: list[Row]) -> dict[str, Any]:
+            pixels = np.frombuffer(b"".join(row["pixels"] for row in rows), dtype=np.uint8)
+            images = torch.from_numpy(pixels.reshape(len(rows), *shape).astype(np.float32))
+            scaled = (images / 255 - mean).div_(std)
+            batch = {"pixel_values": scaled.permute(0, 3, 1, 2).contiguous()}
+            if "label" in rows[0]:
+                batch["labels"] = torch.tensor([row["label"] for row in rows])
+            return batch
 
-    def collate(rows: list[Row]) -> dict[str, Any]:
-        pixels = np.frombuffer(b"".join(row["pixels"] for row in rows), dtype=np.uint8)
-        images = torch.from_numpy(pixels.reshape(len(rows), *shape).astype(np.float32))
-        scaled = (images / 255 - mean).div_(std)
-        batch = {"pixel_values": scaled.permute(0, 3, 1, 2).contiguous()}
-        if "label" in rows[0]:
-            batch["labels"] = torch.tensor([row["label"] for row in rows])
-        return batch
+        return collate
 
-    return collate
-
-
-def config_fields(scaling: ImageScaling, shape: Shape | None) -> dict[str, Any]:
-    """Return the fields of the model's config that follow from the images."""
-    assert shape is not None
-    height, width, channels = shape
-    size = height if height == width else [height, width]
-    return {"image_size": size, "num_channels": channels}
+    def config_fields(
+        self, task: TaskFields, processor: ImageScaling, shape: Shape | None
+    ) -> dict[str, Any]:
+        """Return the fields of the model's config that follow from the images."""
+        assert shape is not None
+        height, width, channels = shape
+        size = height if height == width else [height, width]
+        return {"image_size": size, "num_channels": channels}
 
 
 def _preprocessor(task: TaskFields, source: str) -> Mapping[str, Any]:
@@ -157,21 +176,4 @@ def _height_and_width(size: object) -> tuple[int, int] | None:
     return whole[0], whole[1]
 
 
-KIND = TaskKind(
-    pipeline="image-classification",
-    usage=USAGE,
-    searchable=("freeze",),
-    model_class=model_class,
-    inputs=Inputs(
-        read=read,
-        processor=processor,
-        load_processor=load_processor,
-        identity=ImageScaling.identity,
-        encode=encode,
-        length=length,
-        collator=collator,
-        config_fields=config_fields,
-    ),
-    targets=CLASSIFICATION,
-    shared=("image_size", "num_channels"),
-)
+KIND = ImageClassification()

@@ -1,21 +1,28 @@
-"""What a kind of task consists of: the types of the rows of TASKS.
+"""What a kind of task consists of: the class that every kind's file derives from.
 
-The schema of the experiment file reads the table, so everything here, and whatever a kind's file
-does at its module level, is cheap to import; numpy, torch and transformers are imported by the
-functions that use them.
+The schema of the experiment file reads the table of kinds, so everything here, and whatever a
+kind's file does at its module level, is cheap to import; numpy, torch and transformers are imported
+by the methods that use them.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 Row = dict[str, Any]
+Batch = Mapping[str, Sequence[Any]]
+"""Rows as columns of one length."""
 Shape = tuple[int, int, int]
 """Height, width and channels of an image."""
 Collate = Callable[[list[Row]], dict[str, Any]]
+InputForm = Literal["text", "pair", "words", "messages", "image"]
+LabelForm = Literal["class", "classes", "number", "tags", "text"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Metric:
         meaning: what is measured, for a reader of the report.
         better: which direction is better; None where only the user knows.
         unit: unit of the value, as written after a number; empty for a share or a plain number.
-        measure: `module:function` that measures it; empty where a kind's `measure` computes it.
+        measure: `module:function` that measures it; empty where the kind computes it.
     """
 
     meaning: str
@@ -40,8 +47,14 @@ class Metric:
         return f"{self.meaning} ({self.unit})" if self.unit else self.meaning
 
 
+class Settings(BaseModel):
+    """The fields that a kind adds to the section `task`; a kind without any uses this class."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
 class TaskFields(Protocol):
-    """The fields of the section `task` that a kind reads."""
+    """The fields of the section `task` that a kind reads, with a trial's own values in them."""
 
     @property
     def from_scratch(self) -> bool:
@@ -52,12 +65,24 @@ class TaskFields(Protocol):
         """Tokens of a tokenizer that is trained on the data, if one is."""
 
     @property
+    def max_length(self) -> int:
+        """Tokens after which an input is cut."""
+
+    @property
     def trust_remote_code(self) -> bool:
         """Whether code that comes with a model may run."""
 
     @property
     def config(self) -> dict[str, Any]:
-        """Fields of the model's config that the file fixes."""
+        """Fields of the model's config that the file fixes or the trial tries."""
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """The user's own metrics: name to `module:function`."""
+
+    @property
+    def settings(self) -> Any:
+        """The kind's own fields, an instance of its `Settings`."""
 
 
 class DataSource(Protocol):
@@ -68,7 +93,7 @@ class DataSource(Protocol):
     """
 
     def rows(self) -> Any:
-        """Read a text column and a label column, from a file, a folder of files or the hub."""
+        """Read the columns that the kind's `form` asks for, from files, a folder or the hub."""
 
     def images(self, *, size: tuple[int, int] | None, channels: int | None) -> Any:
         """Read a folder of images for each label, converted to one shape.
@@ -83,31 +108,42 @@ class DataSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """How the inputs of a kind are read and become batches.
+class Form:
+    """What the columns `input` and `label` of the data hold.
 
     Attributes:
-        read: reads the data, given (task, source), with the functions of the source.
-        processor: makes what encodes inputs (a tokenizer, a scaling), given (task, model folder or
-            hub id, training inputs, image shape); None where nothing is needed.
-        load_processor: reads that from a folder to which its `save_pretrained` wrote it.
-        identity: text that changes when the processor would encode inputs differently.
-        encode: turns inputs into rows, given (inputs, processor, max length).
-        length: length of a row; rows of one length side by side need little padding.
-        collator: makes the function that turns rows into a batch, given (processor, max length,
-            image shape).
-        config_fields: fields of the model's config that follow from the data, given (processor,
-            image shape).
+        input: a text; a pair of texts (list of two); words (list of texts); messages (list of
+            mappings with `role` and `content`); the pixels of an image (bytes).
+        label: a class (text); several classes (list of texts); a number; a tag for each word (list
+            of texts); a text; None where the input alone is learnt.
     """
 
-    read: Callable[[TaskFields, DataSource], Any]
-    processor: Callable[[TaskFields, str, Sequence[Any], Shape | None], Any]
-    load_processor: Callable[[Path], Any]
-    identity: Callable[[Any], str]
-    encode: Callable[[Sequence[Any], Any, int], list[Row]]
-    length: Callable[[Row], int]
-    collator: Callable[[Any, int, Shape | None], Collate]
-    config_fields: Callable[[Any, Shape | None], dict[str, Any]]
+    input: InputForm = "text"
+    label: LabelForm | None = "class"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A finished model and the rows that it is measured on.
+
+    Attributes:
+        model: on its device, in evaluation mode.
+        processor: what the model's folder holds to encode inputs.
+        rows: encoded with that processor, short ones first.
+        collate: makes a batch of rows.
+        names: the labels of the data, in the order of `encode`.
+    """
+
+    model: Any
+    processor: Any
+    rows: Sequence[Row]
+    collate: Collate
+    names: Sequence[str]
+
+
+def rows_of(batch: Batch) -> list[Row]:
+    """Return the rows of columns."""
+    return [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -124,67 +160,142 @@ class Evaluated:
     confusion: tuple[tuple[int, ...], ...] = ()
 
 
-class Evaluate(Protocol):
-    """Measures a finished model on rows that it has not seen."""
+class TaskKind(ABC):
+    """A row of TASKS: all that is special about a kind of task.
 
-    def __call__(
-        self,
-        predictions: Any,
-        labels: Any,
-        *,
-        known: Sequence[str],
-        names: Sequence[str],
-        own: Mapping[str, str],
-    ) -> Evaluated:
-        """Compare predictions with labels.
+    Attributes:
+        Settings: the kind's own fields of the section `task`.
+        searchable: fields of the section `task` that a space may vary.
+        shared: fields of the model's config that the prepared data decide for all trials.
+        has_text: whether inputs are tokens, of which `task.max_length` is the limit.
+    """
+
+    Settings: ClassVar[type[Settings]] = Settings
+    searchable: ClassVar[tuple[str, ...]] = ("freeze",)
+    shared: ClassVar[tuple[str, ...]] = ()
+    has_text: ClassVar[bool] = True
+
+    # What people read.
+
+    @abstractmethod
+    def pipeline(self, task: TaskFields) -> str:
+        """Return transformers' name of the pipeline that runs the finished model."""
+
+    @abstractmethod
+    def usage(self, task: TaskFields) -> str:
+        """Return Python lines for the model card that load the model and use it."""
+
+    @abstractmethod
+    def metrics(self, task: TaskFields) -> Mapping[str, Metric]:
+        """Return the quality metrics that a trial reports; `loss` is the Trainer's own."""
+
+    # Data.
+
+    @abstractmethod
+    def form(self, task: TaskFields) -> Form:
+        """Return what the data have to hold."""
+
+    def read(self, task: TaskFields, source: DataSource) -> Any:
+        """Read the data, with the functions of the source."""
+        return source.rows()
+
+    @abstractmethod
+    def names(self, task: TaskFields, labels: Iterable[Any]) -> list[str]:
+        """Return the labels in order, given those of the training rows; empty for none."""
+
+    @abstractmethod
+    def processor(
+        self, task: TaskFields, source: str, inputs: Sequence[Any], shape: Shape | None
+    ) -> Any:
+        """Return what encodes inputs, or None where nothing is needed.
 
         Args:
-            predictions: what the model gave for each row.
-            labels: the right answers, as `encode` wrote them.
-            known: the labels that the model knows, in the order of its outputs.
-            names: the labels of the data, in the order of `encode`.
-            own: the user's metrics, name to `module:function`.
+            source: the folder or hub id of the base model.
+            inputs: those of the training rows, for a tokenizer that is trained.
+            shape: of all images.
+
+        Raises:
+            DataError: the model has none, or one that does not fit it.
         """
 
+    @abstractmethod
+    def load_processor(self, folder: Path) -> Any:
+        """Return the processor from a folder to which its `save_pretrained` wrote it."""
 
-@dataclass(frozen=True)
-class Targets:
-    """What a kind predicts, and how good predictions are.
+    @abstractmethod
+    def identity(self, processor: Any) -> str:
+        """Return a text that changes when the processor would encode inputs differently."""
 
-    Attributes:
-        metrics: the quality metrics; `loss` is the Trainer's own.
-        names: the labels in order, given those of the training rows.
-        encode: turns labels into what the model learns, given (labels, names).
-        config_fields: fields of the model's config that follow from the names.
-        measure: computes the metrics but the loss, given (predictions, labels, the user's metrics
-            by name as `module:function`).
-        evaluate: the same for a finished model, whose labels may differ, with its loss.
-    """
+    @abstractmethod
+    def encode(
+        self, task: TaskFields, batch: Batch, processor: Any, names: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """Return the columns of encoded rows, labels included.
 
-    metrics: Mapping[str, Metric]
-    names: Callable[[Iterable[str]], list[str]]
-    encode: Callable[[Sequence[str], Sequence[str]], list[Any]]
-    config_fields: Callable[[Sequence[str]], dict[str, Any]]
-    measure: Callable[[Any, Any, Mapping[str, str]], dict[str, float]]
-    evaluate: Evaluate
+        Args:
+            batch: the columns `input` and, unless the form has none, `label`.
+            names: the labels of the data in order.
 
+        Raises:
+            DataError: a row cannot be encoded.
+        """
 
-@dataclass(frozen=True)
-class TaskKind:
-    """A row of TASKS.
+    def length(self, row: Row) -> int:
+        """Return the length of a row; rows of one length side by side need little padding."""
+        return 0
 
-    Attributes:
-        pipeline: transformers' name of the pipeline that runs the finished model.
-        usage: Python lines for the model card that load the model and use it.
-        searchable: fields of the section `task` that a space may vary.
-        model_class: returns transformers' auto class.
-        shared: fields of the model's config that the prepared data decide for all trials.
-    """
+    @abstractmethod
+    def collator(self, task: TaskFields, processor: Any, shape: Shape | None) -> Collate:
+        """Return the function that turns rows into a batch."""
 
-    pipeline: str
-    usage: str
-    searchable: tuple[str, ...]
-    model_class: Callable[[], Any]
-    inputs: Inputs
-    targets: Targets
-    shared: tuple[str, ...] = ()
+    # The model.
+
+    @abstractmethod
+    def model_class(self, task: TaskFields) -> Any:
+        """Return transformers' auto class."""
+
+    def config_fields(
+        self, task: TaskFields, processor: Any, shape: Shape | None
+    ) -> dict[str, Any]:
+        """Return the fields of the model's config that follow from the inputs."""
+        return {}
+
+    def label_fields(self, task: TaskFields, names: Sequence[str]) -> dict[str, Any]:
+        """Return the fields of the model's config that follow from the labels."""
+        return {}
+
+    # Training and measuring.
+
+    def trainer(self, task: TaskFields, **arguments: Any) -> Any:
+        """Return a transformers.Trainer made of its usual arguments."""
+        from transformers import Trainer
+
+        return Trainer(**arguments)
+
+    @abstractmethod
+    def compute_metrics(
+        self, task: TaskFields, processor: Any, names: Sequence[str]
+    ) -> Callable[[Any], dict[str, float]] | None:
+        """Return the function that turns an EvalPrediction into metrics, without the loss.
+
+        None where the loss is the only metric. The user's own metrics (`task.metrics`) are
+        computed by it too, where the kind has any.
+        """
+
+    def reduced_logits(self, logits: Any, labels: Any) -> Any:
+        """Return what is kept of a batch's outputs until the metrics are computed."""
+        return logits[0] if isinstance(logits, tuple) else logits
+
+    @abstractmethod
+    def evaluate(self, task: TaskFields, loaded: Loaded) -> Evaluated:
+        """Measure a finished model on the test rows, with its loss.
+
+        Its labels and its tokenizer may differ from those of the data.
+
+        Raises:
+            TrialError: a user's metric cannot be loaded, raises, or does not return a number.
+        """
+
+    def forward(self, task: TaskFields, model: Any, batch: dict[str, Any]) -> Any:
+        """Run the model as a deployment would; latency and throughput are those of this call."""
+        return model(**batch)

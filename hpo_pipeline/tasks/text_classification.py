@@ -1,14 +1,13 @@
-"""Text classification: tokens, padded to the longest row of a batch."""
+"""Text classification: tokens, padded to the longest row of a batch, and one label a row."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.tasks.base_tokenizer import base_tokenizer
-from hpo_pipeline.tasks.classification import CLASSIFICATION
-from hpo_pipeline.tasks.kind import Collate, DataSource, Inputs, Row, Shape, TaskFields, TaskKind
+from hpo_pipeline.tasks.classification import ClassificationKind, encode_labels
+from hpo_pipeline.tasks.kind import Batch, Form, TaskFields
+from hpo_pipeline.tasks.text_inputs import TextKind, tokenized
 
 USAGE = """\
 from transformers import pipeline
@@ -17,111 +16,33 @@ classify = pipeline("text-classification", model="path/to/this/folder")
 print(classify("Write a sentence here."))"""
 
 
-def model_class() -> Any:
-    """Return transformers' auto class."""
-    from transformers import AutoModelForSequenceClassification
+class TextClassification(ClassificationKind, TextKind):
+    """One label for a text."""
 
-    return AutoModelForSequenceClassification
+    def pipeline(self, task: TaskFields) -> str:
+        """Return transformers' name of the pipeline."""
+        return "text-classification"
 
+    def usage(self, task: TaskFields) -> str:
+        """Return Python lines that use the model."""
+        return USAGE
 
-def read(task: TaskFields, source: DataSource) -> Any:
-    """Read a column of text and a column of labels."""
-    return source.rows()
+    def form(self, task: TaskFields) -> Form:
+        """Return that a row has a text and a class."""
+        return Form("text", "class")
 
+    def model_class(self, task: TaskFields) -> Any:
+        """Return transformers' auto class."""
+        from transformers import AutoModelForSequenceClassification
 
-def processor(task: TaskFields, source: str, inputs: Sequence[str], shape: Shape | None) -> Any:
-    """Return the tokenizer of the model, or one of `task.vocab_size` trained on the inputs.
+        return AutoModelForSequenceClassification
 
-    Raises:
-        DataError: the model has no tokenizer, or one that does not fit it.
-    """
-    tokenizer = base_tokenizer(task, source)
-    if task.vocab_size:
-        tokenizer = tokenizer.train_new_from_iterator(inputs, task.vocab_size)
-    return tokenizer
-
-
-def load_processor(folder: Path) -> Any:
-    """Return the tokenizer that a folder holds."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(str(folder))
+    def encode(
+        self, task: TaskFields, batch: Batch, processor: Any, names: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """Return token ids and the number of the label."""
+        encoded = tokenized(batch["input"], processor, task.max_length)
+        return {**encoded, "label": encode_labels(batch["label"], names)}
 
 
-def identity(tokenizer: Any) -> str:
-    """Return a text that changes with the tokenizer."""
-    import json
-
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    return backend.to_str() if backend else json.dumps(tokenizer.get_vocab(), sort_keys=True)
-
-
-def encode(inputs: Sequence[str], tokenizer: Any, max_length: int) -> list[Row]:
-    """Return the token ids of each text, cut to `max_length`, without padding.
-
-    A text that holds the name of a special token, such as </s>, holds a text, not that token.
-    """
-    encoded = tokenizer(
-        list(inputs),
-        truncation=True,
-        max_length=max_length,
-        return_attention_mask=False,
-        split_special_tokens=True,
-    )
-    keys = [key for key in ("input_ids", "token_type_ids") if key in encoded]
-    return [{key: encoded[key][i] for key in keys} for i in range(len(inputs))]
-
-
-def length(row: Row) -> int:
-    """Return the tokens of a row."""
-    return len(row["input_ids"])
-
-
-def collator(tokenizer: Any, max_length: int, shape: Shape | None) -> Collate:
-    """Return the function that cuts and pads rows to a batch of tensors (rows x tokens)."""
-    from transformers import DataCollatorWithPadding
-
-    pad = DataCollatorWithPadding(tokenizer)
-    special = set(tokenizer.all_special_ids)
-
-    def collate(rows: list[Row]) -> dict[str, Any]:
-        batch: dict[str, Any] = pad([_cut(row, max_length, special) for row in rows])
-        return batch
-
-    return collate
-
-
-def config_fields(tokenizer: Any, shape: Shape | None) -> dict[str, Any]:
-    """Return the fields of the model's config that follow from the tokenizer."""
-    return {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-
-
-def _cut(row: Row, max_length: int, special: set[int]) -> Row:
-    """Cut a row as the tokenizer would have: the closing special token stays."""
-    ids = row["input_ids"]
-    if len(ids) <= max_length:
-        return row
-    tail = [ids[-1]] if ids[-1] in special else []
-    keep = max_length - len(tail)
-    cut = {k: v[:max_length] for k, v in row.items() if isinstance(v, list)}
-    return {**row, **cut, "input_ids": [*ids[:keep], *tail]}
-
-
-KIND = TaskKind(
-    pipeline="text-classification",
-    usage=USAGE,
-    searchable=("freeze", "max_length"),
-    model_class=model_class,
-    inputs=Inputs(
-        read=read,
-        processor=processor,
-        load_processor=load_processor,
-        identity=identity,
-        encode=encode,
-        length=length,
-        collator=collator,
-        config_fields=config_fields,
-    ),
-    targets=CLASSIFICATION,
-    shared=("vocab_size", "pad_token_id"),
-)
+KIND = TextClassification()

@@ -7,10 +7,10 @@ machine: its practical metrics are the ones to quote.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import load_from_disk
 
@@ -18,12 +18,11 @@ from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.outcome import Evaluation
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.kind import Collate, Inputs, Row
+from hpo_pipeline.tasks.kind import Loaded, Row, rows_of
 from hpo_pipeline.trial.practical_metrics import Finished, measure
-
-BATCH = 64
 
 
 def evaluate(
@@ -42,31 +41,26 @@ def evaluate(
         TrialError: a metric of the user fails.
     """
     meta = DatasetMeta.read(dataset)
-    kind = TASKS[experiment.task.kind]
-    model = _load(experiment, model_folder)
-    processor = kind.inputs.load_processor(model_folder)
-    rows, labels = _rows(kind.inputs, dataset, processor, max_length)
-    shape = tuple(meta.shape) if meta.shape else None
-    collate = kind.inputs.collator(processor, max_length, shape)  # type: ignore[arg-type]
+    task = experiment.task.model_copy(update={"max_length": max_length})
+    kind = TASKS[task.kind]
+    model = _load(task, model_folder)
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    found = kind.targets.evaluate(
-        _predict(model, rows, collate),
-        labels,
-        known=[str(model.config.id2label[i]) for i in range(model.config.num_labels)],
-        names=meta.labels,
-        own=experiment.task.metrics,
+    processor = kind.load_processor(model_folder)
+    collate = kind.collator(task, processor, meta.image_shape)
+    rows = _rows(task, dataset, processor, meta.labels)
+    found = kind.evaluate(task, Loaded(model, processor, rows, collate, meta.labels))
+    practical = measure(
+        Finished(model, rows, collate, model_folder, forward=partial(kind.forward, task))
     )
-    practical = measure(Finished(model, rows, collate, model_folder))
     metrics = with_score({**found.metrics, **practical}, experiment.objective)
     return Evaluation(metrics, found.labels, found.confusion)
 
 
-def _load(experiment: Experiment, folder: Path) -> Any:
-    task = experiment.task
+def _load(task: Task, folder: Path) -> Any:
     try:
         return (
             TASKS[task.kind]
-            .model_class()
+            .model_class(task)
             .from_pretrained(
                 str(folder), use_safetensors=True, trust_remote_code=task.trust_remote_code
             )
@@ -75,20 +69,8 @@ def _load(experiment: Experiment, folder: Path) -> Any:
         raise DataError(f"{folder}: is not a model for {task.kind}: {error}") from error
 
 
-def _rows(
-    inputs: Inputs, dataset: Path, processor: Any, max_length: int
-) -> tuple[list[Row], np.ndarray[Any, Any]]:
+def _rows(task: Task, dataset: Path, processor: Any, names: list[str]) -> list[Row]:
+    kind = TASKS[task.kind]
     table: Any = load_from_disk(str(dataset / "test"))
-    encoded = inputs.encode(table["input"][:], processor, max_length)
-    order = sorted(range(len(encoded)), key=lambda i: inputs.length(encoded[i]))
-    return [encoded[i] for i in order], np.asarray(table["label"][:])[order]
-
-
-def _predict(model: Any, rows: list[Row], collate: Collate) -> np.ndarray[Any, Any]:
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(rows), BATCH):
-            batch = collate(rows[start : start + BATCH])
-            inputs = {k: v.to(model.device) for k, v in batch.items()}
-            found.append(model(**inputs).logits.float().cpu().numpy())
-    return np.concatenate(found)
+    encoded = kind.encode(task, table[:], processor, names)
+    return sorted(rows_of(encoded), key=kind.length)

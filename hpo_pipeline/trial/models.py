@@ -11,7 +11,6 @@ import torch
 import transformers
 
 from hpo_pipeline.errors import DataError, TrialError
-from hpo_pipeline.experiment.space import Assignments, section
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.base_config import ConfigRecipe, base_config, one_line
@@ -22,9 +21,9 @@ _HEADS = ("classifier", "classification_head", "score", "head", "logits_proj", "
 
 
 def config_overrides(
-    task: Task, named: Mapping[str, Any], derived: Mapping[str, Any], assignments: Assignments
+    task: Task, named: Mapping[str, Any], derived: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the fields of the config that this trial sets.
+    """Return the fields of the config that a trial sets, given its assigned task.
 
     Fields that follow from the inputs (`derived`) hold only for a model from scratch: pretrained
     weights decide them otherwise, except the padding token. Those that follow from the labels
@@ -34,7 +33,6 @@ def config_overrides(
     return {
         **(derived if task.from_scratch else padding),
         **task.config,
-        **section(assignments, "model"),
         **_OUTPUTS,
         **named,
     }
@@ -49,7 +47,7 @@ def build_model(task: Task, source: str, overrides: dict[str, Any]) -> Any:
             would start at random though `task.reinitialise` does not name them.
     """
     transformers.utils.logging.disable_progress_bar()
-    model_class = TASKS[task.kind].model_class()
+    model_class = TASKS[task.kind].model_class(task)
     base = base_config(task, source)
     has_padding = getattr(base, "pad_token_id", None) is not None
     if has_padding and not task.from_scratch and "pad_token_id" not in task.config:
@@ -117,7 +115,7 @@ def meta_model(task: Task, config: Any) -> Any:
     Raises:
         ValueError, TypeError, RuntimeError, …: whatever the architecture says to the config.
     """
-    model_class = TASKS[task.kind].model_class()
+    model_class = TASKS[task.kind].model_class(task)
     with torch.device("meta"):
         return model_class.from_config(
             config, dtype=torch.float32, trust_remote_code=task.trust_remote_code

@@ -28,7 +28,13 @@ SAMPLES = 60
 MIN_SAMPLES = 20
 LATENCY_BUDGET = 2.0  # seconds; slow models are measured on at least MIN_SAMPLES rows
 BATCH = 32
+Forward = Callable[[Any, dict[str, Any]], Any]
+"""Runs a model on a batch, as a deployment would."""
 THROUGHPUT_BUDGET = 0.5
+
+
+def _forward(model: Any, batch: dict[str, Any]) -> Any:
+    return model(**batch)
 
 
 @dataclass
@@ -41,6 +47,7 @@ class Finished:
         collate: makes a batch of rows.
         folder: where the model is saved, or None before it is.
         train_seconds: returns the seconds of training so far, or None where that is not known.
+        forward: what latency and throughput are measured on.
     """
 
     model: Any
@@ -48,6 +55,7 @@ class Finished:
     collate: Collate
     folder: Path | None = None
     train_seconds: Callable[[], float] | None = None
+    forward: Forward = _forward
 
     @cached_property
     def forward_ms(self) -> list[float]:
@@ -59,13 +67,13 @@ class Finished:
             picked = picked * 2
         batches = [self._inputs([row]) for row in picked]
         for batch in batches[:WARM_UP]:
-            self._forward(batch)
+            self._seconds(batch)
         times: list[float] = []
         end = time.perf_counter() + LATENCY_BUDGET
         for batch in batches:
             if len(times) >= MIN_SAMPLES and time.perf_counter() > end:
                 break
-            times.append(self._forward(batch) * 1e3)
+            times.append(self._seconds(batch) * 1e3)
         return times
 
     @cached_property
@@ -74,10 +82,10 @@ class Finished:
         stride = max(1, len(self.rows) // BATCH)
         picked = list(self.rows)[::stride][:BATCH]
         batch = self._inputs((picked * (BATCH // len(picked) + 1))[:BATCH])
-        self._forward(batch)
+        self._seconds(batch)
         seconds, done = 0.0, 0
         while seconds < THROUGHPUT_BUDGET and done < 10 * BATCH:
-            seconds += self._forward(batch)
+            seconds += self._seconds(batch)
             done += BATCH
         return done / seconds
 
@@ -85,10 +93,10 @@ class Finished:
         batch = self.collate(rows)
         return {k: v.to(self.model.device) for k, v in batch.items() if k != "labels"}
 
-    def _forward(self, batch: dict[str, Any]) -> float:
+    def _seconds(self, batch: dict[str, Any]) -> float:
         """Return the seconds of one forward pass."""
         start = time.perf_counter()
-        self.model(**batch)
+        self.forward(self.model, batch)
         if self.model.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start

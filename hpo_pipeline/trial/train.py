@@ -10,11 +10,11 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import accelerate
-import numpy as np
 import torch
 import transformers
 from datasets import Dataset, load_from_disk
@@ -27,14 +27,16 @@ from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.experiment.space import Value, section
+from hpo_pipeline.experiment.space import Value
+from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, TRAINER_FOLDER
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.kind import Collate
 from hpo_pipeline.trial.callback import Progress, TrialCallback
 from hpo_pipeline.trial.models import build_model, config_overrides, freeze
 from hpo_pipeline.trial.pbt_interval import IntervalCallback, Parent, read_parent
-from hpo_pipeline.trial.practical_metrics import Finished, measure
+from hpo_pipeline.trial.practical_metrics import Finished, Forward, measure
 from hpo_pipeline.trial.reporting import Reporter
 
 ROWS_IN_MEMORY = 20_000
@@ -94,11 +96,13 @@ def run_trial(
     parent = read_parent(spec.resume) if spec.resume else None
     members = population(experiment)
     interval = IntervalCallback(members, spec.number) if members else None
-    data = load_data(experiment, spec)
-    arguments = training_arguments(experiment, spec)
+    task = experiment.task.assigned(spec.assignments)
+    kind = TASKS[task.kind]
+    data = load_data(task, spec.dataset)
+    arguments = training_arguments(task, spec, keeps_checkpoints=members is not None)
     transformers.set_seed(arguments.seed)
-    model = load_model(experiment, spec, data)
-    practical = _PracticalOnce(experiment, data)
+    model = load_model(task, data)
+    practical = _PracticalOnce(experiment.reads, data)
     callback = TrialCallback(
         experiment.objective,
         reporter,
@@ -107,15 +111,16 @@ def run_trial(
         progress=progress,
         earlier=parent.evaluations if parent else 0,
     )
-    trainer = Trainer(
+    trainer = kind.trainer(
+        task,
         model=model,
         args=arguments,
         data_collator=data.collate,
         train_dataset=data.train,
         eval_dataset=data.validation,
-        compute_metrics=data.metrics,
+        compute_metrics=kind.compute_metrics(task, data.processor, data.meta.labels),
         callbacks=[interval, callback] if interval else [callback],
-        preprocess_logits_for_metrics=_logits_alone,
+        preprocess_logits_for_metrics=kind.reduced_logits,
     )
     trainer.remove_callback(PrinterCallback)  # it writes metrics to stdout in a form of its own
     clock.lap("load")
@@ -133,7 +138,14 @@ def run_trial(
     shutil.rmtree(spec.folder / TRAINER_FOLDER, ignore_errors=True)
     clock.lap("save")
     measured = measure(
-        Finished(model, data.validation, data.collate, saved, lambda: clock.seconds["train"])
+        Finished(
+            model,
+            data.validation,
+            data.collate,
+            saved,
+            lambda: clock.seconds["train"],
+            forward=data.forward,
+        )
     )
     clock.lap("measure")
     metrics = {**best.metrics, **measured}
@@ -154,33 +166,28 @@ def run_trial(
 
 @dataclass(frozen=True)
 class Data:
-    """The rows of a trial, and how they become batches and metrics."""
+    """The rows of a trial, how they become batches, and how a deployed model would take one."""
 
     meta: DatasetMeta
     train: Any
     validation: Any
     processor: Any
-    collate: Callable[[list[dict[str, Any]]], dict[str, Any]]
-    metrics: Callable[[Any], dict[str, float]]
+    collate: Collate
+    forward: Forward
 
 
-def load_data(experiment: Experiment, spec: TrialSpec) -> Data:
+def load_data(task: Task, dataset: Path) -> Data:
     """Open the training and validation rows of a prepared dataset; never the test rows."""
-    meta = DatasetMeta.read(spec.dataset)
-    task = experiment.task
+    meta = DatasetMeta.read(dataset)
     kind = TASKS[task.kind]
-    processor = kind.inputs.load_processor(spec.dataset / PROCESSOR_FOLDER)
-    max_length = int(spec.assignments.get("task.max_length", task.max_length))
-    shape = tuple(meta.shape) if meta.shape else None
+    processor = kind.load_processor(dataset / PROCESSOR_FOLDER)
     return Data(
         meta=meta,
-        train=load_rows(spec.dataset / "train"),
-        validation=load_rows(spec.dataset / "validation"),
+        train=load_rows(dataset / "train"),
+        validation=load_rows(dataset / "validation"),
         processor=processor,
-        collate=kind.inputs.collator(processor, max_length, shape),  # type: ignore[arg-type]
-        metrics=lambda predicted: kind.targets.measure(
-            np.asarray(predicted.predictions), predicted.label_ids, task.metrics
-        ),
+        collate=kind.collator(task, processor, meta.image_shape),
+        forward=partial(kind.forward, task),
     )
 
 
@@ -195,10 +202,12 @@ def load_rows(folder: Path) -> Any:
     return rows.to_list() if len(rows) <= ROWS_IN_MEMORY else rows
 
 
-def training_arguments(experiment: Experiment, spec: TrialSpec) -> TrainingArguments:
-    """Return the arguments of a trial: ours, then the file's fixed ones, then the searched."""
-    # The Trainer makes this folder though nothing is written there without a population.
-    output = CHECKPOINT_FOLDER if population(experiment) else TRAINER_FOLDER
+def training_arguments(
+    task: Task, spec: TrialSpec, *, keeps_checkpoints: bool
+) -> TrainingArguments:
+    """Return the arguments of a trial: ours over those of the task, over the defaults."""
+    # The Trainer makes this folder though nothing may be written there.
+    output = CHECKPOINT_FOLDER if keeps_checkpoints else TRAINER_FOLDER
     own = {
         "output_dir": str(spec.folder / output),
         "save_strategy": "no",  # the end of an interval asks for a checkpoint by itself
@@ -209,9 +218,8 @@ def training_arguments(experiment: Experiment, spec: TrialSpec) -> TrainingArgum
         "seed": spec.seed,
         "log_level": "error",
     }
-    chosen = {**DEFAULTS, **experiment.task.training, **section(spec.assignments, "")}
     try:
-        arguments = TrainingArguments(**{**chosen, **own})
+        arguments = TrainingArguments(**{**DEFAULTS, **task.training, **own})
     except (ValueError, TypeError) as error:
         raise TrialError(f"the training arguments were refused: {error}") from error
     if str(arguments.eval_strategy) in ("no", "IntervalStrategy.NO"):
@@ -219,16 +227,13 @@ def training_arguments(experiment: Experiment, spec: TrialSpec) -> TrainingArgum
     return arguments
 
 
-def load_model(experiment: Experiment, spec: TrialSpec, data: Data) -> Any:
+def load_model(task: Task, data: Data) -> Any:
     """Return the model of a trial before its first step."""
-    task = experiment.task
-    shape = tuple(data.meta.shape) if data.meta.shape else None
     kind = TASKS[task.kind]
-    derived = kind.inputs.config_fields(data.processor, shape)  # type: ignore[arg-type]
-    named = kind.targets.config_fields(data.meta.labels)
-    overrides = config_overrides(task, named, derived, spec.assignments)
+    derived = kind.config_fields(task, data.processor, data.meta.image_shape)
+    overrides = config_overrides(task, kind.label_fields(task, data.meta.labels), derived)
     model = build_model(task, model_source(task.model), overrides)
-    freeze(model, str(spec.assignments.get("task.freeze", task.freeze)))
+    freeze(model, task.freeze)
     return model
 
 
@@ -281,11 +286,6 @@ def _best(callback: TrialCallback) -> Point:
     return callback.best
 
 
-def _logits_alone(outputs: Any, labels: Any) -> Any:
-    """Return the logits of a batch: what else a model gives need not be kept for all rows."""
-    return outputs[0] if isinstance(outputs, tuple) else outputs
-
-
 class _PracticalOnce:
     """Practical metrics for the curve, where objective or constraints read them.
 
@@ -293,8 +293,8 @@ class _PracticalOnce:
     evaluations; those of the result are measured on the finished model.
     """
 
-    def __init__(self, experiment: Experiment, data: Data) -> None:
-        self._wanted = experiment.reads & set(PRACTICAL_METRICS)
+    def __init__(self, reads: frozenset[str], data: Data) -> None:
+        self._wanted = reads & set(PRACTICAL_METRICS)
         self._data = data
         self._finished: Finished | None = None
         self._start = time.perf_counter()
@@ -308,5 +308,6 @@ class _PracticalOnce:
                 self._data.validation,
                 self._data.collate,
                 train_seconds=lambda: time.perf_counter() - self._start,
+                forward=self._data.forward,
             )
         return measure(self._finished)

@@ -19,7 +19,7 @@ from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.results.trial import TrialState, read_trial
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.image_classification import USAGE, read
+from hpo_pipeline.tasks.image_classification import USAGE
 from hpo_pipeline.tasks.image_scaling import FILE, ImageScaling
 from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.command import TrialCommand
@@ -109,11 +109,12 @@ def test_what_transformers_makes_of_an_image_is_what_the_model_was_trained_on(
     from datasets import load_from_disk
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-    dataset = prepare(load(write(tiny_vit)), tmp_path)
-    inputs = TASKS["image-classification"].inputs
-    scaling = inputs.load_processor(dataset / "processor")
+    experiment = load(write(tiny_vit))
+    dataset = prepare(experiment, tmp_path)
+    kind = TASKS["image-classification"]
+    scaling = kind.load_processor(dataset / "processor")
     row: Any = load_from_disk(str(dataset / "train"))[0]
-    ours = inputs.collator(scaling, 0, (8, 8, 3))([row])["pixel_values"][0].numpy()
+    ours = kind.collator(experiment.task, scaling, (8, 8, 3))([row])["pixel_values"][0].numpy()
     ViTImageProcessorPil.from_pretrained(str(dataset / "processor"))
     process = ViTImageProcessorPil.from_pretrained(str(dataset / "processor"))
     theirs = [
@@ -131,17 +132,19 @@ def test_from_scratch_the_file_decides_the_shape_or_else_the_images(
     write: Any, tmp_path: Path, extra: str, shape: list[int]
 ) -> None:
     file = write("vit", f"from_scratch: true\n{extra}")
-    dataset = prepare(load(file), tmp_path)
-    assert DatasetMeta.read(dataset).shape == shape
+    experiment = load(file)
+    meta = DatasetMeta.read(dataset := prepare(experiment, tmp_path))
+    assert meta.shape == shape
     scaling = ImageScaling.load(dataset / "processor")
-    fields = TASKS["image-classification"].inputs.config_fields(scaling, tuple(shape))
+    kind = TASKS["image-classification"]
+    fields = kind.config_fields(experiment.task, scaling, meta.image_shape)
     assert fields["image_size"] == (6 if extra else [10, 12])
 
 
 def wanted(config: dict[str, Any]) -> dict[str, Any]:
     """Return what a task from scratch asks of the data."""
     task = SimpleNamespace(config=config, from_scratch=True)
-    return dict(read(task, SimpleNamespace(images=dict)))  # type: ignore[arg-type]
+    return dict(TASKS["image-classification"].read(task, SimpleNamespace(images=dict)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,8 @@ from hpo_pipeline.jobs.check import argument_faults
 from hpo_pipeline.reports.model_card import Evidence, model_card
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.classification import CLASSIFICATION
-from hpo_pipeline.tasks.kind import Inputs, Metric, Row, TaskKind
-from hpo_pipeline.tasks.text_classification import model_class
+from hpo_pipeline.tasks.classification import ClassificationKind, encode_labels
+from hpo_pipeline.tasks.kind import Batch, Form, Metric, Row, TaskFields
 from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.command import TrialCommand
 from hpo_pipeline.trial.evaluate import evaluate
@@ -40,54 +38,82 @@ def _signals() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
-def encode(inputs: Sequence[str], processor: None, max_length: int) -> list[Row]:
-    """Take every letter as a token."""
-    return [{"input_ids": [ord(c) % 128 for c in text[:max_length]]} for text in inputs]
+class Letters(ClassificationKind):
+    """Every letter is a token."""
+
+    searchable = ("freeze",)
+
+    def pipeline(self, task: TaskFields) -> str:
+        """Return a name."""
+        return "text-classification"
+
+    def usage(self, task: TaskFields) -> str:
+        """Return a line of Python."""
+        return "model = load_letters()"
+
+    def form(self, task: TaskFields) -> Form:
+        """Return that a row has a text and a class."""
+        return Form()
+
+    def model_class(self, task: TaskFields) -> Any:
+        """Return the auto class of text classification."""
+        return TASKS["text-classification"].model_class(task)
+
+    def metrics(self, task: TaskFields) -> Mapping[str, Metric]:
+        """Add the share of wrong answers to the metrics of a classification."""
+        return {**super().metrics(task), "error_rate": Metric("share of errors", "lower")}
+
+    def compute_metrics(self, task: TaskFields, processor: None, names: Sequence[str]) -> Any:
+        """Compute them."""
+        compute = super().compute_metrics(task, processor, names)
+
+        def with_errors(predicted: Any) -> dict[str, float]:
+            wrong = predicted.predictions.argmax(axis=-1) != predicted.label_ids
+            return {**compute(predicted), "error_rate": float(np.mean(wrong))}
+
+        return with_errors
+
+    def processor(self, task: TaskFields, source: str, inputs: Any, shape: None) -> None:
+        """Return nothing: letters need no processor."""
+
+    def load_processor(self, folder: Path) -> None:
+        """Return nothing."""
+
+    def identity(self, processor: None) -> str:
+        """Return a constant."""
+        return "letters"
+
+    def encode(
+        self, task: TaskFields, batch: Batch, processor: None, names: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """Take every letter as a token."""
+        tokens = [[ord(c) % 128 for c in text[: task.max_length]] for text in batch["input"]]
+        return {"input_ids": tokens, "label": encode_labels(batch["label"], names)}
+
+    def length(self, row: Row) -> int:
+        """Return the number of letters."""
+        return len(row["input_ids"])
+
+    def collator(self, task: TaskFields, processor: None, shape: None) -> Any:
+        """Pad with zeros to the longest row."""
+        import torch
+
+        def collate(rows: list[Row]) -> dict[str, Any]:
+            longest = max(len(row["input_ids"]) for row in rows)
+            ids = torch.zeros(len(rows), longest, dtype=torch.long)
+            for i, row in enumerate(rows):
+                ids[i, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
+            labels = torch.tensor([row["label"] for row in rows])
+            return {"input_ids": ids, "attention_mask": (ids > 0).long(), "labels": labels}
+
+        return collate
+
+    def config_fields(self, task: TaskFields, processor: None, shape: None) -> dict[str, Any]:
+        """Return the size of the alphabet."""
+        return {"vocab_size": 128, "pad_token_id": 0}
 
 
-def collator(processor: None, max_length: int, shape: None) -> Any:
-    """Pad with zeros to the longest row."""
-    import torch
-
-    def collate(rows: list[Row]) -> dict[str, Any]:
-        ids = torch.zeros(len(rows), max(len(row["input_ids"]) for row in rows), dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
-        batch = {"input_ids": ids, "attention_mask": (ids > 0).long()}
-        if "label" in rows[0]:
-            batch["labels"] = torch.tensor([row["label"] for row in rows])
-        return batch
-
-    return collate
-
-
-def measure(logits: Any, labels: Any, own: Any) -> dict[str, float]:
-    """Add the share of wrong answers to the metrics of a classification."""
-    found = CLASSIFICATION.measure(logits, labels, own)
-    return {**found, "error_rate": float(np.mean(logits.argmax(axis=-1) != labels))}
-
-
-LETTERS = TaskKind(
-    pipeline="text-classification",
-    usage="model = load_letters()",
-    searchable=("freeze",),
-    model_class=model_class,
-    inputs=Inputs(
-        read=lambda task, source: source.rows(),
-        processor=lambda task, source, inputs, shape: None,
-        load_processor=lambda folder: None,
-        identity=lambda processor: "letters",
-        encode=encode,
-        length=lambda row: len(row["input_ids"]),
-        collator=collator,
-        config_fields=lambda processor, shape: {"vocab_size": 128, "pad_token_id": 0},
-    ),
-    targets=replace(
-        CLASSIFICATION,
-        metrics={**CLASSIFICATION.metrics, "error_rate": Metric("share of errors", "lower")},
-        measure=measure,
-    ),
-)
+LETTERS = Letters()
 BERT = (
     "model: bert\nfrom_scratch: true\n"
     "training: {num_train_epochs: 1, per_device_train_batch_size: 32}\n"

@@ -2,14 +2,17 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from datasets import Dataset, load_from_disk
 
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.experiment.loading import load
@@ -84,8 +87,11 @@ def test_the_result_and_the_model_are_those_of_the_best_evaluation(run, write_ex
     # The saved model gives the same loss on rows that were evaluated then.
     experiment = load(tmp_path / "toy.yaml")
     dataset = prepare(experiment, tmp_path)
-    (dataset / "test").rename(dataset / "real-test")
-    (dataset / "validation").rename(dataset / "test")
+    evaluated: Any = load_from_disk(str(dataset / "validation"))
+    texts = {"input": evaluated["input"][:]}
+    texts["label"] = [("negative", "positive")[number] for number in evaluated["label"]]
+    shutil.rmtree(dataset / "test")
+    Dataset.from_dict(texts).save_to_disk(str(dataset / "test"))
     again = evaluate(experiment, dataset, tmp_path / "trials/t/model", 12).metrics
     assert again["loss"] == pytest.approx(best.metrics["loss"], rel=1e-5)
 

@@ -160,7 +160,7 @@ def _warm(source: dict[str, Any]) -> None:
     try:
         task = load(Path(source["experiment"])).task
         config = base_config(task, model_source(task.model))
-        TASKS[task.kind].model_class()._model_mapping[type(config)]
+        TASKS[task.kind].model_class(task)._model_mapping[type(config)]
     except (HpoError, KeyError, ImportError):
         return  # only a matter of speed: the trial will say what is wrong
 
