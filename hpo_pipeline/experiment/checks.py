@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from hpo_pipeline.experiment.argument_ranges import range_fault, type_fault
 from hpo_pipeline.experiment.formula import Formula
+from hpo_pipeline.experiment.lora import Lora
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, SCORE
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import (
@@ -31,12 +32,19 @@ from hpo_pipeline.tasks.kind import Metric
 def cross_faults(sections: dict[str, Any]) -> list[str]:
     """Return what is wrong between sections, for those that are valid by themselves."""
     return [
+        *_required_faults(sections),
         *_metric_faults(sections),
         *_space_faults(sections),
         *_value_faults(sections),
         *strategy_faults(sections),
         *_selection_faults(sections),
     ]
+
+
+def _required_faults(sections: dict[str, Any]) -> list[str]:
+    task = sections.get("task")
+    needs = TASKS[task.kind].needs if task is not None else ()
+    return [f"task.{name}: is required" for name in needs if not getattr(task, name)]
 
 
 def _metric_faults(sections: dict[str, Any]) -> list[str]:
@@ -96,11 +104,13 @@ def _space_faults(sections: dict[str, Any]) -> list[str]:
     # Where the task is wrong itself, its kind is not known.
     kinds = TASKS.values() if task is None else [TASKS[task.kind]]
     searchable = [*dict.fromkeys(field for kind in kinds for field in kind.searchable)]
+    searchable += ["model"] if all("model" in kind.needs for kind in kinds) else []
     faults = [
         f"space.{name}: of the task, only {', '.join(searchable)} can be searched"
         for name in space
         if name.startswith("task.") and name.removeprefix("task.") not in searchable
     ]
+    faults += _lora_faults(task, space)
     if task is not None:
         for name in space:
             prefix, _, field = name.rpartition(".")
@@ -113,6 +123,26 @@ def _space_faults(sections: dict[str, Any]) -> list[str]:
                 )
             if prefix == "task" and field in searchable:
                 faults += _task_value_faults(task.kind, space, name)
+    return faults
+
+
+def _lora_faults(task: Task | None, space: Space) -> list[str]:
+    """Return parameters of LoRA that there are not, or that have no adapters to describe."""
+    names = [name for name in space if name.startswith("lora.")]
+    known = [*Lora.model_fields]
+    if names and task is not None and task.lora is None:
+        return [f"space.{names[0]}: the task has no LoRA; write `lora: {{}}` into task"]
+    faults = []
+    for name in names:
+        field = name.removeprefix("lora.")
+        if field not in known:
+            faults.append(f"space.{name}: of LoRA, only {', '.join(known)} can be searched")
+            continue
+        for value in bounds(space, name):
+            try:
+                Lora.model_validate({field: value})
+            except ValidationError as error:
+                faults.append(f"space.{name}: {error.errors()[0]['msg']}, got {value!r}")
     return faults
 
 

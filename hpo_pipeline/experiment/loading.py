@@ -90,6 +90,10 @@ def read(
     return read_sections(raw, path.parent, schema)
 
 
+MODEL = "task.model"
+"""The parameter of a space that chooses among pretrained models."""
+
+
 def read_sections(
     raw: dict[str, Any], folder: Path, schema: type[Experiment] = Experiment
 ) -> tuple[Experiment | None, list[str], dict[str, Any]]:
@@ -126,9 +130,34 @@ def _located(raw: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[st
         except (OSError, RuntimeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error).split(" from ")[0]
             faults.append(f"task.{key}: cannot be a path ({reason}), got {_short(name)}")
+    space = _with_located_models(raw.get("space"), folder)
+    if models := _searched_models(space):
+        located.setdefault("model", models[0])
     if isinstance(metrics := task.get("metrics"), dict):
         located["metrics"] = {n: _located_metric(target, folder) for n, target in metrics.items()}
-    return {**raw, "task": located}, faults
+    return {**raw, "task": located, **({"space": space} if "space" in raw else {})}, faults
+
+
+def _with_located_models(space: Any, folder: Path) -> Any:
+    """Make the paths among the models that a space chooses from absolute."""
+    models = _searched_models(space)
+    if not models:
+        return space
+    return {**space, MODEL: {**space[MODEL], "values": [_located_model(m, folder) for m in models]}}
+
+
+def _searched_models(space: Any) -> list[Any]:
+    entry = space.get(MODEL) if isinstance(space, dict) else None
+    values = entry.get("values") if isinstance(entry, dict) else None
+    return values if isinstance(values, list) else []
+
+
+def _located_model(name: Any, folder: Path) -> Any:
+    try:
+        is_path = isinstance(name, str) and "://" not in name and _is_path("model", name, folder)
+        return str((folder / os.path.expanduser(name)).resolve()) if is_path else name
+    except (OSError, RuntimeError, ValueError):  # the text is refused as a value of the space
+        return name
 
 
 def _located_metric(target: object, folder: Path) -> object:

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from hpo_pipeline.experiment.lora import Lora
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.secret_names import is_secret
 from hpo_pipeline.experiment.space import Assignments, Count, Frozen, as_tuple, section
@@ -99,12 +100,13 @@ class Task(Frozen):
     `data_version` is any text. Change it when the data behind a hub id or a URI have changed, which
     nothing else shows, and they are read again. `reinitialise` names the weights that may start at
     random in a pretrained model, as shell patterns over their names (`bert.encoder.layer.3.*`);
-    those of the head always may.
+    those of the head always may. `quantize: 4bit` keeps the frozen weights of a model with `lora`
+    in four bits, which needs a GPU and the package bitsandbytes.
     """
 
     kind: TaskKindName
-    model: Annotated[Uri, Field(min_length=1)]
-    data: Annotated[Uri, Field(min_length=1)]
+    model: Annotated[Uri, Field(min_length=1)] = ""
+    data: Annotated[Uri, Field(min_length=1)] = ""
     data_version: str | None = None
     columns: Columns = Columns()
     rows: Rows = Rows()
@@ -112,6 +114,8 @@ class Task(Frozen):
     from_scratch: bool = False
     vocab_size: Annotated[int, Field(ge=50)] | None = None
     freeze: Literal["none", "embeddings", "base"] = "none"
+    lora: Lora | None = None
+    quantize: Literal["4bit"] | None = None
     reinitialise: Annotated[tuple[Pattern, ...], BeforeValidator(as_tuple)] = ()
     config: dict[str, Any] = {}
     training: dict[str, Any] = {}
@@ -157,6 +161,12 @@ class Task(Frozen):
             raise ValueError("vocab_size trains a tokenizer, which needs from_scratch: true")
         if self.reinitialise and self.from_scratch:
             raise ValueError("reinitialise is for pretrained weights; from_scratch has none")
+        if self.lora and self.from_scratch:
+            raise ValueError("lora adapts pretrained weights; from_scratch has none")
+        if self.lora and self.freeze != "none":
+            raise ValueError("lora freezes the model by itself; leave freeze out")
+        if self.quantize and not self.lora:
+            raise ValueError("quantize needs lora: quantised weights are not trained themselves")
         if found := [name for name in self.training if is_secret(name)]:
             raise ValueError(
                 f"training.{found[0]}: credentials do not belong into the file, which is copied to "
@@ -199,9 +209,11 @@ class Task(Frozen):
         names = set(type(self.settings).model_fields)
         settings = {name: value for name, value in own.items() if name in names}
         fields = {n: v for n, v in own.items() if n not in names and n in type(self).model_fields}
+        lora = self.lora and self.lora.model_dump()
         return self.model_copy(
             update={
                 **fields,
+                "lora": lora and Lora.model_validate({**lora, **section(assignments, "lora")}),
                 "config": {**self.config, **section(assignments, "model")},
                 "training": {**self.training, **section(assignments, "")},
                 "settings": self.settings.model_copy(update=settings),

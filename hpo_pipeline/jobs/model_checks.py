@@ -14,12 +14,14 @@ from typing import Any
 
 from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.errors import DataError, TrialError
+from hpo_pipeline.experiment.loading import MODEL
 from hpo_pipeline.experiment.schema import bounds
 from hpo_pipeline.experiment.space import Space, Value
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.jobs.training_checks import hint
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.base_config import ConfigRecipe, base_config, is_layers, one_line
+from hpo_pipeline.trial.lora import target_layers
 from hpo_pipeline.trial.models import NewWeights, freeze, meta_load, meta_model, positions
 from hpo_pipeline.trial.weights import Shape, weight_shapes
 
@@ -39,8 +41,15 @@ def model_faults(task: Task, space: Space | None) -> list[str]:
     level = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
+    is_chosen = space is not None and MODEL in space
+    models = bounds(space, MODEL) if space is not None and is_chosen else [task.model]
     try:
-        return _model_faults(task, space)
+        return [
+            fault
+            for model in models
+            for fault in _model_faults(task.assigned({MODEL: model}), space)
+            if model
+        ]
     finally:
         logging.set_verbosity(level)
 
@@ -70,7 +79,11 @@ def _model_faults(task: Task, space: Space | None) -> list[str]:
     fixed = {**(derived if task.from_scratch else {}), **task.config}
     models = Models(task, ConfigRecipe.of(base), fixed, shapes)
     faults = _config_faults(models, searched)
-    return faults or [*_position_faults(task, space, models), *_freeze_faults(task, space, models)]
+    return faults or [
+        *_position_faults(task, space, models),
+        *_freeze_faults(task, space, models),
+        *_target_faults(task, space, models),
+    ]
 
 
 @dataclass
@@ -252,4 +265,20 @@ def _freeze_faults(task: Task, space: Space | None, models: Models) -> list[str]
             return [f"{where}: {error}"]
         if not any(p.requires_grad for p in model.parameters()):
             return [f"{where}: nothing would be left to train, got {value}"]
+    return []
+
+
+def _target_faults(task: Task, space: Space | None, models: Models) -> list[str]:
+    if task.lora is None:
+        return []
+    name = "lora.targets"
+    is_searched = space is not None and name in space
+    values = bounds(space, name) if space is not None and is_searched else []
+    tasks = [task.assigned({name: value}) for value in values] or [task]
+    where = "space" if is_searched else "task"
+    try:
+        for one in tasks:
+            target_layers(models.built[-1], one.lora.targets if one.lora else ())
+    except TrialError as error:
+        return [f"{where}.{error}"]
     return []

@@ -168,12 +168,17 @@ class TaskKind(ABC):
         searchable: fields of the section `task` that a space may vary.
         shared: fields of the model's config that the prepared data decide for all trials.
         has_text: whether inputs are tokens, of which `task.max_length` is the limit.
+        trains_head: whether the head of the model belongs to the task, so that it is trained even
+            where all else is frozen; a language model keeps the head that it has.
+        needs: fields of the section `task` that the kind cannot do without.
     """
 
     Settings: ClassVar[type[Settings]] = Settings
     searchable: ClassVar[tuple[str, ...]] = ("freeze",)
     shared: ClassVar[tuple[str, ...]] = ()
     has_text: ClassVar[bool] = True
+    trains_head: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("model", "data")
 
     # What people read.
 

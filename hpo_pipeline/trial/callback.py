@@ -128,4 +128,7 @@ def _own_names(metrics: Metrics) -> dict[str, float]:
 
 
 def _copy(model: Any) -> dict[str, Any]:
-    return {name: t.detach().to("cpu", copy=True) for name, t in model.state_dict().items()}
+    """Copy what a training changes: buffers, and the parameters that are not frozen."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    weights = model.state_dict().items()
+    return {n: t.detach().to("cpu", copy=True) for n, t in weights if n not in frozen}

@@ -38,8 +38,21 @@ def config_overrides(
     }
 
 
-def build_model(task: Task, source: str, overrides: dict[str, Any]) -> Any:
+@dataclass(frozen=True)
+class Built:
+    """A model, and the names of its modules that have to be trained whatever else is frozen."""
+
+    model: Any
+    whole: tuple[str, ...] = ()
+
+
+def build_model(
+    task: Task, source: str, overrides: dict[str, Any], *, quantize: str | None = None
+) -> Built:
     """Return the model of a trial, on the CPU, as float32.
+
+    Args:
+        quantize: `4bit` loads the pretrained weights so, onto the GPU.
 
     Raises:
         DataError: the model folder has no weights.
@@ -56,22 +69,41 @@ def build_model(task: Task, source: str, overrides: dict[str, Any]) -> Any:
     try:
         config = ConfigRecipe.of(base).build(overrides)
         if task.from_scratch:
-            return model_class.from_config(config, **common)
+            return Built(model_class.from_config(config, **common))
         model, loaded = model_class.from_pretrained(
             source,
             config=config,
             use_safetensors=True,
             ignore_mismatched_sizes=True,  # of the head; the rest is looked at below
             output_loading_info=True,
+            **_quantization(quantize),
             **common,
         )
+    except ImportError as error:
+        raise TrialError(f"task.quantize: {one_line(error)}") from error
     except OSError as error:
         raise DataError(f"task.model: {source} has no safetensors weights: {error}") from error
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError, AttributeError) as error:
         raise TrialError(f"the model cannot be built: {one_line(error)}") from error
     if new := NewWeights.of(model, loaded, task.reinitialise):
         raise TrialError(f"the pretrained weights do not fit: {new}")
-    return model
+    missing = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
+    whole = {name.rpartition(".")[0] for name in missing}
+    if TASKS[task.kind].trains_head:
+        heads = (name.rpartition(".")[0] for name, _ in model.named_parameters())
+        whole |= {name for name in heads if _is_head(model, f"{name}.")}
+    return Built(model, tuple(sorted(whole)))
+
+
+def _quantization(quantize: str | None) -> dict[str, Any]:
+    if quantize is None:
+        return {}
+    if not torch.cuda.is_available():
+        raise TrialError("task.quantize: needs a GPU, and there is none; leave it out")
+    config = transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+    )
+    return {"quantization_config": config, "device_map": {"": 0}}
 
 
 @dataclass(frozen=True)

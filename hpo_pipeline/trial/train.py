@@ -34,6 +34,7 @@ from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Collate
 from hpo_pipeline.trial.callback import Progress, TrialCallback
+from hpo_pipeline.trial.lora import merged, with_adapters
 from hpo_pipeline.trial.models import build_model, config_overrides, freeze
 from hpo_pipeline.trial.pbt_interval import IntervalCallback, Parent, read_parent
 from hpo_pipeline.trial.practical_metrics import Finished, Forward, measure
@@ -132,8 +133,9 @@ def run_trial(
     clock.seconds["evaluate"] = callback.evaluate_seconds
     clock.seconds["train"] -= callback.evaluate_seconds
     if callback.best_weights is not None:
-        model.load_state_dict(callback.best_weights)
+        model.load_state_dict(callback.best_weights, strict=False)  # frozen ones are not in it
     saved = spec.folder / MODEL_FOLDER
+    model = finished_model(task, data, model, saved)
     save_model(model, data, saved)
     shutil.rmtree(spec.folder / TRAINER_FOLDER, ignore_errors=True)
     clock.lap("save")
@@ -232,9 +234,21 @@ def load_model(task: Task, data: Data) -> Any:
     kind = TASKS[task.kind]
     derived = kind.config_fields(task, data.processor, data.meta.image_shape)
     overrides = config_overrides(task, kind.label_fields(task, data.meta.labels), derived)
-    model = build_model(task, model_source(task.model), overrides)
-    freeze(model, task.freeze)
-    return model
+    built = build_model(task, model_source(task.model), overrides, quantize=task.quantize)
+    if task.lora is not None:
+        return with_adapters(built.model, task.lora, built.whole)
+    freeze(built.model, task.freeze)
+    return built.model
+
+
+def finished_model(task: Task, data: Data, model: Any, folder: Path) -> Any:
+    """Return the model as it is deployed: with its adapters, which are written too, merged."""
+    if task.lora is None:
+        return model
+    base = None
+    if task.quantize is not None:
+        base = load_model(task.model_copy(update={"lora": None, "quantize": None}), data)
+    return merged(model, folder, base)
 
 
 def save_model(model: Any, data: Data, folder: Path) -> None:

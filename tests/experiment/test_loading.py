@@ -115,7 +115,7 @@ def test_a_small_file_is_enough(write) -> None:
         ({"space": "{x: {type: choice, values: [[], a]}}"}, "space.x.values.0", "number or text"),
         ({"space": "{x: {type: real}}"}, "space.x.type", "must be one of 'float', .*got 'real'"),
         ({"space": "{a-b: {type: int, low: 1, high: 2}}"}, "space", "a name is .*got 'a-b'"),
-        ({"space": "{task.model: {type: choice, values: [a]}}"}, "space.task.model", "only freeze"),
+        ({"space": "{task.kind: {type: choice, values: [a]}}"}, "space.task.kind", "only freeze"),
         (
             {"space": "{task.max_length: {type: int, low: 1, high: 9}}"},
             "space.task.max_length",
@@ -359,3 +359,22 @@ def test_the_json_schema_covers_the_sections_of_the_file() -> None:
 def test_a_strategy_that_cannot_serve_is_refused(write, sections, fault) -> None:
     found = faults(write(**sections))
     assert any(line.startswith(fault) for line in found), found
+
+
+def test_the_models_that_a_space_chooses_from_are_found_beside_the_file(
+    write_experiment, tmp_path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/config.json").write_text("{}")
+    choice = "{task.model: {type: choice, values: [mine, ./other, org/name]}}"
+    task = "{kind: text-classification, data: some/data}"
+    experiment = load(write_experiment(task=task, space=choice))
+    models = [str(tmp_path / "mine"), str(tmp_path / "other"), "org/name"]
+    assert list(experiment.space["task.model"].values) == models
+    assert experiment.task.model == models[0]
+    assert experiment.task.assigned({"task.model": "org/name"}).model == "org/name"
+
+
+def test_a_task_names_its_model_and_its_data(write_experiment) -> None:
+    found = faults(write_experiment(task="{kind: text-classification}"))
+    assert found == ["task.model: is required", "task.data: is required"]

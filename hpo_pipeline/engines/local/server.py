@@ -161,6 +161,8 @@ def _warm(source: dict[str, Any]) -> None:
         task = load(Path(source["experiment"])).task
         config = base_config(task, model_source(task.model))
         TASKS[task.kind].model_class(task)._model_mapping[type(config)]
+        if task.lora is not None:
+            importlib.import_module("peft")
     except (HpoError, KeyError, ImportError):
         return  # only a matter of speed: the trial will say what is wrong
 
