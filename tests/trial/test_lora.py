@@ -80,7 +80,7 @@ def test_the_merged_model_is_saved_as_any_other_and_its_adapter_beside_it(
     key = "bert.encoder.layer.1.output.dense.weight"
     assert torch.equal(plain.state_dict()[key], base.state_dict()[key])
     assert trial.metrics["accuracy"] > 0.75  # 0.5 is the share of either label
-    assert evaluate(load(file), dataset, saved, 12).metrics["accuracy"] > 0.75  # 0.5 is the share of either label
+    assert evaluate(load(file), dataset, saved, 12).metrics["accuracy"] > 0.75
 
 
 def test_adapters_of_quantised_weights_are_merged_into_a_model_that_is_read_anew(
