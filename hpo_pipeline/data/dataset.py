@@ -63,3 +63,15 @@ class DatasetMeta:
             return cls(**json.loads((folder / DATASET_FILE).read_text("utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise DataError(f"{folder}: is not a prepared dataset ({error})") from error
+
+    def require(self, fingerprint: str | None) -> None:
+        """Check that these are the data of a run, whose fingerprint is given if it is known.
+
+        Raises:
+            DataError: they are others.
+        """
+        if fingerprint is not None and fingerprint != self.fingerprint:
+            raise DataError(
+                f"the data ({self.source}) have changed since this run was started, and its trials "
+                f"cannot be compared with what is trained or measured now; start a new run"
+            )

@@ -17,6 +17,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import BackendError, HpoError
 from hpo_pipeline.experiment.loading import load
@@ -64,6 +65,7 @@ def _promote(
 ) -> dict[str, object]:
     folder = RunFolder(places.run)
     dataset = _fetched(experiment, folder, selected, places)
+    DatasetMeta.read(dataset).require(places.data)
     registry, measure = _registry(experiment, places), _measure(experiment, dataset)
     promotion = Promotion(experiment, folder, dataset, measure=measure, registry=registry)
     answer: dict[str, object]

@@ -37,5 +37,6 @@ def main(argv: Sequence[str]) -> int:
         seed=options.seed,
         storage=places.storage,
         answer=places.out,
+        data=places.data,
     )
     return run_trial(command.argv())

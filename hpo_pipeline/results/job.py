@@ -77,6 +77,7 @@ class JobPlaces:
         storage: the URI that the folders are copied from and to; None where they are mounted.
         registry: URI or folder of the registry; None for the default of this machine.
         source: the experiment file's name for messages.
+        data: the fingerprint of the data that the run's trials were trained on, if it is known.
     """
 
     experiment: Path
@@ -87,6 +88,7 @@ class JobPlaces:
     storage: str | None = None
     registry: str | None = None
     source: str | None = None
+    data: str | None = None
 
     def argv(self) -> list[str]:
         """Return the options that `parse_places` reads."""
@@ -105,6 +107,7 @@ def places_parser() -> argparse.ArgumentParser:
     parser.add_argument("--storage", metavar="URI", help="where run and datasets are kept")
     parser.add_argument("--registry", metavar="URI", help="registry: a URI or a folder")
     parser.add_argument("--source", help="name of the experiment file for messages")
+    parser.add_argument("--data", metavar="FINGERPRINT", help="of the data of the run's trials")
     return parser
 
 

@@ -12,10 +12,11 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import DataError, ExperimentError, TrialError
 from hpo_pipeline.experiment.loading import load
@@ -55,9 +56,9 @@ def main(argv: Sequence[str]) -> int:
     except (ExperimentError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    reporter = _reporter(command, experiment, stop)
+    reporter, use_data = _reporter(command, experiment, stop)
     try:
-        trial = _result(experiment, command, assignments, reporter, stop)
+        trial = _result(experiment, command, assignments, reporter, stop, use_data)
     except EngineGone:
         print("the engine that started this trial is gone; it leaves no result", file=sys.stderr)
         _forget_model(folder)
@@ -92,6 +93,7 @@ def _result(
     assignments: dict[str, Value],
     reporter: Reporter,
     stop: StopRequest,
+    use_data: Callable[[str], None],
 ) -> Trial | None:
     """Return the finished or failed trial, or None where the disk is full."""
     from hpo_pipeline.trial.callback import Progress
@@ -100,11 +102,15 @@ def _result(
     folder = command.output / command.name
     progress = Progress()
     try:
+        dataset = command.dataset or _prepared(experiment, command)
+        meta = DatasetMeta.read(dataset)
+        meta.require(command.data)
+        use_data(meta.fingerprint)
         spec = TrialSpec(
             name=command.name,
             number=command.number,
             assignments=assignments,
-            dataset=command.dataset or _prepared(experiment, command),
+            dataset=dataset,
             folder=folder,
             resume=_parent(command),
             seed=experiment.search.seed if command.seed is None else command.seed,
@@ -160,7 +166,11 @@ def _parent(command: TrialCommand) -> Path | None:
     return command.resume
 
 
-def _reporter(command: TrialCommand, experiment: Experiment, stop: StopRequest) -> Reporter:
+def _reporter(
+    command: TrialCommand, experiment: Experiment, stop: StopRequest
+) -> tuple[Reporter, Callable[[str], None]]:
+    """Return whom the trial reports to, and what is to be told the fingerprint of its data."""
+    use_data: Callable[[str], None] = _use_any_data
     reporters: list[Reporter] = [MetricLines(sys.stdout)]
     if command.channel is not None:
         reporters.append(Channel(command.channel))
@@ -175,7 +185,12 @@ def _reporter(command: TrialCommand, experiment: Experiment, stop: StopRequest) 
             service = StoppingReporter(command.stopping, experiment, command.name, token=token)
             stop.also(service.is_over)
             reporters.append(service)
-    return Several(tuple(reporters))
+            use_data = service.begin
+    return Several(tuple(reporters)), use_data
+
+
+def _use_any_data(fingerprint: str) -> None:
+    """Accept the data: nobody but the engine compares them with those of other trials."""
 
 
 def _forget_model(folder: Path) -> None:

@@ -24,7 +24,8 @@ class TrialCommand:
     (`datasets`), the first trial prepares that of the experiment. `stopping` and `database` are
     the addresses of the stopping service and of Katib's database; `storage` is where fsspec finds
     the datasets and takes the results, in place of folders that all trials see. `answer` is a
-    file that gets the result without its curve.
+    file that gets the result without its curve; `data` is the fingerprint that the dataset must
+    have.
     """
 
     experiment: Path
@@ -41,6 +42,7 @@ class TrialCommand:
     database: str | None = None
     storage: str | None = None
     answer: Path | None = None
+    data: str | None = None
 
     def argv(self) -> list[str]:
         """Return the arguments after `python -m hpo_pipeline.trial`."""
@@ -58,6 +60,7 @@ class TrialCommand:
             "--database": self.database,
             "--storage": self.storage,
             "--answer": self.answer,
+            "--data": self.data,
         }
         arguments = [p for n, v in options.items() if v is not None for p in (n, str(v))]
         return arguments + [p for n, v in self.assignments.items() for p in ("--set", f"{n}={v}")]
@@ -86,6 +89,7 @@ def parse(argv: Sequence[str]) -> TrialCommand:
     parser.add_argument("--database", metavar="HOST:PORT", help="Katib's database")
     parser.add_argument("--storage", metavar="URI", help="place of datasets and results")
     parser.add_argument("--answer", type=Path, metavar="FILE", help="gets the result, short")
+    parser.add_argument("--data", metavar="FINGERPRINT", help="of the data that the run is about")
     parser.add_argument("--channel", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     pairs = [pair.partition("=") for pair in options.pairs]
@@ -107,6 +111,7 @@ def parse(argv: Sequence[str]) -> TrialCommand:
         database=options.database,
         storage=options.storage,
         answer=options.answer,
+        data=options.data,
     )
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import grpc
 
+from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.trial.names import EPOCH, TOKEN_KEY, TRAINING_STEP
@@ -91,9 +92,34 @@ class StoppingReporter:
         self._stub = live_pb2_grpc.StoppingStub(grpc.insecure_channel(address))
         self._experiment = experiment.to_json()
         self._trial = trial
+        self._data = ""
         self._curve: list[live_pb2.Point] = []
         self._is_over = threading.Event()
         self._ended = threading.Event()
+
+    def begin(self, fingerprint: str) -> None:
+        """Tell which data the trial is about to be trained on.
+
+        Raises:
+            TrialError: the other trials of the experiment were trained on other data.
+        """
+        self._data = fingerprint
+        refusal: list[str] = []
+
+        def ask() -> bool:
+            try:
+                self._stub.Report(self._report_of([]), timeout=TIMEOUT, metadata=self._metadata)
+            except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                    refusal.append(_said(error))
+                    return True
+                logger.warning("the stopping service did not answer: %s", _said(error))
+                return error.code() in _FINAL
+            return True
+
+        _patiently(ask, SERVICE_PATIENCE)
+        if refusal:
+            raise TrialError(refusal[0])
 
     def training(self) -> None:
         """Begin to ask whether the search is over."""
@@ -130,17 +156,21 @@ class StoppingReporter:
         return self._is_over.is_set()
 
     def _report(self, curve: list[live_pb2.Point]) -> bool:
-        request = live_pb2.ReportRequest(
-            experiment=self._experiment, trial_name=self._trial, curve=curve
-        )
         try:
-            decision = self._stub.Report(request, timeout=TIMEOUT, metadata=self._metadata)
+            decision = self._stub.Report(
+                self._report_of(curve), timeout=TIMEOUT, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             logger.warning("the stopping service did not take the report: %s", _said(error))
             return False
         if decision.stop:
             logger.warning("this trial ends early: %s", decision.reason)
         return bool(decision.stop)
+
+    def _report_of(self, curve: list[live_pb2.Point]) -> live_pb2.ReportRequest:
+        return live_pb2.ReportRequest(
+            experiment=self._experiment, trial_name=self._trial, curve=curve, data=self._data
+        )
 
     def _keep_asking(self) -> None:
         while not self._ended.wait(POLL_SECONDS):

@@ -43,7 +43,7 @@ NEEDED = (
     ("", "secrets", "", ("create", "delete")),
     ("", "pods", "", ("list", "watch")),
     ("", "pods", "log", ("get",)),
-    ("batch", "jobs", "", ("get", "list", "watch", "create", "delete")),
+    ("batch", "jobs", "", ("get", "list", "watch", "create", "patch", "delete")),
 )
 _UNSEEN = {
     "name": "no other namespace may have an experiment of this name: Katib's database mixes them",

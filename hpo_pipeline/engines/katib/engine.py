@@ -173,6 +173,8 @@ class KatibEngine:
             storage=self._experiment.cluster.storage.uri,
             registry=self._registry_uri(),
             source=self._experiment.name,
+            # The job that prepares is asked for the data as they are now.
+            data=None if job.kind == "prepare" else self._folder.state().data_fingerprint,
         )
         return [*job.arguments, *places.argv()]
 
@@ -231,6 +233,7 @@ class KatibEngine:
             self._api,
             progress=self._progress,
             finished=self._folder.record,
+            bound=self._folder.use_data,
             needs_follower=self._context.needs_follower,
         )
 

@@ -23,6 +23,9 @@ FOLLOWED_ANNOTATION = "hpo-pipeline/followed"
 MINUTES_ANNOTATION = "hpo-pipeline/minutes"
 """The time budget, for the stopping service."""
 
+DATA_ANNOTATION = "hpo-pipeline/data"
+"""The fingerprint of the data that the trials of an experiment are trained on."""
+
 TOKEN_ANNOTATION = "hpo-pipeline/token-sha256"
 """The hash of the token with which the trials of an experiment speak to the stopping service."""
 

@@ -57,7 +57,8 @@ CONFLICT, NOT_FOUND = 409, 404
 class RemoteExperiment:
     """One experiment on a cluster.
 
-    `finished` is called with each trial that has ended, with its curve. `needs_follower` marks the
+    `finished` is called with each trial that has ended, with its curve; `bound` before that, with
+    the fingerprint of the data that the trials are trained on. `needs_follower` marks the
     experiment, so that it ends when nobody follows it any more.
     """
 
@@ -68,12 +69,14 @@ class RemoteExperiment:
         *,
         progress: Progress,
         finished: Callable[[Trial], None] = lambda trial: None,
+        bound: Callable[[str], None] = lambda fingerprint: None,
         needs_follower: bool = False,
     ) -> None:
         self._experiment = experiment
         self._api = api
         self._progress = progress
         self._finished = finished
+        self._bound = bound
         self._namespace = experiment.cluster.namespace
         self._events = Events()
         self._view = ExperimentView(experiment, api)
@@ -81,6 +84,7 @@ class RemoteExperiment:
         self._said: set[str] = set()
         self._following: set[str] = set()
         self._is_gone = False
+        self._is_bound = False
         self._waiting = Waiting(self._view, api, self._namespace)
         self._needs_follower = needs_follower
         self._renewal = Renewal(api, self._namespace, experiment.name)
@@ -251,10 +255,23 @@ class RemoteExperiment:
         if name in self._told:
             return
         self._told.add(name)
+        self._bind()
         found = status.states_of(self._experiment, [self._view.items[name]])
         self._view.read_end(found[0])
         listed = {trial.name: trial for trial in self._view.trials()}
         self._finished(listed[name])
+
+    def _bind(self) -> None:
+        """Tell once which data the trials are trained on; the stopping service knows it first."""
+        if self._is_bound:
+            return
+        if self._view.data() is None:  # the experiment may have been seen before its first trial
+            with contextlib.suppress(ClusterError):
+                self._view.item = self._api.get(EXPERIMENTS, self._namespace, self._experiment.name)
+        data = self._view.data()
+        self._is_bound = True
+        if data is not None:
+            self._bound(data)
 
     def _settle(self) -> None:
         """Wait a little for the last trials: Katib may end the experiment before their status."""

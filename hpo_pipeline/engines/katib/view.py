@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from hpo_pipeline.engines.katib import status
-from hpo_pipeline.engines.katib.names import EXPERIMENT_LABEL
+from hpo_pipeline.engines.katib.names import DATA_ANNOTATION, EXPERIMENT_LABEL
 from hpo_pipeline.engines.kubernetes.api import PODS, TRIALS, Api, Object
 from hpo_pipeline.engines.kubernetes.diagnosis import failure_cause
 from hpo_pipeline.engines.kubernetes.names import JOB_LABEL, TRIAL_CONTAINER
@@ -45,6 +45,12 @@ class ExperimentView:
         self.items: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
         self.lines: dict[str, list[str]] = {}
+
+    def data(self) -> str | None:
+        """Return the fingerprint of the data that the trials are trained on, once it is known."""
+        notes = (self.item or {"metadata": {}})["metadata"].get("annotations") or {}
+        found: str | None = notes.get(DATA_ANNOTATION)
+        return found
 
     def trials(self) -> list[Trial]:
         """Return the trials as they are now, with the curves from their logs."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"hpo_pipeline/trial/wire/live.proto\x12\x06hpo.v1\"\x98\x01\n\x05Point\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x15\n\rtraining_step\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\x01\x12+\n\x07metrics\x18\x04 \x03(\x0b\x32\x1a.hpo.v1.Point.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"U\n\rReportRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x12\n\ntrial_name\x18\x02 \x01(\t\x12\x1c\n\x05\x63urve\x18\x03 \x03(\x0b\x32\r.hpo.v1.Point\"(\n\x08\x44\x65\x63ision\x12\x0c\n\x04stop\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xc9\x01\n\rFinishRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x12\n\ntrial_name\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x33\n\x07metrics\x18\x04 \x03(\x0b\x32\".hpo.v1.FinishRequest.MetricsEntry\x12\x1c\n\x05\x63urve\x18\x05 \x03(\x0b\x32\r.hpo.v1.Point\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\r\n\x0b\x46inishReply\"(\n\rIsOverRequest\x12\x17\n\x0f\x65xperiment_name\x18\x01 \x01(\t2\xa6\x01\n\x08Stopping\x12\x31\n\x06Report\x12\x15.hpo.v1.ReportRequest\x1a\x10.hpo.v1.Decision\x12\x34\n\x06\x46inish\x12\x15.hpo.v1.FinishRequest\x1a\x13.hpo.v1.FinishReply\x12\x31\n\x06IsOver\x12\x15.hpo.v1.IsOverRequest\x1a\x10.hpo.v1.Decisionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"hpo_pipeline/trial/wire/live.proto\x12\x06hpo.v1\"\x98\x01\n\x05Point\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x15\n\rtraining_step\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\x01\x12+\n\x07metrics\x18\x04 \x03(\x0b\x32\x1a.hpo.v1.Point.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"c\n\rReportRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x12\n\ntrial_name\x18\x02 \x01(\t\x12\x1c\n\x05\x63urve\x18\x03 \x03(\x0b\x32\r.hpo.v1.Point\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\t\"(\n\x08\x44\x65\x63ision\x12\x0c\n\x04stop\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xc9\x01\n\rFinishRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x12\n\ntrial_name\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x33\n\x07metrics\x18\x04 \x03(\x0b\x32\".hpo.v1.FinishRequest.MetricsEntry\x12\x1c\n\x05\x63urve\x18\x05 \x03(\x0b\x32\r.hpo.v1.Point\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\r\n\x0b\x46inishReply\"(\n\rIsOverRequest\x12\x17\n\x0f\x65xperiment_name\x18\x01 \x01(\t2\xa6\x01\n\x08Stopping\x12\x31\n\x06Report\x12\x15.hpo.v1.ReportRequest\x1a\x10.hpo.v1.Decision\x12\x34\n\x06\x46inish\x12\x15.hpo.v1.FinishRequest\x1a\x13.hpo.v1.FinishReply\x12\x31\n\x06IsOver\x12\x15.hpo.v1.IsOverRequest\x1a\x10.hpo.v1.Decisionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,17 +40,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POINT_METRICSENTRY']._serialized_start=153
   _globals['_POINT_METRICSENTRY']._serialized_end=199
   _globals['_REPORTREQUEST']._serialized_start=201
-  _globals['_REPORTREQUEST']._serialized_end=286
-  _globals['_DECISION']._serialized_start=288
-  _globals['_DECISION']._serialized_end=328
-  _globals['_FINISHREQUEST']._serialized_start=331
-  _globals['_FINISHREQUEST']._serialized_end=532
+  _globals['_REPORTREQUEST']._serialized_end=300
+  _globals['_DECISION']._serialized_start=302
+  _globals['_DECISION']._serialized_end=342
+  _globals['_FINISHREQUEST']._serialized_start=345
+  _globals['_FINISHREQUEST']._serialized_end=546
   _globals['_FINISHREQUEST_METRICSENTRY']._serialized_start=153
   _globals['_FINISHREQUEST_METRICSENTRY']._serialized_end=199
-  _globals['_FINISHREPLY']._serialized_start=534
-  _globals['_FINISHREPLY']._serialized_end=547
-  _globals['_ISOVERREQUEST']._serialized_start=549
-  _globals['_ISOVERREQUEST']._serialized_end=589
-  _globals['_STOPPING']._serialized_start=592
-  _globals['_STOPPING']._serialized_end=758
+  _globals['_FINISHREPLY']._serialized_start=548
+  _globals['_FINISHREPLY']._serialized_end=561
+  _globals['_ISOVERREQUEST']._serialized_start=563
+  _globals['_ISOVERREQUEST']._serialized_end=603
+  _globals['_STOPPING']._serialized_start=606
+  _globals['_STOPPING']._serialized_end=772
 # @@protoc_insertion_point(module_scope)

@@ -26,14 +26,16 @@ class Point(_message.Message):
     def __init__(self, step: _Optional[int] = ..., training_step: _Optional[int] = ..., epoch: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class ReportRequest(_message.Message):
-    __slots__ = ("experiment", "trial_name", "curve")
+    __slots__ = ("experiment", "trial_name", "curve", "data")
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     TRIAL_NAME_FIELD_NUMBER: _ClassVar[int]
     CURVE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
     experiment: str
     trial_name: str
     curve: _containers.RepeatedCompositeFieldContainer[Point]
-    def __init__(self, experiment: _Optional[str] = ..., trial_name: _Optional[str] = ..., curve: _Optional[_Iterable[_Union[Point, _Mapping]]] = ...) -> None: ...
+    data: str
+    def __init__(self, experiment: _Optional[str] = ..., trial_name: _Optional[str] = ..., curve: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., data: _Optional[str] = ...) -> None: ...
 
 class Decision(_message.Message):
     __slots__ = ("stop", "reason")

@@ -57,6 +57,7 @@ class StoppingServicer:
     def Report(self, request, context):
         """A trial tells its whole curve so far, so that a service that has just started knows it too,
         and hears whether to go on. Without new points it only hears whether the search goes on.
+        FAILED_PRECONDITION: other trials of the experiment were trained on other data.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,9 +1,10 @@
 """Who may speak to the stopping service: a trial for itself, at a bounded cost.
 
 Every pod that reaches the service can send whatever it likes. A call counts only where it names
-an experiment of this namespace and a trial of that experiment, and where it carries the token of
-the experiment. The pods of the trials have the token from a Secret; its hash is an annotation of
-the Experiment, so the service itself may read no Secrets. Calls and the questions to the API
+an experiment of this namespace and a trial of that experiment, where it carries the token of
+the experiment, and where it does not come from the pod of another trial (trial_pods.py). The pods
+of the trials have the token from a Secret; its hash is an annotation of the Experiment, so the
+service itself may read no Secrets. Calls and the questions to the API
 server that they cause are limited, and nothing is remembered of names that do not exist.
 """
 
@@ -11,25 +12,37 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hpo_pipeline.engines.katib.names import (
+    DATA_ANNOTATION,
     EXPERIMENT_LABEL,
     IDENTITY_ANNOTATION,
     TOKEN_ANNOTATION,
 )
-from hpo_pipeline.engines.katib.services.serving import NotAllowed, NotNow, NotThere, TooMuch
+from hpo_pipeline.engines.katib.services.serving import (
+    NotAllowed,
+    NotNow,
+    NotThere,
+    OtherData,
+    TooMuch,
+)
+from hpo_pipeline.engines.katib.services.trial_pods import TrialPods
 from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, TRIALS, Api, Object
 from hpo_pipeline.errors import ClusterError
 from hpo_pipeline.trial.names import trial_number
 
+logger = logging.getLogger(__name__)
+
 MAX_EXPERIMENTS = 64
 """Katib gives each experiment a pod of services; more than one is known in tests only."""
 MAX_NAME = 253
-NOT_FOUND = 404
+NOT_FOUND, FORBIDDEN = 404, 403
+BESIDE = "ipv4:127.0.0.1:0"
 Clock = Callable[[], float]
 
 
@@ -61,6 +74,7 @@ class _Known:
     verifier: str
     max_trials: int
     is_rendered: bool
+    data: str = ""
     trials: dict[str, Allowance] = field(default_factory=dict)
 
 
@@ -72,13 +86,17 @@ class Admission:
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
         self._questions = Allowance(burst=100, per_second=20, clock=clock)
+        self._pods = TrialPods(api, namespace, clock=clock)
 
-    def trial(self, experiment: str, trial: str, token: str) -> None:
+    def trial(self, experiment: str, trial: str, token: str, peer: str = BESIDE) -> None:
         """Admit a call of a trial.
+
+        Args:
+            peer: who calls, as gRPC writes it.
 
         Raises:
             NotThere: there is no such experiment, or it has no such trial.
-            NotAllowed: the token is not that of the experiment.
+            NotAllowed: the token is not that of the experiment, or another trial calls.
             TooMuch: the trial, or all callers together, ask too often.
             NotNow: the cluster does not answer.
         """
@@ -92,6 +110,25 @@ class Admission:
             self._look_up(experiment, trial, known)
         with self._lock:
             known.trials[trial].take(f"calls of {trial}")
+        self._pods.require(experiment, trial, peer)
+
+    def data(self, experiment: str, fingerprint: str) -> None:
+        """Bind an experiment to the data of its first trial: others must have the same.
+
+        Raises:
+            OtherData: trials of this experiment were trained on other data.
+            NotThere, TooMuch, NotNow: as `trial`.
+        """
+        known = self.experiment(experiment)
+        with self._lock:
+            if not known.data:
+                self._bind(experiment, fingerprint)
+                known.data = fingerprint
+        if known.data != fingerprint:
+            raise OtherData(
+                f"the data have changed since the experiment {experiment} was started, and their "
+                f"trials cannot be compared; run it under another name"
+            )
 
     def experiment(self, name: str) -> _Known:
         """Return what is known of an experiment that exists.
@@ -129,6 +166,16 @@ class Admission:
         if labels.get(EXPERIMENT_LABEL) != experiment:
             raise NotThere(missing)
         return found
+
+    def _bind(self, experiment: str, fingerprint: str) -> None:
+        change = {"metadata": {"annotations": {DATA_ANNOTATION: fingerprint}}}
+        try:
+            self._api.patch(EXPERIMENTS, self._namespace, experiment, change)
+        except ClusterError as error:
+            if error.status != FORBIDDEN:
+                raise NotNow(str(error)) from error
+            # A Role of an earlier version: this service remembers it as long as it runs.
+            logger.warning("%s; apply manifests/base again", error)
 
     def _look_up(self, experiment: str, trial: str, known: _Known) -> None:
         number = trial_number(trial)
@@ -173,4 +220,5 @@ def _read(item: Object) -> _Known:
         verifier=str(notes.get(TOKEN_ANNOTATION, "")),
         max_trials=int((item.get("spec") or {}).get("maxTrialCount") or 100_000),
         is_rendered=IDENTITY_ANNOTATION in notes,
+        data=str(notes.get(DATA_ANNOTATION, "")),
     )

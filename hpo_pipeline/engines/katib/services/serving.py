@@ -43,6 +43,10 @@ class NotAllowed(Exception):
     """The caller may not say this."""
 
 
+class OtherData(Exception):
+    """The trial would be trained on other data than the trials before it."""
+
+
 class TooMuch(Exception):
     """The caller asks too often, or for too much."""
 
@@ -53,6 +57,7 @@ _CODES: dict[type[Exception], grpc.StatusCode] = {
     NotNow: grpc.StatusCode.UNAVAILABLE,
     NotThere: grpc.StatusCode.NOT_FOUND,
     NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
+    OtherData: grpc.StatusCode.FAILED_PRECONDITION,
     TooMuch: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 

@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import grpc
 from pydantic import ValidationError
@@ -30,6 +29,7 @@ from hpo_pipeline.engines.katib.names import (
 )
 from hpo_pipeline.engines.katib.services.admission import Admission
 from hpo_pipeline.engines.katib.services.db_manager import Database
+from hpo_pipeline.engines.katib.services.disruptions import Disruptions
 from hpo_pipeline.engines.katib.services.early_stopped import mark_stopped
 from hpo_pipeline.engines.katib.services.ending import Ending
 from hpo_pipeline.engines.katib.services.learning_curves import Curves
@@ -37,10 +37,12 @@ from hpo_pipeline.engines.katib.services.serving import (
     NotAllowed,
     NotNow,
     NotThere,
+    OtherData,
     TooMuch,
     guarded,
     serve,
 )
+from hpo_pipeline.engines.katib.services.trial_pods import is_beside
 from hpo_pipeline.engines.katib.settings import read_stopping
 from hpo_pipeline.engines.katib.status import is_complete, state_of
 from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, TRIALS, Api, KubernetesApi
@@ -86,6 +88,9 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
         self._lock = threading.Lock()
         self._curves: dict[str, Curves] = {}
         self._endings: dict[str, Ending] = {}
+        self._disruptions: dict[str, Disruptions] = {}
+        if own is not None:
+            self._ending(own)  # its time may be up before any trial calls
 
     @guarded
     def ValidateEarlyStoppingSettings(
@@ -138,6 +143,7 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
     ) -> live_pb2.Decision:
         """Take a trial's curve so far and return whether it should continue."""
         name = self._admitted(request, context)
+        self._require_data(name, request.data)
         curve = [from_message(point) for point in request.curve]
         with self._lock:
             curves, ending = self._known(name, request.experiment)
@@ -184,8 +190,24 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
         if not isinstance(name, str):
             raise ValueError("experiment: must be an experiment as JSON")
         sent = dict(context.invocation_metadata() or ())
-        self._admission.trial(name, request.trial_name, str(sent.get(TOKEN_KEY, "")))
+        token = str(sent.get(TOKEN_KEY, ""))
+        self._admission.trial(name, request.trial_name, token, context.peer())
         return name
+
+    def _require_data(self, experiment: str, fingerprint: str) -> None:
+        """End the search where a trial has other data than those before it.
+
+        Raises:
+            OtherData: with what to do.
+        """
+        if not fingerprint:
+            return  # an image of an earlier version
+        try:
+            self._admission.data(experiment, fingerprint)
+        except OtherData:
+            with self._lock:
+                self._ending(experiment).decide("the data have changed since it was started")
+            raise
 
     def _refuse_foreign(self, experiment: str, rule: str) -> None:
         """Refuse a rule for an experiment whose trials do not report to this service."""
@@ -201,14 +223,18 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
             endings = dict(self._endings)
         for name, ending in endings.items():
             ending.check()
+            if ending.reason is None:
+                with contextlib.suppress(ClusterError):
+                    self._disruptions[name].check()
             if ending.is_gone:
                 with self._lock:
-                    self._endings.pop(name, None)
-                    self._curves.pop(name, None)
+                    for known in (self._endings, self._curves, self._disruptions):
+                        known.pop(name, None)
                 self._admission.forget(name)
 
     def _ending(self, name: str) -> Ending:
         if name not in self._endings:
+            self._disruptions[name] = Disruptions(self._api, self._namespace, name)
             self._endings[name] = Ending(self._api, self._namespace, name)
         return self._endings[name]
 
@@ -254,13 +280,6 @@ def own_experiment(api: Api, namespace: str, pod: str) -> str | None:
         if (spec.get("algorithm") or {}).get("algorithmName") == "-".join(parts[length:]):
             return name
     return None
-
-
-def is_beside(peer: str) -> bool:
-    """Return whether a peer, as gRPC writes it, is in the same pod."""
-    kind, _, address = unquote(peer).partition(":")
-    host = address.rpartition(":")[0].strip("[]").removeprefix("::ffff:")
-    return kind == "unix" or host == "::1" or host.startswith("127.")
 
 
 def main() -> None:
