@@ -246,6 +246,7 @@ class FakeCluster:
         pod = {
             "metadata": {
                 "name": name,
+                "uid": str(next(self.versions)),
                 "creationTimestamp": datetime.now(UTC).isoformat(),
                 "labels": {
                     **job["spec"]["template"]["metadata"]["labels"],

@@ -46,7 +46,10 @@ class Toys:
     def patch(self, kind, namespace, name, change, *, subresource=""):
         self.changes.append(("patch", kind.plural, name))
         target = self.experiment if kind.plural == "experiments" else self.trials[name]
-        target["status"] = change["status"]
+        if "status" in change:
+            target["status"] = change["status"]
+        notes = change.get("metadata", {}).get("annotations", {})
+        target["metadata"].setdefault("annotations", {}).update(notes)
 
     def delete(self, kind, namespace, name):
         self.changes.append(("delete", kind.plural, name))
