@@ -18,6 +18,7 @@ from hpo_pipeline.experiment.checks import cross_faults
 from hpo_pipeline.experiment.document import read_document
 from hpo_pipeline.experiment.schema import Experiment, Select
 from hpo_pipeline.experiment.space import PARAMETERS
+from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.user_metrics import located as located_metric
 
 DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz")
@@ -202,7 +203,7 @@ def _messages(
         if fault["type"] == "union_tag_not_found" and where[0] == "select":
             text = f"rule is required: {', '.join(RULES)}"
         if fault["type"] == "extra_forbidden":
-            text += _siblings(where, schema, kinds)
+            text += _siblings(where, schema, kinds, _own_fields(raw) if len(where) == 2 else ())
         elif fault["type"] != "missing" and "got" not in text:
             text = f"{text[:1].lower()}{text[1:]}, got {_short(fault['input'])}"
         lines.append(f"{_path(where, raw, kinds) or 'the file'}: {text}")
@@ -243,13 +244,31 @@ def _path(location: tuple[int | str, ...], raw: Mapping[str, Any], kinds: Kinds)
         del parts[2]
     if len(parts) > 1 and parts[1] in kinds.get(parts[0], {}):
         del parts[1]
+    if parts[:2] == ["task", "settings"]:
+        del parts[1]
     if parts[:2] == ["objective", "0"] and not isinstance(raw.get("objective"), list):
         del parts[1]
     return ".".join(parts)
 
 
-def _siblings(location: tuple[int | str, ...], schema: type[Experiment], kinds: Kinds) -> str:
-    """Name the keys that are allowed in place of an unknown one."""
+def _own_fields(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the fields that the kind of the task adds to the section."""
+    task = raw.get("task")
+    kind = TASKS.get(str(task.get("kind"))) if isinstance(task, dict) else None
+    return tuple(kind.Settings.model_fields) if kind is not None else ()
+
+
+def _siblings(
+    location: tuple[int | str, ...],
+    schema: type[Experiment],
+    kinds: Kinds,
+    own: tuple[str, ...],
+) -> str:
+    """Name the keys that are allowed in place of an unknown one.
+
+    Args:
+        own: fields of the task that are its kind's alone.
+    """
     model: Any = schema
     for part in location[:-1]:
         if part in PARAMETERS and location[0] == "space":
@@ -260,7 +279,8 @@ def _siblings(location: tuple[int | str, ...], schema: type[Experiment], kinds: 
             model = names[part].annotation
             # `tuple[Objective, ...]` and `Register | None` hold the model that is meant.
             model = next((kind for kind in get_args(model) if _fields(kind)), model)
-    return "; allowed are " + ", ".join(_fields(model))
+    allowed = [name for name in _fields(model) if name != "settings"]
+    return "; allowed are " + ", ".join([*allowed, *own] if location[0] == "task" else allowed)
 
 
 def _fields(model: Any) -> dict[str, Any]:

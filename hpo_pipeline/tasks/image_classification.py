@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.base_config import base_config
 from hpo_pipeline.tasks.classification import ClassificationKind, encode_labels
+from hpo_pipeline.tasks.image_augmentation import Augmentation, augmented
 from hpo_pipeline.tasks.image_scaling import ImageScaling
 from hpo_pipeline.tasks.kind import Batch, Collate, DataSource, Form, Row, Shape, TaskFields
 
@@ -32,7 +33,8 @@ print(model.config.id2label[int(logits.argmax())])"""
 class ImageClassification(ClassificationKind):
     """One label for an image."""
 
-    searchable: ClassVar[tuple[str, ...]] = ("freeze",)
+    Settings = Augmentation
+    searchable: ClassVar[tuple[str, ...]] = ("freeze", *Augmentation.model_fields)
     shared: ClassVar[tuple[str, ...]] = ("image_size", "num_channels")
     has_text: ClassVar[bool] = False
 
@@ -120,6 +122,29 @@ class ImageClassification(ClassificationKind):
 
         return collate
 
+    def trainer(self, task: TaskFields, **arguments: Any) -> Any:
+        """Return a Trainer whose training batches are augmented, where the task says how."""
+        settings: Augmentation = task.settings
+        if not settings.is_on:
+            return super().trainer(task, **arguments)
+        from transformers import Trainer
+
+        class Augmenting(Trainer):  # type: ignore[misc]  # transformers has no types
+            """A Trainer that has another collator for the training."""
+
+            data_collator: Any
+
+            def get_train_dataloader(self) -> Any:
+                """Return the batches of the training, augmented."""
+                collate = self.data_collator
+                self.data_collator = lambda rows: _with_augmented(collate(rows), settings)
+                try:
+                    return super().get_train_dataloader()
+                finally:
+                    self.data_collator = collate
+
+        return Augmenting(**arguments)
+
     def config_fields(
         self, task: TaskFields, processor: ImageScaling, shape: Shape | None
     ) -> dict[str, Any]:
@@ -128,6 +153,10 @@ class ImageClassification(ClassificationKind):
         height, width, channels = shape
         size = height if height == width else [height, width]
         return {"image_size": size, "num_channels": channels}
+
+
+def _with_augmented(batch: dict[str, Any], settings: Augmentation) -> dict[str, Any]:
+    return {**batch, "pixel_values": augmented(batch["pixel_values"], settings)}
 
 
 def _preprocessor(task: TaskFields, source: str) -> Mapping[str, Any]:
