@@ -13,6 +13,7 @@ from typing import Any
 
 from hpo_pipeline.engines.katib import install, manifest
 from hpo_pipeline.engines.katib.names import INJECTION_LABEL, SERVICES_ACCOUNT
+from hpo_pipeline.engines.katib.permissions import permissions, services_permissions
 from hpo_pipeline.engines.katib.room import nodes, quotas, schedulable
 from hpo_pipeline.engines.katib.trial_template import is_stock
 from hpo_pipeline.engines.kubernetes.api import (
@@ -22,8 +23,6 @@ from hpo_pipeline.engines.kubernetes.api import (
     EXPERIMENTS,
     NAMESPACES,
     PODS,
-    REVIEWS,
-    SELF_REVIEWS,
     SERVICE_ACCOUNTS,
     STORAGE_CLASSES,
     Api,
@@ -34,19 +33,9 @@ from hpo_pipeline.engines.kubernetes.findings import Finding
 from hpo_pipeline.errors import ClusterError, HpoError
 from hpo_pipeline.experiment.schema import Experiment
 
-NEEDED = (
-    ("kubeflow.org", "experiments", "", ("get", "list", "watch", "create", "patch")),
-    ("kubeflow.org", "experiments", "status", ("patch",)),
-    ("kubeflow.org", "trials", "", ("list", "watch")),
-    ("kubeflow.org", "trials", "status", ("patch",)),
-    ("", "configmaps", "", ("get", "create")),
-    ("", "secrets", "", ("create", "delete")),
-    ("", "pods", "", ("list", "watch")),
-    ("", "pods", "log", ("get",)),
-    ("batch", "jobs", "", ("get", "list", "watch", "create", "patch", "delete")),
-)
 _UNSEEN = {
     "name": "no other namespace may have an experiment of this name: Katib's database mixes them",
+    "services_permissions": "the account hpo-services must have the Role of manifests/base",
     "nodes": "a node must have room for cluster.cpu and cluster.memory of a trial",
 }
 NOT_FOUND, FORBIDDEN = 404, 403
@@ -77,7 +66,8 @@ def examine(
     checks: list[Callable[[Experiment, Api], Iterator[Finding]]] = [
         partial(_katib, sleep=sleep),
         _namespace,
-        _permissions,
+        permissions,
+        services_permissions,
         _algorithms,
         _accounts,
         _storage,
@@ -184,41 +174,6 @@ def _namespace(experiment: Experiment, api: Api) -> Iterator[Finding]:
             f"kubectl label --overwrite namespace {name} "
             f"pod-security.kubernetes.io/enforce=baseline",
         )
-
-
-def _permissions(experiment: Experiment, api: Api) -> Iterator[Finding]:
-    namespace, missing = experiment.cluster.namespace, []
-    for group, resource, subresource, verbs in NEEDED:
-        for verb in verbs:
-            if not _may(api, namespace, (group, resource, subresource), verb):
-                missing.append(f"{verb} {resource}{'/' * bool(subresource)}{subresource}")
-    if missing:
-        who = _who(api)
-        what = f"{who} may not {', '.join(missing)} in namespace {namespace}"
-        yield Finding(what, False, f"bind the Role hpo-runner of manifests/base to {who}")
-    else:
-        yield Finding("you may start and follow experiments")
-
-
-def _who(api: Api) -> str:
-    """Return the name under which the cluster knows us, which is what a binding needs."""
-    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    try:
-        found = api.create(SELF_REVIEWS, "", review)
-        return str(found["status"]["userInfo"]["username"])
-    except (ClusterError, KeyError):
-        return "you"
-
-
-def _may(api: Api, namespace: str, what: tuple[str, str, str], verb: str) -> bool:
-    group, resource, subresource = what
-    attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": resource}
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {**attributes, "subresource": subresource}},
-    }
-    return bool(api.create(REVIEWS, "", review)["status"]["allowed"])
 
 
 def _algorithms(experiment: Experiment, api: Api) -> Iterator[Finding]:

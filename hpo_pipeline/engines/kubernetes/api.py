@@ -63,6 +63,7 @@ CRDS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespace
 SELF_REVIEWS = Kind("authentication.k8s.io", "v1", "selfsubjectreviews", namespaced=False)
 STORAGE_CLASSES = Kind("storage.k8s.io", "v1", "storageclasses", namespaced=False)
 REVIEWS = Kind("authorization.k8s.io", "v1", "selfsubjectaccessreviews", namespaced=False)
+OTHERS_REVIEWS = Kind("authorization.k8s.io", "v1", "localsubjectaccessreviews")
 
 
 class Api(Protocol):

@@ -115,7 +115,7 @@ class FakeCluster:
             return {"items": found, "metadata": {"resourceVersion": str(next(self.versions))}}
 
     def create(self, kind: Kind, namespace: str, body):
-        if kind.plural == "selfsubjectaccessreviews":
+        if kind.plural in ("selfsubjectaccessreviews", "localsubjectaccessreviews"):
             return {"status": {"allowed": True}}
         with self.lock:
             self._fail_if_asked()

@@ -45,12 +45,13 @@ def sound():
 
 class Objects:
     """A cluster of fixed objects; `denied` are verbs and resources that the user
-    may not use, `hidden` kinds that they may not list.
+    may not use, `services_denied` verbs that the services may not use, `hidden` kinds that the
+    user may not list.
     """
 
-    def __init__(self, objects, denied=(), error=None, hidden=()):
+    def __init__(self, objects, denied=(), error=None, hidden=(), services_denied=()):
         self.objects, self.denied, self.error = objects, denied, error
-        self.hidden = hidden
+        self.hidden, self.services_denied = hidden, services_denied
 
     def get(self, kind, namespace, name):
         try:
@@ -66,7 +67,11 @@ class Objects:
         return {"items": [o for (plural, _), o in self.objects.items() if plural == kind.plural]}
 
     def create(self, kind, namespace, body):
+        if kind.plural in self.hidden:
+            raise ClusterError("forbidden", status=403)
         attributes = body["spec"]["resourceAttributes"]
+        if "user" in body["spec"]:
+            return {"status": {"allowed": attributes["verb"] not in self.services_denied}}
         what = f"{attributes['resource']}/{attributes['subresource']}".strip("/")
         is_denied = attributes["verb"] in self.denied or what in self.denied
         return {"status": {"allowed": not is_denied}}
@@ -123,6 +128,20 @@ def test_a_namespace_that_enforces_restricted_is_found():
 def test_missing_permissions_are_named_all_at_once():
     (fault,) = found(sound(), denied=("watch",))
     assert "watch experiments, watch trials, watch pods, watch jobs" in fault
+
+
+def test_the_rights_of_the_services_are_looked_at():
+    (fault,) = found(sound(), services_denied=("delete", "list"))
+    assert fault == (
+        "hpo-services may not list trials, list pods, delete jobs in namespace hpo; "
+        "kubectl apply -k manifests/base"
+    )
+
+
+def test_the_rights_of_the_services_may_be_hidden():
+    objects = Objects(sound(), hidden=("localsubjectaccessreviews",))
+    unknown = [f for f in examine(toy_experiment(), objects) if not f.is_known]
+    assert any("services_permissions: you may not look" in finding.what for finding in unknown)
 
 
 def test_algorithms_that_katib_does_not_know_are_found():
