@@ -30,12 +30,14 @@ class Need:
         who: the kind of pod, as in "a trial".
         requests, limits: of one pod.
         containers: the limits of each container.
+        is_set: whether the experiment file decides what they ask for.
     """
 
     who: str
     requests: Amounts
     limits: Amounts
     containers: tuple[Amounts, ...]
+    is_set: bool = True
 
 
 def quantity(text: object) -> float:
@@ -55,12 +57,12 @@ def amounts(listed: Mapping[str, Any] | None) -> Amounts:
     return {name: quantity(text) for name, text in (listed or {}).items()}
 
 
-def need_of(who: str, pod: Object) -> Need:
-    """Return what a pod with this specification asks for."""
+def need_of(who: str, pod: Object, *, is_set: bool = True) -> Need:
+    """Return what a pod with this specification asks for; `is_set` as in `Need`."""
     parts = [container.get("resources") or {} for container in pod["containers"]]
     limits = tuple(amounts(part.get("limits")) for part in parts)
     requests = [{**amounts(p.get("limits")), **amounts(p.get("requests"))} for p in parts]
-    return Need(who, _sum(requests), _sum(limits), limits)
+    return Need(who, _sum(requests), _sum(limits), limits, is_set)
 
 
 def shown(name: str, amount: float) -> str:
@@ -137,6 +139,7 @@ def quota_findings(
 
 def range_findings(needs: Iterable[Need], ranges: Iterable[Object]) -> Iterator[Finding]:
     """Compare pods with the limit ranges of a namespace, which refuse what is outside of them."""
+    found: dict[Finding, None] = {}  # two containers may want the same
     listed = list(ranges)
     for need in needs:
         for item in listed:
@@ -144,22 +147,27 @@ def range_findings(needs: Iterable[Need], ranges: Iterable[Object]) -> Iterator[
             for limit in (item.get("spec") or {}).get("limits") or ():
                 kinds = {"Container": need.containers, "Pod": (need.limits,)}
                 for each in kinds.get(limit.get("type"), ()):
-                    yield from _outside(need.who, name, limit, each)
+                    found |= dict.fromkeys(_outside(need, name, limit, each))
+    yield from found
 
 
-def _outside(who: str, name: str, limit: Mapping[str, Any], wanted: Amounts) -> Iterator[Finding]:
+def _outside(need: Need, name: str, limit: Mapping[str, Any], wanted: Amounts) -> Iterator[Finding]:
+    who = need.who
+    wider = f"ask for a wider range: what {who} wants is fixed"
     where = f"limit range {name} allows a {limit['type'].lower()}"
     for key, most in amounts(limit.get("max")).items():
         if wanted.get(key, 0.0) > most:
             what = (
                 f"{where} at most {key} {shown(key, most)}, {who} wants {shown(key, wanted[key])}"
             )
-            yield Finding(what, False, f"ask for less (cluster.{key}), or for a wider range")
+            less = f"ask for less (cluster.{key}), or for a wider range"
+            yield Finding(what, False, less if need.is_set else wider)
     for key, least in amounts(limit.get("min")).items():
         if wanted.get(key, least) < least:
             what = f"{where} at least {key} {shown(key, least)}"
             what += f", {who} wants {shown(key, wanted[key])}"
-            yield Finding(what, False, f"ask for more (cluster.{key}), or for a wider range")
+            more = f"ask for more (cluster.{key}), or for a wider range"
+            yield Finding(what, False, more if need.is_set else wider)
 
 
 def never_fits(message: str) -> bool:

@@ -164,6 +164,14 @@ def test_a_claim_that_nothing_can_bind_is_found(storage_class, said):
     assert is_there == (storage_class == "nope")
 
 
+def test_a_limit_range_that_the_services_do_not_fit_into_is_found_once():
+    limits = {"spec": {"limits": [{"type": "Container", "max": {"cpu": "500m"}}]}}
+    objects = {**sound(), ("limitranges", "small"): {"metadata": {"name": "small"}, **limits}}
+    trial, services = found(objects)
+    assert trial.endswith("a trial wants 2; ask for less (cluster.cpu), or for a wider range")
+    assert "the pod of the services wants 1; ask for a wider range: what" in services
+
+
 def test_a_claim_for_one_node_is_found_where_trials_may_run_on_several():
     objects = sound()
     objects["persistentvolumeclaims", "hpo-storage"]["spec"]["accessModes"] = ["ReadWriteOnce"]
