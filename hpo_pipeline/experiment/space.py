@@ -25,6 +25,8 @@ from pydantic import (
 )
 
 from hpo_pipeline.experiment.combinations import combinations
+from hpo_pipeline.experiment.condition_checks import condition_fault
+from hpo_pipeline.experiment.conditions import meets
 
 Value = bool | int | float | str
 Assignments = Mapping[str, Value]
@@ -70,7 +72,11 @@ def _conditions(value: Any) -> Any:
 
 
 class Conditional(Frozen):
-    """A parameter that counts only where others, earlier in the file, have one of these values."""
+    """A parameter that counts only where others, earlier in the file, meet these conditions.
+
+    Each is a value, comparisons (`">= 3"`, `"> 2 and < 8"`), or a list of them, of which one
+    suffices.
+    """
 
     when: Annotated[
         dict[str, tuple[PlainValue, ...]],
@@ -238,18 +244,14 @@ class Space(RootModel[dict[str, Parameter]]):
 
     def _condition_faults(self, name: str, earlier: list[str]) -> list[str]:
         faults = []
-        for other, values in self.root[name].when.items():
+        for other, conditions in self.root[name].when.items():
+            where = f"{name}.when.{other}"
             if other not in earlier:
                 listed = ", ".join(earlier) or "none"
-                faults.append(f"{name}.when.{other}: no parameter before it; there are {listed}")
-            elif self.root[other].type == "float":
-                faults.append(f"{name}.when.{other}: must be a choice or an int, and is a float")
-            else:
-                faults += [
-                    f"{name}.when.{other}: {value!r} is not in its space"
-                    for value in values
-                    if not self.root[other].contains(value)
-                ]
+                faults.append(f"{where}: no parameter before it; there are {listed}")
+                continue
+            found = (condition_fault(self.root[other], one) for one in conditions)
+            faults += [f"{where}: {fault}" for fault in found if fault]
         return faults
 
     def __iter__(self) -> Iterator[str]:  # type: ignore[override]
@@ -280,8 +282,8 @@ class Space(RootModel[dict[str, Parameter]]):
     def holds(self, name: str, kept: Assignments) -> bool:
         """Return whether the conditions of a parameter hold, given the active ones before it."""
         return all(
-            other in kept and render(kept[other]) in map(render, values)
-            for other, values in self.root[name].when.items()
+            other in kept and meets(kept[other], conditions)
+            for other, conditions in self.root[name].when.items()
         )
 
     def size(self) -> int | None:

@@ -153,18 +153,55 @@ def test_a_section_has_its_own_names_only() -> None:
 @pytest.mark.parametrize(
     ("when", "fault"),
     [
-        ({"b": 1}, "a.when.b: no parameter before it; there are optim"),
+        ({"b": 1}, "a.when.b: no parameter before it; there are optim, layers, rate"),
         ({"optim": "sgd"}, "a.when.optim: 'sgd' is not in its space"),
+        ({"optim": ">= 3"}, "a.when.optim: its values have no order, got '>= 3'"),
+        ({"layers": "> 4"}, "a.when.layers: '> 4' never holds; its values are 1 to 4"),
+        ({"layers": "> 1 and < 2"}, "a.when.layers: '> 1 and < 2' never holds"),
+        ({"layers": "> two"}, "a.when.layers: > needs a number, got '> two'"),
+        ({"layers": "=> 2"}, "a.when.layers: must be a value or comparisons with"),
+        ({"rate": 0.1}, "a.when.rate: must be a comparison such as '>= 0' for a float, got 0.1"),
     ],
 )
 def test_a_condition_that_cannot_hold_is_refused(when: dict[str, Any], fault: str) -> None:
     space = {
         "optim": {"type": "choice", "values": ["adamw", "adafactor"]},
+        "layers": {"type": "int", "low": 1, "high": 4},
+        "rate": {"type": "float", "low": 0.0, "high": 1.0},
         "a": {"type": "int", "low": 1, "high": 2, "when": when},
         "b": {"type": "int", "low": 1, "high": 2},
     }
     with pytest.raises(ValidationError, match=fault):
         Space.model_validate(space)
+
+
+@pytest.mark.parametrize(
+    ("condition", "values"),
+    [
+        (">= 3", [3, 4]),
+        ("> 1 and <= 3", [2, 3]),
+        ("!= 2", [1, 3, 4]),
+        ("== 2.0", [2]),
+        (["< 2", 4], [1, 4]),
+    ],
+)
+def test_a_condition_compares(condition: Any, values: list[int]) -> None:
+    layers, x = int_range(low=1, high=4), {**int_range(low=0, high=9), "when": {"n": condition}}
+    made = space(n=layers, x=x)
+    active = [n for n in range(1, 5) if "x" in made.active({"n": n, "x": 1})]
+    assert active == values
+    assert made.size() == 4 + 9 * len(values)
+    again = space(n={"type": "choice", "values": [1, 2, 3, 4]}, x=x)
+    assert again.size() == made.size()
+
+
+def test_comparisons_with_a_float_or_a_wide_range_are_counted() -> None:
+    rate = {"type": "float", "low": 0.0, "high": 1.0, "step": 0.1}
+    x = {**int_range(low=0, high=1), "when": {"n": ">= 0.3 and < 0.7"}}
+    assert space(n=rate, x=x).size() == 11 + 4
+    wide = {"type": "int", "low": 0, "high": 10**9}
+    x = {**x, "when": {"n": "> 1000"}}
+    assert space(n=wide, x=x).size() == 10**9 + 1 + (10**9 - 1000)
 
 
 def test_nothing_grows_with_the_width_of_a_range() -> None:

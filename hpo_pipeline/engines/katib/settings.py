@@ -12,13 +12,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from hpo_pipeline.experiment.conditions import is_comparison
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.experiment.space import Space, render
+from hpo_pipeline.experiment.space import ChoiceParameter, Space, Value, render
 from hpo_pipeline.experiment.stopping import StockStopping, Stopping, StoppingSection
 from hpo_pipeline.results.trial import Trial, TrialState
 
 OBJECTIVES, CONSTRAINTS, CONDITIONS = "objectives", "constraints", "conditions"
 START, EARLIER, SEED = "start", "earlier", "seed"
+VALUES = "values"
 Texts = dict[str, str]
 
 
@@ -33,6 +35,7 @@ class Travelling(BaseModel):
     start: list[Texts] = []
     earlier: list[tuple[Texts, dict[str, float]]] = []
     seed: int = 0
+    values: dict[str, list[bool | int | float | str]] = {}
 
 
 _STOPPING: TypeAdapter[Stopping] = TypeAdapter(StoppingSection)
@@ -57,6 +60,7 @@ def search_settings(experiment: Experiment, earlier: Sequence[Trial] = ()) -> di
     is_plain = len(objectives) == 1 and experiment.objective[0].score is None
     found |= {OBJECTIVES: [] if is_plain else objectives, CONSTRAINTS: experiment.constraints}
     found |= {CONDITIONS: conditions, START: start, EARLIER: known}
+    found[VALUES] = _compared_values(experiment)
     return {n: _text(v) for n, v in found.items() if v not in ((), [], {}, None)}
 
 
@@ -104,6 +108,23 @@ def read_stopping(algorithm: str, settings: Mapping[str, str]) -> Stopping:
     """
     values = {name: _value(name, text) for name, text in settings.items()}
     return _STOPPING.validate_python({**values, "algorithm": algorithm})
+
+
+def _compared_values(experiment: Experiment) -> dict[str, list[Value]]:
+    """Return the values of choices that are compared; Katib itself knows their texts only."""
+    space = experiment.space
+    compared = {
+        other
+        for name in space
+        for other, conditions in space[name].when.items()
+        if any(map(is_comparison, conditions))
+    }
+    found: dict[str, list[Value]] = {}
+    for name in space:
+        parameter = space[name]
+        if isinstance(parameter, ChoiceParameter) and name in compared:
+            found[name] = list(parameter.values)
+    return found
 
 
 def _given(settings: Any) -> dict[str, Any]:

@@ -405,3 +405,15 @@ def test_a_choice_of_numbers_and_a_range_from_zero_are_served():
     message.spec.parameter_specs.parameters[1].feasible_space.min = "0"
     problem, _ = convert.search_problem(message)
     assert list(problem.space) == ["learning_rate", "num_train_epochs"]
+
+
+def test_conditions_on_whole_numbers_and_comparisons_travel():
+    layers = {"type": "int", "low": 1, "high": 4}
+    size = {"type": "choice", "values": [24, 48]}
+    when = {"model.layers": "> 2", "model.size": [">= 40"]}
+    drop = {"type": "float", "low": 0.0, "high": 0.5, "when": when}
+    decay = {"type": "float", "low": 0.0, "high": 0.5, "when": {"model.layers": 1}}
+    space = {"model.layers": layers, "model.size": size, "model.drop": drop, "weight_decay": decay}
+    message = experiment_message(manifests(toy_experiment(space=space))[1])
+    problem, _ = convert.search_problem(message)
+    assert problem.space == toy_experiment(space=space).space

@@ -18,10 +18,11 @@ from hpo_pipeline.engines.katib.names import PREFIX
 from hpo_pipeline.engines.katib.settings import earlier_trials, read_search
 from hpo_pipeline.experiment.algorithms import ALGORITHMS
 from hpo_pipeline.experiment.algorithms.base import Problem
+from hpo_pipeline.experiment.conditions import is_comparison
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.schema import Budget, ConstraintsSection, ObjectiveSection
 from hpo_pipeline.experiment.search import SearchSection
-from hpo_pipeline.experiment.space import ANY_NAMES, Frozen, Space, Value
+from hpo_pipeline.experiment.space import ANY_NAMES, Frozen, Space, Value, render
 from hpo_pipeline.experiment.strategy_checks import strategy_faults
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.study import Known
@@ -65,13 +66,16 @@ def search_problem(message: wire.Experiment) -> tuple[Problem, list[Trial]]:
     own, travelling = read_search(given)
     kind = ALGORITHMS.get(algorithm)
     has_population = kind is not None and kind.has_population
-    space = {}
+    space: dict[str, dict[str, Any]] = {}
     for parameter in spec.parameter_specs.parameters:
         if has_population and _is_parent(parameter):
             continue
         try:
             conditions = travelling.conditions.get(parameter.name, {})
-            space[parameter.name] = _parameter(parameter, conditions)
+            typed = {
+                n: [_condition(space.get(n, {}), c) for c in conditions[n]] for n in conditions
+            }
+            space[parameter.name] = _parameter(parameter, typed, travelling.values)
         except ValueError as error:
             faults.append(f"parameters.{parameter.name}: {error}")
     if faults:
@@ -211,11 +215,31 @@ def _is_parent(message: wire.ParameterSpec) -> bool:
     return message.name == PARENT and is_list and list(message.feasible_space.list) == [NO_PARENT]
 
 
-def _parameter(message: wire.ParameterSpec, conditions: Mapping[str, Any]) -> dict[str, Any]:
+def _condition(other: Mapping[str, Any], text: str) -> Value:
+    """Return a condition on a parameter: whole numbers are values of theirs, not texts."""
+    if is_comparison(text) or other.get("type") == "choice":
+        values = other.get("values", ())
+        return next((v for v in values if render(v) == text), text)
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _parameter(
+    message: wire.ParameterSpec,
+    conditions: Mapping[str, Any],
+    typed: Mapping[str, list[Value]],
+) -> dict[str, Any]:
     space = message.feasible_space
     if message.parameter_type in (wire.CATEGORICAL, wire.DISCRETE):
-        # As texts: the values are the trial's to read.
-        return {"type": "choice", "values": list(space.list), "when": conditions}
+        # As texts, for the values are the trial's to read, but where they are compared.
+        values: list[Value] = list(space.list)
+        if message.name in typed:
+            values = typed[message.name]
+            if list(map(render, values)) != list(space.list):
+                raise ValueError(f"settings.values names other values, got {values}")
+        return {"type": "choice", "values": values, "when": conditions}
     if message.parameter_type not in (wire.INT, wire.DOUBLE):
         raise ValueError("parameterType must be double, int, discrete or categorical")
     if space.distribution in (wire.NORMAL, wire.LOG_NORMAL):
