@@ -16,115 +16,23 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.engines.katib.names import EXPERIMENT_LABEL
-from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, PODS, TRIALS, Kind, KubernetesApi
+from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, PODS
 from hpo_pipeline.engines.kubernetes.names import JOB_LABEL
-from hpo_pipeline.errors import ClusterError
 from tests.e2e.cut import Wire
+from tests.e2e.experiments import (
+    NAMESPACE,
+    OURS,
+    hpo,
+    pods,
+    run,
+    running_trial_pods,
+    summary,
+    trials,
+    wait_for,
+)
 
 pytestmark = pytest.mark.e2e
 REPEATS = range(int(os.environ.get("HPO_E2E_REPEATS", "1")))
-NAMESPACE = os.environ.get("HPO_E2E_NAMESPACE", "hpo")
-
-EXPERIMENT = """
-name: {name}
-task:
-  kind: image-classification
-  model: vit
-  from_scratch: true
-  data: digits
-  rows: {{train: 400, validation: 200, test: 200}}
-  config: {{patch_size: 2, hidden_size: 16, num_attention_heads: 2, intermediate_size: 32}}
-  training: {{num_train_epochs: {epochs}, per_device_train_batch_size: 32}}
-objective: {{metric: accuracy, goal: maximize}}
-space:
-  learning_rate: {{type: float, low: 1.0e-5, high: 1.0e-1, log: true}}
-  model.num_hidden_layers: {{type: int, low: 1, high: 2}}
-search: {search}
-stopping: {stopping}
-budget: {budget}
-cluster: {cluster}
-"""
-OURS = f"{EXPERIMENT_LABEL}=e2e"
-"""What is disturbed: others may use the namespace."""
-SMALL = "{cpu: 400m, memory: 1Gi}"
-
-
-@pytest.fixture(scope="module")
-def api():
-    if "KUBECONFIG" not in os.environ:
-        pytest.skip("KUBECONFIG names no cluster")
-    return KubernetesApi()
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Return a function that writes an experiment file."""
-
-    def write(name="e2e", **sections) -> Path:
-        content = {
-            "search": "{algorithm: tpe, seed: 0}",
-            "stopping": "{algorithm: median, min_trials: 3, start_step: 1}",
-            "budget": "{trials: 6, parallel: 2, minutes: 20}",
-            "cluster": SMALL,
-            "epochs": 3,
-        }
-        file = tmp_path / f"{name}.yaml"
-        file.write_text(EXPERIMENT.format(name=name, **{**content, **sections}), "utf-8")
-        return file
-
-    return write
-
-
-@pytest.fixture
-def clean(api):
-    """Remove the experiments of a test before and after it."""
-    names = ("e2e", "e2e-many", "e2e-bad")
-    _remove(api, names)
-    yield
-    _remove(api, names)
-
-
-def _remove(api, names):
-    for name in names:
-        try:
-            api.delete(EXPERIMENTS, NAMESPACE, name)
-        except ClusterError:
-            continue
-        while pods(api, f"{EXPERIMENT_LABEL}={name}"):
-            time.sleep(0.5)
-
-
-def pods(api, labels=""):
-    return api.list(PODS, NAMESPACE, labels=labels)["items"]
-
-
-def hpo(*arguments, timeout=900, kubeconfig=None):
-    command = [sys.executable, "-m", "hpo_pipeline", *map(str, arguments)]
-    environment = {**os.environ, **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout, check=False, env=environment
-    )
-
-
-def run(file, folder, **options):
-    return hpo("run", file, "--engine", "katib", "--run", folder, **options)
-
-
-def summary(folder):
-    return json.loads(hpo("status", folder, "--json").stdout)
-
-
-def trials(api, name):
-    found = api.list(TRIALS, NAMESPACE, labels=f"{EXPERIMENT_LABEL}={name}")["items"]
-    return sorted(item["metadata"]["name"] for item in found)
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come in time"
-        time.sleep(0.3)
 
 
 def disturb(api, file, folder, disturbance, **options):
@@ -144,11 +52,6 @@ def disturb(api, file, folder, disturbance, **options):
     thread.join()
     assert not failures, failures
     return done
-
-
-def running_trial_pods(api):
-    found = pods(api, f"{OURS},{JOB_LABEL}")
-    return [pod for pod in found if pod["status"].get("phase") == "Running"]
 
 
 def assert_whole(api, count=6):
@@ -251,48 +154,6 @@ def test_stop_keeps_what_there_is(api, clean, write, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stopped: by hpo stop" in done.stdout
     assert summary(tmp_path / "run")["trials"] == {"stopped": 2}
-
-
-def evict(pod):
-    """Evict a pod, as draining its node does."""
-    name = pod["metadata"]["name"]
-    eviction = Kind("", "v1", f"pods/{name}/eviction")
-    body = {"apiVersion": "policy/v1", "kind": "Eviction"}
-    metadata = {"name": name, "namespace": NAMESPACE}
-    KubernetesApi().create(eviction, NAMESPACE, {**body, "metadata": metadata})
-
-
-def lose(pod):
-    """Treat a pod as the garbage collector does whose node is gone."""
-    name, status = pod["metadata"]["name"], pod["status"]
-    lost = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}
-    change = {"status": {"phase": "Failed", "conditions": [*status["conditions"], lost]}}
-    KubernetesApi().patch(PODS, NAMESPACE, name, change, subresource="status")
-    KubernetesApi().delete(PODS, NAMESPACE, name)
-
-
-@pytest.mark.parametrize("disrupt", [evict, lose])
-def test_a_trial_that_is_cut_off_runs_again(api, clean, write, tmp_path, disrupt):
-    file = write(stopping="{algorithm: none}", budget="{trials: 2, parallel: 2}", epochs=60)
-    disrupted = []
-
-    def disturb_once():
-        wait_for(lambda: running_trial_pods(api))
-        time.sleep(25)  # loading takes some; then it trains
-        for pod in running_trial_pods(api):
-            disrupt(pod)
-            disrupted.append(pod["metadata"]["name"])
-
-    thread = threading.Thread(target=disturb_once)
-    thread.start()
-    done = run(file, tmp_path / "run")
-    thread.join()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert disrupted
-    assert summary(tmp_path / "run")["trials"] == {"succeeded": 2}
-    for trial in (tmp_path / "run" / "trials").glob("*/result.json"):
-        curve = json.loads(trial.read_text())["curve"]
-        assert [point["epoch"] for point in curve][-1] == 60
 
 
 def test_a_target_stops_what_still_runs(api, clean, write, tmp_path):
