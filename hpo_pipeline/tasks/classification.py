@@ -30,6 +30,13 @@ METRICS: dict[str, Metric] = {
         for name in _OF_A_LABEL
         for mean in ("macro", "weighted")
     },
+    "balanced_accuracy": Metric("mean recall of the labels that occur", "higher"),
+    "matthews_corrcoef": Metric("correlation of answers and labels, from -1 to 1", "higher"),
+    "roc_auc": Metric(
+        "area under the ROC curve of the second of two labels; of more, the macro mean of each "
+        "against the rest. It is left out where the rows have one label only",
+        "higher",
+    ),
 }
 _LEAST_PROBABILITY = 1e-7  # of a label that a model does not know: its loss must stay finite
 
@@ -73,9 +80,11 @@ def classification_metrics(
     """
     import numpy as np
 
+    logs = _log_softmax(logits)
     found = _quality(logits.argmax(axis=-1), labels, logits.shape[-1])
+    found |= _roc_auc(logs, labels)
     for name, target in own.items():
-        found[name] = measure_own(name, target, np.exp(_log_softmax(logits)), labels)
+        found[name] = measure_own(name, target, np.exp(logs), labels)
     return found
 
 
@@ -104,6 +113,7 @@ def evaluate(
     predicted = logs.argmax(axis=-1)
     loss = -logs[np.arange(len(labels)), labels].mean()
     metrics = {"loss": float(loss), **_quality(predicted, labels, len(names))}
+    metrics |= _roc_auc(logs[:, : len(names)], labels)
     for name, target in own.items():
         probabilities = _folded(np.exp(logs), labels, len(names))
         metrics[name] = measure_own(name, target, probabilities, labels)
@@ -130,9 +140,14 @@ def _folded(probabilities: Array, labels: Array, count: int) -> Array:
 
 def _quality(predicted: Array, labels: Array, count: int) -> dict[str, float]:
     """Return the metrics of answers; `count` labels, above which an answer is wrong anyway."""
-    from sklearn.metrics import accuracy_score
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, matthews_corrcoef
 
     found = {"accuracy": float(accuracy_score(labels, predicted))}
+    with warnings.catch_warnings():
+        # Of answers that no row has as its label, and of rows with one label only.
+        warnings.simplefilter("ignore", UserWarning)
+        found["balanced_accuracy"] = float(balanced_accuracy_score(labels, predicted))
+        found["matthews_corrcoef"] = float(matthews_corrcoef(labels, predicted))
     means = {mean: _means(labels, predicted, range(count), mean) for mean in ("macro", "weighted")}
     # The mean over one label is the value of that label.
     plain = _means(labels, predicted, (1,), "macro") if count == 2 else means["macro"]
@@ -140,6 +155,25 @@ def _quality(predicted: Array, labels: Array, count: int) -> dict[str, float]:
         found[name] = plain[i]
         found |= {f"{name}_{mean}": values[i] for mean, values in means.items()}
     return found
+
+
+def _roc_auc(logs: Array, labels: Array) -> dict[str, float]:
+    """Return the area under the ROC curve, or nothing where it is undefined.
+
+    Args:
+        logs: of the probabilities (rows x labels).
+    """
+    import numpy as np
+    from sklearn.metrics import roc_auc_score
+
+    occurring = np.unique(labels)
+    if len(occurring) < 2 or not np.isfinite(logs).all():
+        return {}
+    if logs.shape[-1] == 2:
+        # The difference still orders rows where probabilities are rounded to one.
+        return {"roc_auc": float(roc_auc_score(labels == 1, logs[:, 1] - logs[:, 0]))}
+    areas = [roc_auc_score(labels == label, logs[:, label]) for label in occurring]
+    return {"roc_auc": float(np.mean(areas))}
 
 
 def _means(labels: Array, predicted: Array, over: Sequence[int], average: str) -> tuple[float, ...]:

@@ -65,6 +65,10 @@ class TaskFields(Protocol):
         """Tokens of a tokenizer that is trained on the data, if one is."""
 
     @property
+    def columns(self) -> Any:
+        """The names of the columns: `input` is a tuple of two for a pair of texts."""
+
+    @property
     def max_length(self) -> int:
         """Tokens after which an input is cut."""
 

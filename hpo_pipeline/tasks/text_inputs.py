@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from hpo_pipeline.tasks.base_tokenizer import base_tokenizer
 from hpo_pipeline.tasks.kind import Collate, Row, Shape, TaskFields, TaskKind
+from hpo_pipeline.tasks.token_cutting import SPECIAL
 
 
 class TextKind(TaskKind):
@@ -81,6 +82,29 @@ def tokenized(texts: Sequence[str], tokenizer: Any, max_length: int) -> dict[str
     return {key: encoded[key] for key in ("input_ids", "token_type_ids") if key in encoded}
 
 
+def tokenized_pairs(
+    pairs: Sequence[Sequence[str]], tokenizer: Any, max_length: int
+) -> dict[str, list[Any]]:
+    """Return the token ids of pairs of texts, of which the longer loses what is too much.
+
+    `parts` are 0 for tokens of the first text, 1 for those of the second, else -1.
+    """
+    encoded = tokenizer(
+        [first for first, _ in pairs],
+        [second for _, second in pairs],
+        truncation="longest_first",
+        max_length=max_length,
+        return_attention_mask=False,
+        split_special_tokens=True,
+    )
+    parts = [
+        [SPECIAL if part is None else part for part in encoded.sequence_ids(i)]
+        for i in range(len(pairs))
+    ]
+    columns = {key: encoded[key] for key in ("input_ids", "token_type_ids") if key in encoded}
+    return {**columns, "parts": parts}
+
+
 def cut(row: Row, max_length: int, special: set[int]) -> Row:
     """Cut a row as the tokenizer would have: the closing special token stays."""
     ids = row["input_ids"]
@@ -88,5 +112,5 @@ def cut(row: Row, max_length: int, special: set[int]) -> Row:
         return row
     tail = [ids[-1]] if ids[-1] in special else []
     keep = max_length - len(tail)
-    shorter = {k: v[:max_length] for k, v in row.items() if isinstance(v, list)}
+    shorter = {k: row[k][:max_length] for k in ("token_type_ids",) if k in row}
     return {**row, **shorter, "input_ids": [*ids[:keep], *tail]}
