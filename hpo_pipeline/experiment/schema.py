@@ -209,6 +209,7 @@ class Experiment(Frozen):
         """
         later = {"budget", "select", "confirm", "local", "cluster", "register_"}
         content = self.model_dump(mode="json", exclude=later, exclude_defaults=True)
+        content["task"].pop("checkpoint", None)  # it changes nothing of what a trial yields
         if self.search.population_size is not None:
             content["trials"] = self.budget.trials  # they decide how far each trial trains
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

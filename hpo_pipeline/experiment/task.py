@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from hpo_pipeline.experiment.checkpoint import Checkpoint
 from hpo_pipeline.experiment.lora import Lora
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.secret_names import is_secret
@@ -102,6 +103,8 @@ class Task(Frozen):
     random in a pretrained model, as shell patterns over their names (`bert.encoder.layer.3.*`);
     those of the head always may. `quantize: 4bit` keeps the frozen weights of a model with `lora`
     in four bits, which needs a GPU and the package bitsandbytes.
+    those of the head always may. `checkpoint` says how often a trial saves its training, so that it
+    resumes where it was cut off; without it, it starts anew.
     """
 
     kind: TaskKindName
@@ -119,6 +122,7 @@ class Task(Frozen):
     reinitialise: Annotated[tuple[Pattern, ...], BeforeValidator(as_tuple)] = ()
     config: dict[str, Any] = {}
     training: dict[str, Any] = {}
+    checkpoint: Checkpoint | None = None
     metrics: dict[str, str] = {}
     trust_remote_code: bool = False
     settings: SerializeAsAny[Settings] = Settings()

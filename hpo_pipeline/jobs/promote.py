@@ -25,7 +25,7 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.jobs.commands import GATE, REGISTER
 from hpo_pipeline.jobs.promotion import Measure, Promotion
 from hpo_pipeline.registry import Registry, open_registry
-from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, read_json
+from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, RESUME_FOLDER, read_json
 from hpo_pipeline.results.job import (
     JobPlaces,
     checked,
@@ -90,15 +90,18 @@ def _registry(experiment: Experiment, places: JobPlaces) -> Registry | None:
     return open_registry(named, of_file=section.registry)
 
 
+_HEAVY = (MODEL_FOLDER, CHECKPOINT_FOLDER, RESUME_FOLDER)
+
+
 def _tidy(folder: RunFolder, keep: Collection[str], storage: str | None) -> None:
     """Remove the models of losing trials; without it, each run would fill the storage."""
     places = (folder.trials, folder.confirmation.trials)
     if storage is not None:
         for place in places:
-            UriStorage(storage).forget(place, keep, (MODEL_FOLDER, CHECKPOINT_FOLDER))
+            UriStorage(storage).forget(place, keep, _HEAVY)
         return
     for run in (run for place in places if place.is_dir() for run in place.iterdir()):
-        for name in (MODEL_FOLDER, CHECKPOINT_FOLDER) if run.name not in keep else ():
+        for name in _HEAVY if run.name not in keep else ():
             shutil.rmtree(run / name, ignore_errors=True)
 
 

@@ -20,6 +20,8 @@ PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_le
 RESULT_FILE = "result.json"
 MODEL_FOLDER = "model"
 CHECKPOINT_FOLDER = "checkpoint"
+RESUME_FOLDER = "resume"
+"""Where a trial that has no result yet keeps what it needs to go on; removed with its result."""
 TRAINER_FOLDER = ".trainer"
 """What the Trainer makes for checkpoints where none are kept; it is empty."""
 DATASET_FILE = "dataset.json"

@@ -46,15 +46,15 @@ class Point:
 
 
 def last_attempt(points: Iterable[Point]) -> list[Point]:
-    """Return the points of the last attempt, numbered anew.
+    """Return the points of a trial that was run in several attempts, numbered anew.
 
-    What a trial reports goes to the same place each time it is run, as after an eviction. An
-    attempt begins where the number of training steps does not grow.
+    What a trial reports goes to the same place each time it is run, as after an eviction. It
+    begins anew, or where its last checkpoint was: what it reports again replaces what was there.
     """
     found: list[Point] = []
     for point in points:
-        if found and point.training_step <= found[-1].training_step:
-            found = []
+        while found and point.training_step <= found[-1].training_step:
+            found.pop()
         found.append(dataclasses.replace(point, step=len(found) + 1))
     return found
 

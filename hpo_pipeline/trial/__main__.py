@@ -2,7 +2,8 @@
 
 Exit codes: 0 there is a result (of a trial that was stopped early too), 1 the trial failed and
 `result.json` says why, 2 it was started wrongly. Without a result, so that it is rerun: 74 the disk
-is full, 75 the engine that started it is gone, 143 it was cut off by SIGTERM.
+is full, 75 the engine that started it is gone, 143 it was cut off by SIGTERM. What it saved of its
+training (`task.checkpoint`) stays then, and it resumes there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from hpo_pipeline.results.files import (
     DISK_FULL_EXIT,
     MODEL_FOLDER,
     RESULT_FILE,
+    RESUME_FOLDER,
     TRAINER_FOLDER,
     write_json,
 )
@@ -65,10 +67,14 @@ def main(argv: Sequence[str]) -> int:
         return ENGINE_GONE_EXIT
     if trial is None:
         return DISK_FULL_EXIT
+    storage = UriStorage(command.storage) if command.storage is not None else None
     try:
         write_json(folder / RESULT_FILE, trial.to_json())
-        if command.storage is not None:
-            UriStorage(command.storage).put(folder)
+        # Before the folder is copied; in the storage, only when the result is there.
+        shutil.rmtree(folder / RESUME_FOLDER, ignore_errors=True)
+        if storage is not None:
+            storage.put(folder)
+            _forget_checkpoints(storage, folder)
     except OSError as error:
         print(f"{folder}: the result cannot be written: {error}", file=sys.stderr)
         return DISK_FULL_EXIT
@@ -114,10 +120,9 @@ def _result(
             folder=folder,
             resume=_parent(command),
             seed=experiment.search.seed if command.seed is None else command.seed,
+            storage=UriStorage(command.storage) if command.storage is not None else None,
         )
-        return run_trial(
-            experiment, spec, reporter=reporter, stop_asked=stop.is_asked, progress=progress
-        )
+        return run_trial(experiment, spec, reporter=reporter, stop=stop, progress=progress)
     except EngineGone:
         raise
     except (TrialError, DataError) as error:
@@ -191,6 +196,13 @@ def _reporter(
 
 def _use_any_data(fingerprint: str) -> None:
     """Accept the data: nobody but the engine compares them with those of other trials."""
+
+
+def _forget_checkpoints(storage: UriStorage, folder: Path) -> None:
+    try:
+        storage.remove(folder / RESUME_FOLDER)
+    except DataError as error:
+        logger.warning("the checkpoints of a finished trial stay: %s", error)
 
 
 def _forget_model(folder: Path) -> None:

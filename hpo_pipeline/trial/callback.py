@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from hpo_pipeline.experiment.metrics import Metrics
 from hpo_pipeline.experiment.objective import Objective, with_score
 from hpo_pipeline.results.trial import Point
 from hpo_pipeline.trial.reporting import Reporter
+from hpo_pipeline.trial.training_state import copy_weights
 
 _TIMINGS = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 
@@ -63,6 +64,15 @@ class TrialCallback(TrainerCallback):
         self.best_weights: dict[str, Any] | None = None
         self.is_stopped = False
         self.evaluate_seconds = 0.0
+
+    def resume(
+        self, curve: Sequence[Point], best_step: int | None, weights: dict[str, Any] | None
+    ) -> None:
+        """Take over what an earlier attempt found, and tell those who lost it with the attempt."""
+        self.curve = list(curve)
+        self.best = next((point for point in curve if point.step == best_step), None)
+        self.best_weights = weights
+        self._reporter.resumed(curve)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Say that the first training step begins."""
@@ -114,7 +124,7 @@ class TrialCallback(TrainerCallback):
         if self.best is None or self._is_better(point, self.best):
             self.best = point
             # After the last step the model itself keeps the weights: no copy is needed.
-            self.best_weights = None if is_last else _copy(model)
+            self.best_weights = None if is_last else copy_weights(model)
 
     def _is_better(self, one: Point, other: Point) -> bool:
         first = self._objectives[0]
@@ -125,10 +135,3 @@ class TrialCallback(TrainerCallback):
 def _own_names(metrics: Metrics) -> dict[str, float]:
     names = {name.removeprefix("eval_"): value for name, value in metrics.items()}
     return {n: float(v) for n, v in names.items() if n not in _TIMINGS and n != "epoch"}
-
-
-def _copy(model: Any) -> dict[str, Any]:
-    """Copy what a training changes: buffers, and the parameters that are not frozen."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    weights = model.state_dict().items()
-    return {n: t.detach().to("cpu", copy=True) for n, t in weights if n not in frozen}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import grpc
@@ -47,6 +47,9 @@ class DatabaseReporter:
 
     def training(self) -> None:
         """Say nothing: there is no value yet."""
+
+    def resumed(self, curve: Sequence[Point]) -> None:
+        """Push nothing: the database has kept what was reported."""
 
     def evaluated(self, point: Point) -> bool:
         """Push the values of an evaluation."""
@@ -124,6 +127,10 @@ class StoppingReporter:
     def training(self) -> None:
         """Begin to ask whether the search is over."""
         threading.Thread(target=self._keep_asking, daemon=True).start()
+
+    def resumed(self, curve: Sequence[Point]) -> None:
+        """Have the next report tell the whole curve."""
+        self._curve = [to_message(point) for point in curve]
 
     def evaluated(self, point: Point) -> bool:
         """Tell the curve; return False where the service says stop."""

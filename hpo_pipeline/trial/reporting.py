@@ -12,7 +12,7 @@ import logging
 import math
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, Protocol
@@ -40,6 +40,9 @@ class Reporter(Protocol):
     def training(self) -> None:
         """Say that the first training step begins."""
 
+    def resumed(self, curve: Sequence[Point]) -> None:
+        """Tell what was reported before the trial was cut off, to whoever lost it meanwhile."""
+
     def evaluated(self, point: Point) -> bool:
         """Report an evaluation; return whether the trial should continue."""
 
@@ -57,6 +60,10 @@ class MetricLines:
     def training(self) -> None:
         """Say in the log that training begins; there is no metric yet."""
         logger.info("training begins")
+
+    def resumed(self, curve: Sequence[Point]) -> None:
+        """Say in the log that there is a curve already; its lines were written before."""
+        logger.info("%d evaluations were reported before", len(curve))
 
     def evaluated(self, point: Point) -> bool:
         """Write one line for each metric, and how far the training is."""
@@ -86,6 +93,10 @@ class Channel:
         """Say that training begins."""
         self._send({"event": "training"})
 
+    def resumed(self, curve: Sequence[Point]) -> None:
+        """Send the curve, which an engine that was started again does not know."""
+        self._send({"event": "resumed", "curve": [asdict(point) for point in curve]})
+
     def evaluated(self, point: Point) -> bool:
         """Send the point; return False where the engine says stop.
 
@@ -103,7 +114,8 @@ class Channel:
         return answer != "stop"
 
     def finished(self, trial: Trial) -> None:
-        """Say nothing: the engine reads the result."""
+        """Hang up: the engine reads the result."""
+        self.close()
 
     def close(self) -> None:
         """Give the socket back."""
@@ -128,6 +140,11 @@ class Several:
         """Say it to all."""
         for reporter in self.reporters:
             reporter.training()
+
+    def resumed(self, curve: Sequence[Point]) -> None:
+        """Tell all."""
+        for reporter in self.reporters:
+            reporter.resumed(curve)
 
     def evaluated(self, point: Point) -> bool:
         """Report to all, and do not leave one out because another says stop."""

@@ -10,6 +10,9 @@ or is not wanted any more. Both come as SIGTERM, so the sender has to be known:
 | Katib's metrics collector          | stop early; it says so in a file first           |
 | Kubernetes, or anybody else        | cut off: leave no result, exit with 143          |
 
+While a training saves checkpoints, a cut-off waits for the end of its step, so that it can be
+saved; Kubernetes kills the pod where that takes longer than its grace.
+
 Our stopping service does not send signals: it answers the trial's reports.
 """
 
@@ -20,6 +23,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 CUT_OFF_EXIT = 128 + signal.SIGTERM
 COLLECTOR_MARKS = Path("/var/log/katib")
@@ -38,6 +42,8 @@ class StopRequest:
         self._is_told_by_signal = is_told_by_signal
         self._marks = marks
         self._asked = False
+        self._is_held = False
+        self.is_cut_off = False
         self._others: list[Callable[[], bool]] = []
         signal.signal(signal.SIGTERM, self._on_signal)
 
@@ -49,6 +55,16 @@ class StopRequest:
         """Return whether the trial should stop early and leave its result."""
         return self._asked or any(other() for other in self._others)
 
+    def hold(self) -> None:
+        """Have the first cut-off only set `is_cut_off`: the training saves itself and exits."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """Let a cut-off end the process at once; one that has come does so now."""
+        self._is_held = False
+        if self.is_cut_off:
+            self._exit()
+
     def ignore(self) -> None:
         """Ignore SIGTERM from now on: the result is written."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -57,6 +73,12 @@ class StopRequest:
         if self._is_told_by_signal or self._is_told_by_collector():
             self._asked = True
             return
+        if self._is_held and not self.is_cut_off:
+            self.is_cut_off = True
+            return
+        self._exit()
+
+    def _exit(self) -> NoReturn:
         print("cut off by SIGTERM: this trial leaves no result", file=sys.stderr, flush=True)
         # Not an exception: a library could catch it, and a clean-up could write a result.
         os._exit(CUT_OFF_EXIT)

@@ -5,48 +5,50 @@ transformers.Trainer is used as it is; callback.py reports and remembers, practi
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import platform
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import accelerate
 import torch
 import transformers
-from datasets import Dataset, load_from_disk
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer
 
-from hpo_pipeline.data.assets.source import model_source
-from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
-from hpo_pipeline.errors import DataError, TrialError
+from hpo_pipeline.data.dataset import DatasetMeta
+from hpo_pipeline.data.storage import UriStorage
+from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import Value
-from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, TRAINER_FOLDER
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.kind import Collate
 from hpo_pipeline.trial.callback import Progress, TrialCallback
-from hpo_pipeline.trial.lora import merged, with_adapters
-from hpo_pipeline.trial.models import build_model, config_overrides, freeze
-from hpo_pipeline.trial.pbt_interval import IntervalCallback, Parent, read_parent
-from hpo_pipeline.trial.practical_metrics import Finished, Forward, measure
+from hpo_pipeline.trial.checkpoint_callback import CheckpointCallback, Resume
+from hpo_pipeline.trial.checkpoints import Checkpoints, Saved
+from hpo_pipeline.trial.loading import (
+    Data,
+    finished_model,
+    load_data,
+    load_model,
+    save_model,
+    training_arguments,
+)
+from hpo_pipeline.trial.pbt_interval import IntervalCallback, read_parent
+from hpo_pipeline.trial.practical_metrics import Finished, measure
 from hpo_pipeline.trial.reporting import Reporter
+from hpo_pipeline.trial.stop_request import StopRequest
+from hpo_pipeline.trial.training_state import restore_weights
 
-ROWS_IN_MEMORY = 20_000
-DEFAULTS: dict[str, Any] = {
-    "eval_strategy": "epoch",
-    "logging_strategy": "epoch",
-    "per_device_eval_batch_size": 64,
-    "dataloader_pin_memory": False,
-}
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -68,7 +70,7 @@ class TrialSpec:
     """What one trial runs on: `folder` gets its model, `dataset` is a prepared one.
 
     `resume` is the folder of the trial from whose checkpoint it resumes; `seed` decides the new
-    weights, the order of the rows and the dropout.
+    weights, the order of the rows and the dropout; `storage` takes copies of its own checkpoints.
     """
 
     name: str
@@ -78,6 +80,7 @@ class TrialSpec:
     folder: Path
     seed: int
     resume: Path | None = None
+    storage: UriStorage | None = None
 
 
 def run_trial(
@@ -85,7 +88,7 @@ def run_trial(
     spec: TrialSpec,
     *,
     reporter: Reporter,
-    stop_asked: Callable[[], bool],
+    stop: StopRequest,
     progress: Progress,
 ) -> Trial:
     """Train one configuration and return its result; the model is in the trial's folder.
@@ -93,22 +96,26 @@ def run_trial(
     Raises:
         TrialError: the configuration gives no result; the message says why.
     """
-    clock = Clock()
+    resume = _resume(experiment, spec, stop)
+    saved = resume.saved if resume else None
+    clock = Clock(dict(saved.record.seconds) if saved else {})
     parent = read_parent(spec.resume) if spec.resume else None
     members = population(experiment)
     interval = IntervalCallback(members, spec.number) if members else None
     task = experiment.task.assigned(spec.assignments)
     kind = TASKS[task.kind]
     data = load_data(task, spec.dataset)
-    arguments = training_arguments(task, spec, keeps_checkpoints=members is not None)
+    # The Trainer makes this folder though nothing may be written there.
+    output = spec.folder / (TRAINER_FOLDER if members is None else CHECKPOINT_FOLDER)
+    arguments = training_arguments(task, output, spec.seed)
     transformers.set_seed(arguments.seed)
     model = load_model(task, data)
-    practical = _PracticalOnce(experiment.reads, data)
+    practical = _PracticalOnce(experiment.reads, data, earlier=clock.seconds.get("train", 0.0))
     callback = TrialCallback(
         experiment.objective,
         reporter,
         measure=practical,
-        stop_asked=stop_asked,
+        stop_asked=stop.is_asked,
         progress=progress,
         earlier=parent.evaluations if parent else 0,
     )
@@ -125,18 +132,27 @@ def run_trial(
     )
     trainer.remove_callback(PrinterCallback)  # it writes metrics to stdout in a form of its own
     clock.lap("load")
-    if parent and interval:
+    saving = None
+    if resume is not None:
+        saving = CheckpointCallback(
+            resume,
+            callback,
+            scaler=lambda: getattr(trainer.accelerator, "scaler", None),
+            spent=lambda: _spent(clock, callback, saving),
+            environment=environment(saved),
+        )
+        trainer.add_callback(saving)
+    if parent and interval and saved is None:
         interval.override(trainer.create_optimizer())
-    _train(trainer, callback, parent)
+    start = saved.folder if saved else parent.checkpoint if parent else None
+    _train(trainer, callback, start)
     best = _best(callback)
-    clock.lap("train")
-    clock.seconds["evaluate"] = callback.evaluate_seconds
-    clock.seconds["train"] -= callback.evaluate_seconds
+    clock = Clock(_spent(clock, callback, saving))
     if callback.best_weights is not None:
-        model.load_state_dict(callback.best_weights, strict=False)  # frozen ones are not in it
-    saved = spec.folder / MODEL_FOLDER
-    model = finished_model(task, data, model, saved)
-    save_model(model, data, saved)
+        restore_weights(model, callback.best_weights)
+    folder = spec.folder / MODEL_FOLDER
+    model = finished_model(task, data, model, folder)
+    save_model(model, data, folder)
     shutil.rmtree(spec.folder / TRAINER_FOLDER, ignore_errors=True)
     clock.lap("save")
     measured = measure(
@@ -144,7 +160,7 @@ def run_trial(
             model,
             data.validation,
             data.collate,
-            saved,
+            folder,
             lambda: clock.seconds["train"],
             forward=data.forward,
         )
@@ -162,106 +178,17 @@ def run_trial(
         training_steps=trainer.state.global_step,
         seconds=clock.seconds,
         parent=parent.number if parent else None,
-        environment=environment(),
+        environment=environment(saved),
     )
 
 
-@dataclass(frozen=True)
-class Data:
-    """The rows of a trial, how they become batches, and how a deployed model would take one."""
+def environment(saved: Saved | None = None) -> dict[str, str]:
+    """Return the versions of what computed the result, and on what.
 
-    meta: DatasetMeta
-    train: Any
-    validation: Any
-    processor: Any
-    collate: Collate
-    forward: Forward
-
-
-def load_data(task: Task, dataset: Path) -> Data:
-    """Open the training and validation rows of a prepared dataset; never the test rows."""
-    meta = DatasetMeta.read(dataset)
-    kind = TASKS[task.kind]
-    processor = kind.load_processor(dataset / PROCESSOR_FOLDER)
-    return Data(
-        meta=meta,
-        train=load_rows(dataset / "train"),
-        validation=load_rows(dataset / "validation"),
-        processor=processor,
-        collate=kind.collator(task, processor, meta.image_shape),
-        forward=partial(kind.forward, task),
-    )
-
-
-def load_rows(folder: Path) -> Any:
-    """Return the rows of a split: a list where they are few, which is faster, else Arrow."""
-    try:
-        rows = load_from_disk(str(folder))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: is not a prepared split ({error})") from error
-    assert isinstance(rows, Dataset)
-    rows = rows.remove_columns("input")
-    return rows.to_list() if len(rows) <= ROWS_IN_MEMORY else rows
-
-
-def training_arguments(
-    task: Task, spec: TrialSpec, *, keeps_checkpoints: bool
-) -> TrainingArguments:
-    """Return the arguments of a trial: ours over those of the task, over the defaults."""
-    # The Trainer makes this folder though nothing may be written there.
-    output = CHECKPOINT_FOLDER if keeps_checkpoints else TRAINER_FOLDER
-    own = {
-        "output_dir": str(spec.folder / output),
-        "save_strategy": "no",  # the end of an interval asks for a checkpoint by itself
-        "save_only_model": False,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "remove_unused_columns": False,
-        "seed": spec.seed,
-        "log_level": "error",
-    }
-    try:
-        arguments = TrainingArguments(**{**DEFAULTS, **task.training, **own})
-    except (ValueError, TypeError) as error:
-        raise TrialError(f"the training arguments were refused: {error}") from error
-    if str(arguments.eval_strategy) in ("no", "IntervalStrategy.NO"):
-        raise TrialError("eval_strategy is no, and a trial must evaluate")
-    return arguments
-
-
-def load_model(task: Task, data: Data) -> Any:
-    """Return the model of a trial before its first step."""
-    kind = TASKS[task.kind]
-    derived = kind.config_fields(task, data.processor, data.meta.image_shape)
-    overrides = config_overrides(task, kind.label_fields(task, data.meta.labels), derived)
-    built = build_model(task, model_source(task.model), overrides, quantize=task.quantize)
-    if task.lora is not None:
-        return with_adapters(built.model, task.lora, built.whole)
-    freeze(built.model, task.freeze)
-    return built.model
-
-
-def finished_model(task: Task, data: Data, model: Any, folder: Path) -> Any:
-    """Return the model as it is deployed: with its adapters, which are written too, merged."""
-    if task.lora is None:
-        return model
-    base = None
-    if task.quantize is not None:
-        base = load_model(task.model_copy(update={"lora": None, "quantize": None}), data)
-    return merged(model, folder, base)
-
-
-def save_model(model: Any, data: Data, folder: Path) -> None:
-    """Write weights (safetensors), config and tokenizer."""
-    model.save_pretrained(str(folder))
-    if data.processor is not None:
-        data.processor.save_pretrained(str(folder))
-
-
-def environment() -> dict[str, str]:
-    """Return the versions of what computed the result, and on what."""
+    A trial that resumed may have been computed on several devices, which are all named.
+    """
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return {
+    found = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -269,9 +196,44 @@ def environment() -> dict[str, str]:
         "device": device,
         "threads": str(torch.get_num_threads()),
     }
+    for name, before in saved.record.environment.items() if saved else ():
+        if found.get(name, before) not in before.split(", "):
+            found[name] = f"{before}, {found[name]}"
+    return found
 
 
-def _train(trainer: Trainer, callback: TrialCallback, parent: Parent | None) -> None:
+def _resume(experiment: Experiment, spec: TrialSpec, stop: StopRequest) -> Resume | None:
+    """Return how this trial saves itself and resumes, or None where the file does not ask."""
+    every = experiment.task.checkpoint
+    if every is None:
+        return None
+    parts = [
+        experiment.identity(),
+        spec.assignments,
+        spec.seed,
+        spec.resume.name if spec.resume else None,
+        asdict(DatasetMeta.read(spec.dataset)),
+        torch.__version__,
+        transformers.__version__,
+    ]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    store = Checkpoints(spec.folder, key, spec.storage)
+    saved = store.newest()
+    if saved is not None:
+        logger.info("resuming from the checkpoint at step %d", saved.record.step)
+    return Resume(every, store, stop, saved)
+
+
+def _spent(
+    clock: Clock, callback: TrialCallback, saving: CheckpointCallback | None
+) -> dict[str, float]:
+    """Return the wall time by phase up to now, where the training is the phase."""
+    parts = {"evaluate": callback.evaluate_seconds, "save": saving.seconds if saving else 0.0}
+    parts["train"] = time.perf_counter() - clock.last - sum(parts.values())
+    return clock.seconds | {n: clock.seconds.get(n, 0.0) + s for n, s in parts.items()}
+
+
+def _train(trainer: Trainer, callback: TrialCallback, start: Path | None) -> None:
     rows, batch = len(trainer.train_dataset), trainer.args.train_batch_size
     if trainer.args.dataloader_drop_last and rows < batch:
         raise TrialError(
@@ -279,7 +241,7 @@ def _train(trainer: Trainer, callback: TrialCallback, parent: Parent | None) -> 
             f"{rows} of {batch} rows"
         )
     try:
-        trainer.train(resume_from_checkpoint=str(parent.checkpoint) if parent else None)
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
         if not callback.curve or callback.curve[-1].training_step != trainer.state.global_step:
             trainer.evaluate()
     except torch.OutOfMemoryError as error:
@@ -307,11 +269,11 @@ class _PracticalOnce:
     evaluations; those of the result are measured on the finished model.
     """
 
-    def __init__(self, reads: frozenset[str], data: Data) -> None:
+    def __init__(self, reads: frozenset[str], data: Data, *, earlier: float) -> None:
         self._wanted = reads & set(PRACTICAL_METRICS)
         self._data = data
         self._finished: Finished | None = None
-        self._start = time.perf_counter()
+        self._start = time.perf_counter() - earlier
 
     def __call__(self, model: Any) -> dict[str, float]:
         if not self._wanted:

@@ -133,6 +133,30 @@ def test_a_trial_killed_from_outside_runs_again(make_engine, write_experiment, s
     assert [t.state for t in trials] == [TrialState.SUCCEEDED] * 3
 
 
+def test_a_killed_trial_resumes_and_its_curve_is_judged_whole(
+    make_engine, write_experiment, server, tmp_path
+):
+    """The stopping rule counts evaluations, so it must know those of before the kill."""
+    training = "{num_train_epochs: 12, per_device_train_batch_size: 2}"
+    parts = {"training": training, "budget": "{trials: 1}"}
+    (whole,), _ = run(make_engine(write_experiment("whole", **parts)))
+    progress, seen = Lines(), []
+
+    def kill_once(running):
+        if running and len(running[0].curve) >= 4 and not seen:
+            os.kill(server.pids[running[0].name], signal.SIGKILL)
+            seen.append(len(running[0].curve))
+
+    progress.on_update = kill_once
+    file = write_experiment("broken", extra="checkpoint: {every: 50 steps}", **parts)
+    (trial,), _ = run(make_engine(file, progress))
+    assert seen
+    assert [p.metrics["loss"] for p in trial.curve] == [p.metrics["loss"] for p in whole.curve]
+    events = (tmp_path / "runs/broken/timeline.jsonl").read_text("utf-8")
+    assert events.count('"resumed"') == 1
+    assert not list(tmp_path.glob("runs/broken/trials/*/resume"))
+
+
 def test_a_trial_killed_again_and_again_fails_with_a_reason(make_engine, write_experiment, server):
     def kill_all(running):
         for trial in running:

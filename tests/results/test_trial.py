@@ -112,3 +112,15 @@ def test_a_trial_that_was_run_again_has_the_curve_of_its_last_attempt():
         (2, 0.4),
     ]
     assert last_attempt([]) == []
+
+
+def test_what_a_resumed_trial_reports_again_replaces_what_was_there():
+    before = [Point(i, 10 * i, float(i), {"f1": 0.1}) for i in (1, 2, 3)]
+    after = [Point(i, 10 * i, float(i), {"f1": 0.2}) for i in (3, 4)]
+    found = last_attempt([*before, *after])
+    assert [(p.step, p.training_step, p.metrics["f1"]) for p in found] == [
+        (1, 10, 0.1),
+        (2, 20, 0.1),
+        (3, 30, 0.2),
+        (4, 40, 0.2),
+    ]

@@ -18,7 +18,7 @@ from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.local import hardware
 from hpo_pipeline.engines.local.server_client import Exit, ProcessServer, cause_of_death
-from hpo_pipeline.engines.loop.runner import Ended, Evaluated, Event, Noted, TrialStart
+from hpo_pipeline.engines.loop.runner import Ended, Evaluated, Event, Noted, Resumed, TrialStart
 from hpo_pipeline.experiment.space import render
 from hpo_pipeline.results.files import DISK_FULL_EXIT
 from hpo_pipeline.results.trial import Point, read_trial
@@ -127,6 +127,9 @@ class ProcessRunner:
             if message["event"] == "evaluated":
                 point = Point(**message["point"])
                 self._events.append(Evaluated(process.name, point, _answer(process.channel)))
+            elif message["event"] == "resumed":
+                curve = tuple(Point(**point) for point in message["curve"])
+                self._events.append(Resumed(process.name, curve))
             else:
                 self._events.append(Noted(process.name, message["event"]))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER
+from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, RESUME_FOLDER
 from hpo_pipeline.results.ranking import rank
 from hpo_pipeline.results.trial import Trial, TrialState
 
@@ -21,6 +21,7 @@ def remove_unneeded(experiment: Experiment, trials: Path, ended: Mapping[int, Tr
     best = rank(experiment, ended.values())[: experiment.budget.keep]
     kept = {trial.name for trial in best}
     for trial in ended.values():
+        shutil.rmtree(trials / trial.name / RESUME_FOLDER, ignore_errors=True)
         if trial.name not in kept:
             shutil.rmtree(trials / trial.name / MODEL_FOLDER, ignore_errors=True)
     members = population(experiment)

@@ -61,7 +61,15 @@ class Ended:
     was_stopped: bool = False
 
 
-Event = Evaluated | Noted | Ended
+@dataclass(frozen=True)
+class Resumed:
+    """A trial goes on from its checkpoint, where it had this curve."""
+
+    name: str
+    curve: tuple[Point, ...]
+
+
+Event = Evaluated | Noted | Resumed | Ended
 
 
 class Runner(Protocol):

@@ -12,14 +12,23 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.loop.duplicates import Duplicates, take_over
 from hpo_pipeline.engines.loop.recovery import open_study
 from hpo_pipeline.engines.loop.retention import remove_unneeded
-from hpo_pipeline.engines.loop.runner import Ended, Evaluated, Noted, Runner, TrialStart
-from hpo_pipeline.results.files import RESULT_FILE, write_json
+from hpo_pipeline.engines.loop.runner import (
+    Ended,
+    Evaluated,
+    Event,
+    Noted,
+    Resumed,
+    Runner,
+    TrialStart,
+)
+from hpo_pipeline.results.files import RESULT_FILE, RESUME_FOLDER, write_json
 from hpo_pipeline.results.ranking import best_objective
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.study import Suggestion
@@ -156,8 +165,7 @@ class SearchLoop:
     def _launch(self, suggestion: Suggestion) -> None:
         name, parent = self._study.name(suggestion.number), suggestion.parent
         folder = self._folder.trial(name)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        _clear(folder)
         self._runner.start(
             TrialStart(
                 name,
@@ -170,15 +178,23 @@ class SearchLoop:
         self._folder.note(name, "launched")
         self._running[name] = Running(suggestion, name)
 
-    def _on_event(self, event: Evaluated | Noted | Ended) -> None:
+    def _on_event(self, event: Event) -> None:
         if event.name not in self._running:
             return
         if isinstance(event, Noted):
             self._folder.note(event.name, event.event)
+        elif isinstance(event, Resumed):
+            self._on_resumed(self._running[event.name], event)
         elif isinstance(event, Evaluated):
             self._on_point(self._running[event.name], event)
         else:
             self._on_end(self._running.pop(event.name), event)
+
+    def _on_resumed(self, running: Running, event: Resumed) -> None:
+        running.curve = list(event.curve)
+        for point in event.curve:
+            self._study.report(running.suggestion.number, point)
+        self._folder.note(running.name, "resumed")
 
     def _on_point(self, running: Running, event: Evaluated) -> None:
         running.curve.append(event.point)
@@ -256,3 +272,14 @@ class SearchLoop:
     def _show(self) -> None:
         trials = [*self._finished.values(), *(r.trial() for r in self._running.values())]
         self._progress.update(sorted(trials, key=lambda t: t.number), seconds=self.seconds())
+
+
+def _clear(folder: Path) -> None:
+    """Empty the folder of a trial that starts, except for what it can resume from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            if path.name != RESUME_FOLDER:
+                shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
