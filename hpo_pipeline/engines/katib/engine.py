@@ -15,6 +15,7 @@ from pathlib import Path
 from hpo_pipeline.engines import RunContext, Searched
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.katib import doctor, manifest
+from hpo_pipeline.engines.katib.faults import registry_fault
 from hpo_pipeline.engines.katib.lookup import load_experiment
 from hpo_pipeline.engines.katib.remote_experiment import RemoteExperiment
 from hpo_pipeline.engines.katib.trial_template import algorithm_name
@@ -27,7 +28,7 @@ from hpo_pipeline.engines.kubernetes.pods import (
     run_folder,
     work_job,
 )
-from hpo_pipeline.errors import BackendError, ClusterError
+from hpo_pipeline.errors import BackendError, ClusterError, ExperimentError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.job import TERMINATION_MESSAGE, Job, JobOutput, JobPlaces
 from hpo_pipeline.results.outcome import SearchResult
@@ -124,6 +125,9 @@ class KatibEngine:
             ExperimentError: the experiment can run on no cluster.
         """
         manifest.manifests(self._experiment)
+        lost = registry_fault(self._experiment, self._registry_uri())
+        if lost is not None:
+            raise ExperimentError(self._experiment.name, [lost])
         wrong = doctor.faults(doctor.examine(self._experiment, self._api))
         if wrong:
             listed = "".join(f"\n  - {line}" for line in wrong)

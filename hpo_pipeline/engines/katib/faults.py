@@ -8,6 +8,23 @@ from hpo_pipeline.engines.kubernetes.pods import STORAGE_MOUNT
 from hpo_pipeline.experiment.schema import Experiment
 
 
+def registry_fault(experiment: Experiment, registry: str) -> str | None:
+    """Return why a registry, as a pod sees it, would lose what is registered; None if it keeps it.
+
+    Without a claim, the folder of the storage is one of the pod, which goes with it.
+    """
+    cluster = experiment.cluster
+    if experiment.register_ is None or cluster.storage.uri is None or "://" in registry:
+        return None
+    mounts = [str(mount["mountPath"]) for mount in cluster.volume_mounts]
+    if any(Path(registry).is_relative_to(mount) for mount in mounts):
+        return None
+    return (
+        f"register.registry: the folder {registry} is lost with its pod, because cluster.storage.uri "
+        f"mounts nothing; name a registry server, or a folder below one of cluster.volume_mounts"
+    )
+
+
 def faults(experiment: Experiment) -> list[str]:
     """Return what keeps an experiment from running on a cluster."""
     found = []

@@ -121,6 +121,7 @@ class RemoteExperiment:
             self._feed(TRIALS, f"{EXPERIMENT_LABEL}={name}", self._on_trial),
             self._feed(PODS, f"{EXPERIMENT_POD_LABEL}={name}", self._on_pod),
         ]
+        self._view.are_pods_followed = True
         budget = self._experiment.budget
         self._progress.started(manifest.max_trials(self._experiment), budget.parallel)
         for feed in feeds:

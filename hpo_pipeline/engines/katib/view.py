@@ -33,6 +33,7 @@ class ExperimentView:
         items: the trials by name.
         pods: the last pod of each trial, by the trial's name.
         lines: what the log of each trial said so far.
+        are_pods_followed: whether `pods` has all pods; then a trial without one has not started.
     """
 
     def __init__(self, experiment: Experiment, api: Api) -> None:
@@ -45,6 +46,7 @@ class ExperimentView:
         self.items: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
         self.lines: dict[str, list[str]] = {}
+        self.are_pods_followed = False
 
     def data(self) -> str | None:
         """Return the fingerprint of the data that the trials are trained on, once it is known."""
@@ -113,6 +115,13 @@ class ExperimentView:
         by_age = sorted(found, key=lambda pod: pod["metadata"]["creationTimestamp"])
         return by_age[-1] if by_age else self.pods.get(trial)
 
+    def _has_no_pod(self, trial: str) -> bool:
+        """Return whether a trial that Katib takes for running waits for a pod or for a node."""
+        if not self.are_pods_followed:
+            return False
+        phase = (self.pods.get(trial, {}).get("status") or {}).get("phase")
+        return phase not in ("Running", "Succeeded", "Failed")
+
     def _curve(self, trial: str) -> list[Point]:
         """Return what the log of a trial tells; it is read again only where it has grown."""
         lines = self.lines.get(trial, [])
@@ -123,6 +132,8 @@ class ExperimentView:
         return curve
 
     def _explained(self, trial: Trial) -> Trial:
+        if trial.state is TrialState.RUNNING and self._has_no_pod(trial.name):
+            return replace(trial, state=TrialState.WAITING)
         curve = self._curve(trial.name)
         found = status.with_curve(trial, curve)
         if trial.state.is_final and curve and trial.metrics:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from hpo_pipeline.engines.katib.faults import registry_fault
 from hpo_pipeline.engines.katib.manifest import as_yaml, manifests, verifier
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment.loading import load
@@ -212,3 +213,25 @@ def test_stock_katib_gets_an_experiment_without_anything_of_ours():
 def test_what_cannot_run_on_a_cluster_is_refused(sections, said):
     with pytest.raises(ExperimentError, match=said):
         rendered(**sections)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "registry", "is_lost"),
+    [
+        ({"storage": {"uri": "s3://hpo/team"}}, "/storage/models", True),
+        ({"storage": {"uri": "s3://hpo/team"}}, "mlflow+https://registry", False),
+        ({}, "/storage/models", False),
+        (
+            {
+                "storage": {"uri": "s3://hpo/team"},
+                "volumes": [{"name": "shared", "persistentVolumeClaim": {"claimName": "models"}}],
+                "volume_mounts": [{"name": "shared", "mountPath": "/shared"}],
+            },
+            "/shared/models",
+            False,
+        ),
+    ],
+)
+def test_a_registry_that_goes_with_its_pod_is_refused(cluster, registry, is_lost):
+    experiment = toy_experiment(cluster=cluster, register={"model": "toy"})
+    assert bool(registry_fault(experiment, registry)) == is_lost

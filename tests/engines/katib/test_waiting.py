@@ -8,6 +8,7 @@ from hpo_pipeline.engines.katib.view import ExperimentView
 from hpo_pipeline.engines.katib.waiting import Waiting
 from hpo_pipeline.engines.kubernetes.podless import last_refusals
 from hpo_pipeline.errors import ClusterError
+from hpo_pipeline.results.trial import TrialState
 from tests.toys import toy_experiment
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -78,3 +79,23 @@ def test_the_search_ends_where_no_trial_can_ever_start(reasons, seconds, ends):
 def test_events_of_other_objects_are_left_out():
     other = {**refusal("toy-0000", "x"), "involvedObject": {"kind": "Pod", "name": "toy-0000"}}
     assert last_refusals([other]) == {}
+
+
+@pytest.mark.parametrize(
+    ("pods", "state"),
+    [
+        ({}, TrialState.WAITING),
+        ({"toy-0000": {"status": {"phase": "Pending"}}}, TrialState.WAITING),
+        ({"toy-0000": {"status": {"phase": "Running"}}}, TrialState.RUNNING),
+        (None, TrialState.RUNNING),  # nobody follows the pods: it is as Katib says
+    ],
+)
+def test_a_trial_starts_with_its_pod(pods, state):
+    view = ExperimentView(toy_experiment(), Events())
+    metadata = {"name": "toy-0000", "creationTimestamp": NOW.isoformat()}
+    running = {"conditions": [{"type": "Running", "status": "True"}]}
+    assignments = {"parameterAssignments": [{"name": "learning_rate", "value": "0.01"}]}
+    view.items["toy-0000"] = {"metadata": metadata, "spec": assignments, "status": running}
+    view.are_pods_followed, view.pods = pods is not None, pods or {}
+    (trial,) = view.trials()
+    assert trial.state is state
