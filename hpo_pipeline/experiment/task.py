@@ -12,8 +12,10 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     SerializeAsAny,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -150,6 +152,12 @@ class Task(Frozen):
         others = {name: value for name, value in content.items() if name not in own}
         given = others.get("settings", {})
         return {**others, "settings": {**given, **own} if isinstance(given, dict) else given}
+
+    @model_serializer(mode="wrap")
+    def _without_empty_settings(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out settings at their defaults, so that the hash of earlier runs stays the same."""
+        content: dict[str, Any] = handler(self)
+        return {n: v for n, v in content.items() if n != "settings" or v != {}}
 
     @field_validator("settings", mode="wrap")
     @classmethod
