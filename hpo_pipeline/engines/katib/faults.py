@@ -20,8 +20,8 @@ def registry_fault(experiment: Experiment, registry: str) -> str | None:
     if any(Path(registry).is_relative_to(mount) for mount in mounts):
         return None
     return (
-        f"register.registry: the folder {registry} is lost with its pod, because cluster.storage.uri "
-        f"mounts nothing; name a registry server, or a folder below one of cluster.volume_mounts"
+        f"register.registry: the folder {registry} is lost with its pod: cluster.storage.uri "
+        f"mounts nothing. Name a registry server, or a folder below one of cluster.volume_mounts"
     )
 
 
