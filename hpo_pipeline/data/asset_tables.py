@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import html
+from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
 from hpo_pipeline.data import assets
+from hpo_pipeline.data.row_table import RowStore, RowTable, schema_of
 from hpo_pipeline.data.tables import Tables
 from hpo_pipeline.data.tally import Tally
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.tasks.kind import Form
 
 DIGITS = "digits"
 RATING_THRESHOLD = 0.5
@@ -25,22 +26,20 @@ def read_sentences(task: Task) -> Tables:
     Raises:
         DataError: the asset holds something else, or cannot be fetched.
     """
-    asset = assets.ASSETS[task.data]
+    (name,) = task.sources
+    asset = assets.ASSETS[name]
     if asset.kind != "data":
         raise DataError(f"task.data: {task.data} is a model, not data")
     if task.data == DIGITS:
         raise DataError(f"task.data: {task.data} holds images, which {task.kind} does not read")
-    folder = assets.fetch(task.data)
+    folder = assets.fetch(name)
     path = folder / asset.members[0].name
     rows = [line.split("\t", 2) for line in path.read_text("utf-8").splitlines() if line]
     rated = [(float(rating), html.unescape(text).strip()) for _, rating, text in rows]
     kept = [(text, rating) for rating, text in rated if abs(rating) >= RATING_THRESHOLD]
-    table = pd.DataFrame(
-        {
-            "input": [text for text, _ in kept],
-            "label": ["positive" if rating > 0 else "negative" for _, rating in kept],
-        }
-    )
+    texts = [text for text, _ in kept]
+    labels = ["positive" if rating > 0 else "negative" for _, rating in kept]
+    table = _table(Form("text", "class"), texts, labels)
     neutral = len(rated) - len(kept)
     return Tables(
         f"asset {task.data}",
@@ -60,16 +59,19 @@ def read_digits() -> Tables:
 
     bunch: Any = load_digits()
     pixels = (bunch.images * 255 / 16).round().astype("uint8")
-    table = pd.DataFrame(
-        {
-            "input": [image.tobytes() for image in pixels],
-            "label": [str(label) for label in bunch.target],
-        }
-    )
+    form = Form("image", "class")
+    table = _table(form, [image.tobytes() for image in pixels], list(map(str, bunch.target)))
     return Tables(
         "scikit-learn digits",
         hashlib.sha256(pixels.tobytes()).hexdigest(),
         {"train": table},
+        form,
         shape=(8, 8, 1),
         tallies={"train": Tally(read=len(table))},
     )
+
+
+def _table(form: Form, inputs: Sequence[Any], labels: Sequence[str]) -> RowTable:
+    store = RowStore(schema_of(form))
+    store.append({"input": inputs, "label": labels}, sum(map(len, inputs)))
+    return store.table()

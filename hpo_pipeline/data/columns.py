@@ -1,88 +1,91 @@
-"""From a raw table to rows of input and label: which columns, and which rows count."""
+"""Which columns of a file hold inputs and labels: those that are named, or the usual ones."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import pandas as pd
-
-from hpo_pipeline.data.labels import Labels, listed, read_labels, without_surrogates
-from hpo_pipeline.data.readers.raw_table import Pick, RawTable
-from hpo_pipeline.data.tally import Tally
+from hpo_pipeline.data.text_repair import without_surrogates
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.experiment.task import Columns
+from hpo_pipeline.experiment.data_fields import Columns, as_names
+from hpo_pipeline.tasks.kind import Form
 
 INPUT_NAMES = ("text", "sentence", "input", "image", "pixels")
-PAIR_NAMES = (
-    *("question", "question1", "question2", "sentence1", "sentence2", "premise", "hypothesis"),
-    *("text1", "text2", "text_a", "text_b", "sentence_a", "sentence_b", "context", "passage"),
+PAIRS = (
+    *(("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2")),
+    *(("question", "sentence"), ("text1", "text2"), ("text_a", "text_b")),
+    *(("sentence_a", "sentence_b"), ("question", "context"), ("query", "passage")),
 )
+PAIR_NAMES = {name for pair in PAIRS for name in pair} - {*INPUT_NAMES}
 """Columns that make a pair with another; half of a pair is not a substitute for it."""
+_PROMPTS = ("prompt", "instruction", "question", "source", "document", "article")
+_INPUTS = {
+    "pair": ("pair", "texts"),
+    "words": ("tokens", "words"),
+    "messages": ("messages", "conversations", "conversation", "chat"),
+    "image": ("image", "img", "pixels"),
+}
+_LABELS = {
+    "class": ("label",),
+    "classes": ("labels", "label"),
+    "number": ("label", "score", "target"),
+    "tags": ("tags", "ner_tags", "pos_tags", "labels", "label"),
+    "text": ("completion", "target", "response", "answer", "output", "summary", "label"),
+}
 
 
-def picker(columns: Columns, source: str) -> Pick:
-    """Return the function that finds the columns of input and label among those of a file.
+@dataclass(frozen=True)
+class Chosen:
+    """The columns of a file that are read, by their names in the file."""
 
-    Args:
-        source: the file, for the messages of the function's DataError.
-    """
+    inputs: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    group: str | None = None
+    order: str | None = None
 
-    def pick(names: Sequence[str]) -> tuple[str, str]:
-        wanted = _default_input(names, source) if columns.input is None else columns.input
-        found = _find(names, wanted, "input", source)
-        label = _find(names, columns.label, "label", source)
-        if found == label:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them; those of the labels come last."""
+        others = tuple(name for name in (self.group, self.order) if name is not None)
+        return (*self.inputs, *others, *self.labels)
+
+
+class Picker:
+    """Chooses among the columns of a file; what it has chosen is in `chosen`."""
+
+    def __init__(self, columns: Columns, form: Form, source: str) -> None:
+        self._columns = columns
+        self._form = form
+        self._source = source
+        self.chosen = Chosen(())
+
+    def __call__(self, names: Sequence[str]) -> Sequence[str]:
+        """Return the names of the columns that are read.
+
+        Raises:
+            DataError: one is missing, or there are several with that name.
+        """
+        columns, source = self._columns, self._source
+        inputs = as_names(columns.input) or _default_inputs(names, self._form, source)
+        labels = as_names(columns.label) or _default_labels(names, self._form)
+        self.chosen = Chosen(
+            tuple(_find(names, name, "input", source) for name in inputs),
+            tuple(_find(names, name, "label", source) for name in labels),
+            columns.group and _find(names, columns.group, "group", source),
+            columns.order and _find(names, columns.order, "order", source),
+        )
+        if twice := [name for name in self.chosen.inputs if name in self.chosen.labels]:
             raise DataError(
-                f"task.columns: {source}: {found!r} is both the input and the label; name the "
+                f"task.columns: {source}: {twice[0]!r} is both the input and the label; name the "
                 f"column of the texts in task.columns.input"
             )
-        return found, label
+        return self.chosen.names
 
-    return pick
-
-
-def clean_rows(raw: RawTable, columns: Columns, name: str) -> tuple[pd.DataFrame, Tally, Labels]:
-    """Return the rows that have an input and a label, and how many have not.
-
-    Raises:
-        DataError: an input is not text, or a label neither text nor a number, with the row.
-    """
-    wanted, _ = picker(columns, name)(raw.columns)
-    labels = read_labels(raw, name)
-    inputs, kept = [], []
-    without_input = without_label = replaced = 0
-    for i, (value, label) in enumerate(zip(raw.inputs, labels.texts, strict=True)):
-        if value is None or value != value:  # NaN is how some writers mark nothing
-            without_input += 1
-            continue
-        if not isinstance(value, str):
-            raise DataError(
-                f"task.columns.input: {name}, {raw.place(i)}: column {wanted!r} holds "
-                f"{_short(value)}, which is not text"
-            )
-        text = without_surrogates(value)
-        replaced += text != value
-        if not text.strip():
-            without_input += 1
-        elif label is None:
-            without_label += 1
-        else:
-            inputs.append(text)
-            kept.append(label)
-    tally = Tally(
-        read=len(raw.inputs),
-        without_input=without_input,
-        without_label=without_label,
-        repaired=replaced,
-    )
-    return pd.DataFrame({"input": inputs, "label": kept}, dtype=object), tally, labels
-
-
-def unused_columns(raw: RawTable, columns: Columns, name: str) -> list[str]:
-    """Return the names of the columns that nothing is read from."""
-    used = picker(columns, name)(raw.columns)
-    return [shown_name(column) for column in raw.columns if column not in used]
+    def unused(self, names: Sequence[str]) -> list[str]:
+        """Return the names of the columns that nothing is read from."""
+        used = set(self.chosen.names)
+        return [shown_name(column) for column in names if column not in used]
 
 
 def shown_name(name: str) -> str:
@@ -92,17 +95,45 @@ def shown_name(name: str) -> str:
     return text if text == text.strip() and text.isprintable() and text else repr(text)
 
 
-def _default_input(names: Sequence[str], source: str) -> str:
+def _default_inputs(names: Sequence[str], form: Form, source: str) -> tuple[str, ...]:
     stripped = [str(name).strip() for name in names]
-    usual = [name for name in INPUT_NAMES if name in stripped]
+    if form.input == "pair":
+        return _default_pair(stripped, source)
+    if form.input != "text":
+        usual = _INPUTS[form.input]
+        return (next((name for name in usual if name in stripped), usual[0]),)
+    found = [name for name in INPUT_NAMES if name in stripped]
+    if form.label == "text":
+        return (next((n for n in (*_PROMPTS, *found) if n in stripped), _PROMPTS[0]),)
     pairs = [name for name in stripped if name.lower() in PAIR_NAMES]
-    if len(usual) > 1 or (usual and pairs):
+    if len(found) > 1 or (found and pairs):
         raise DataError(
             f"task.columns.input: {source} has several columns of text "
-            f"({', '.join([*usual, *pairs])}), and a trial reads one; name it, or join the texts "
+            f"({', '.join([*found, *pairs])}), and a trial reads one; name it, or join the texts "
             f"in a column of their own"
         )
-    return usual[0] if usual else INPUT_NAMES[0]
+    return (found[0] if found else INPUT_NAMES[0],)
+
+
+def _default_pair(names: Sequence[str], source: str) -> tuple[str, ...]:
+    single = [(name,) for name in _INPUTS["pair"] if name in names]
+    found = [*(pair for pair in PAIRS if set(pair) <= set(names)), *single]
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(map(shown_name, names[:20])) + (", …" if len(names) > 20 else "")
+    what = "no usual pair" if not found else "several pairs"
+    raise DataError(
+        f"task.columns.input: {source} has {what} of texts; name the two columns, such as "
+        f"[premise, hypothesis]; it has {shown}"
+    )
+
+
+def _default_labels(names: Sequence[str], form: Form) -> tuple[str, ...]:
+    if form.label is None:
+        return ()
+    stripped = [str(name).strip() for name in names]
+    usual = _LABELS[form.label]
+    return (next((name for name in usual if name in stripped), usual[0]),)
 
 
 def _find(names: Sequence[str], wanted: str, key: str, source: str) -> str:
@@ -120,11 +151,5 @@ def _find(names: Sequence[str], wanted: str, key: str, source: str) -> str:
     close = difflib.get_close_matches(wanted.lower(), [str(n).lower() for n in names], n=1)
     near = next((n for n in names if str(n).lower() in close), None)
     hint = f"; is it {near!r}?" if near is not None else ""
-    if len(names) == 1 and (sign := next((s for s in ";\t|" if s in names[0]), "")):
-        hint = f"; its cells are separated by {sign!r}: save it with commas, or with tabs as .tsv"
     shown = ", ".join(map(shown_name, names[:20])) + (", …" if len(names) > 20 else "")
     raise DataError(f"task.columns.{key}: {source} has no column {wanted!r}; it has {shown}{hint}")
-
-
-def _short(value: object) -> str:
-    return listed([without_surrogates(str(value))[:40]]) + f" ({type(value).__name__})"

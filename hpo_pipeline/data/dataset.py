@@ -25,7 +25,7 @@ class DatasetMeta:
         data_sha256: of the raw data alone, whatever the experiment does with them.
         labels: in the order of their class numbers.
         rows: by split.
-        majority: the share of the most frequent label of the test rows.
+        majority: the share of the most frequent class of the test rows; 0 without classes.
         max_length: tokens of a text; longer ones are cut.
         shape: height, width and channels of images.
         notes: sentences on what was left out, merged or cut.

@@ -6,6 +6,7 @@ The names are those that the `datasets` library knows: `train.csv`, `dev.jsonl`,
 
 from __future__ import annotations
 
+import glob
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -64,6 +65,36 @@ def split_files(folder: Path) -> SplitFiles:
     passed = [p for p in visible if p not in used and p.suffix.lower() not in _DOCUMENTS]
     names = [path.name for path in passed if path.stem.upper() not in ("LICENSE", "README")]
     return SplitFiles({s: files[s] for s in SPLIT_NAMES if s in files}, passed_over(names))
+
+
+def matching_files(pattern: str) -> list[Path]:
+    """Find the data files that a pattern such as `reviews/*.csv` names, in the order of names.
+
+    Raises:
+        DataError: there are none.
+    """
+    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    files = [path for path in found if path.is_file()]
+    data = [path for path in files if data_suffix(path.name)]
+    if not data:
+        hint = f"; it matches {_names(files)}, which are no data files" if files else ""
+        raise DataError(f"task.data: no file matches {pattern}{hint}")
+    return data
+
+
+def by_split(files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Sort files that are named one by one: those with the name of a split are of that split.
+
+    Several files of one split are all read. Where no file has the name of the training rows, all
+    of them are training rows.
+    """
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        part = _PART.fullmatch(_stem(path))
+        found[split_of(part["stem"] if part else _stem(path)) or ""].append(path)
+    if "train" not in found or found.get(""):
+        return {"train": list(files)}
+    return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
 def image_files(folder: Path) -> tuple[dict[str, list[Path]], tuple[str, ...]]:

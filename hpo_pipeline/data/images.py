@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hpo_pipeline.data.progress import Progress
+from hpo_pipeline.data.readers.source_file import BadRows
 from hpo_pipeline.errors import DataError
+from hpo_pipeline.tasks.kind import Shape
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,8 +29,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".ti
 
 MAX_PIXELS = 50_000_000
 """Of one file; a small file can claim more and fill the memory (a decompression bomb)."""
-MAX_BYTES = 4 * 2**30
-"""Of all decoded images together, which are held in memory."""
+MAX_BYTES = 64 * 2**30
+"""Of all decoded images together."""
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _TURNED = (5, 6, 7, 8)
 _ORIENTATION = 0x0112  # EXIF: at these values width and height change places
@@ -44,12 +47,12 @@ class Images:
     """
 
     pixels: list[bytes]
-    shape: tuple[int, int, int]
+    shape: Shape
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
     """What is known of a file before its pixels are decoded; `size` is height and width."""
 
     size: tuple[int, int]
@@ -69,20 +72,59 @@ def decode_images(
         DataError: pillow is missing, a file cannot be decoded (the message names it), or all of
             them together are too large.
     """
-    headers = [_opened(path, _header) for path in files]
+    bad_rows = BadRows()
+    found = headers_of(files, bad_rows, Progress())
+    headers = [found[path] for path in files]
+    shape = shape_of(headers, size=size, channels=channels)
+    pixels = [image_pixels(path, shape, bad_rows) or b"" for path in files]
+    return Images(pixels, shape, notes_on(headers, shape))
+
+
+def headers_of(files: Sequence[Path], bad_rows: BadRows, progress: Progress) -> dict[Path, Header]:
+    """Return what is known of each file that can be read, before its pixels are decoded.
+
+    Raises:
+        DataError: pillow is missing, or too many files cannot be read; the message names one.
+    """
+    found: dict[Path, Header] = {}
+    for path in files:
+        header = _counted(path, _header, bad_rows)
+        progress.add(1)
+        if header is not None:
+            found[path] = header
+    if not found:
+        raise DataError("task.data: none of the images can be read")
+    return found
+
+
+def shape_of(
+    headers: Sequence[Header], *, size: tuple[int, int] | None, channels: int | None
+) -> Shape:
+    """Return the common shape of images: the one asked for, else the most frequent.
+
+    Raises:
+        DataError: all images together are too large in that shape.
+    """
     if size is None:
         counts = Counter(header.size for header in headers)
         size = max(counts, key=lambda found: (counts[found], found))
     if channels is None:
         channels = 1 if all(header.is_grey for header in headers) else 3
-    shape = _checked((*size, channels), len(files))
-    pixels = [_opened(path, lambda image: _pixels(image, shape)) for path in files]
-    return Images(pixels, shape, _notes(headers, shape))
+    return _checked((*size, channels), len(headers))
+
+
+def image_pixels(path: Path, shape: Shape, bad_rows: BadRows) -> bytes | None:
+    """Return the pixels of a file in a shape; None where it is a bad one of those allowed.
+
+    Raises:
+        DataError: too many files cannot be read; the message names this one.
+    """
+    return _counted(path, lambda image: _pixels(image, shape), bad_rows)
 
 
 def fit_pixels(
     pixels: Sequence[bytes],
-    shape: tuple[int, int, int],
+    shape: Shape,
     *,
     size: tuple[int, int] | None,
     channels: int | None,
@@ -101,8 +143,8 @@ def fit_pixels(
     wanted = _checked(wanted, len(pixels))
     images = (pillow.frombytes(mode, (width, height), content) for content in pixels)
     converted = [_pixels(image, wanted) for image in images]
-    headers = [_Header((height, width), found == 1)] * len(pixels)
-    return Images(converted, wanted, _notes(headers, wanted))
+    headers = [Header((height, width), found == 1)] * len(pixels)
+    return Images(converted, wanted, notes_on(headers, wanted))
 
 
 def _pillow() -> Any:
@@ -113,6 +155,22 @@ def _pillow() -> Any:
             "task.data: reading images needs the package pillow; pip install pillow"
         ) from error
     return Image
+
+
+def _counted(path: Path, read: Callable[[Image], T], bad_rows: BadRows) -> T | None:
+    """Return what `read` makes of an image file; None where it is a bad one of those allowed."""
+    try:
+        return _opened(path, read)
+    except UnreadableImage as error:
+        try:
+            bad_rows.add(str(error).removeprefix("task.data: "))
+        except ValueError as refused:
+            raise DataError(f"task.data: {refused}") from error
+    return None
+
+
+class UnreadableImage(DataError):
+    """A file that is not an image, or is one that cannot be decoded."""
 
 
 def _opened(path: Path, read: Callable[[Image], T]) -> T:
@@ -128,7 +186,7 @@ def _opened(path: Path, read: Callable[[Image], T]) -> T:
             with path.open("rb") as stream, pillow.open(stream) as image:
                 width, height = image.size
                 if width * height > MAX_PIXELS:
-                    raise DataError(
+                    raise UnreadableImage(
                         f"task.data: {path} has {width:,} x {height:,} pixels, and "
                         f"{MAX_PIXELS:,} are allowed; make it smaller"
                     )
@@ -136,26 +194,26 @@ def _opened(path: Path, read: Callable[[Image], T]) -> T:
     except DataError:
         raise
     except PIL.UnidentifiedImageError as error:
-        raise DataError(
+        raise UnreadableImage(
             f"task.data: {path} is not an image, whatever its name says; repair or remove it"
         ) from error
     # Pillow's decoders raise whatever a broken file makes them stumble over: OSError, SyntaxError,
     # struct.error, DecompressionBombError, EOFError …
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
+        raise UnreadableImage(
             f"task.data: {path} cannot be read as an image: {reason}; repair or remove it"
         ) from error
 
 
-def _header(image: Image) -> _Header:
+def _header(image: Image) -> Header:
     width, height = image.size
     # A PNG without EXIF before its pixels would be decoded to look behind them; the size of a TIFF
     # is that of the turned image already.
     has_exif = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
     is_turned = has_exif and image.getexif().get(_ORIENTATION) in _TURNED
     size = (width, height) if is_turned else (height, width)
-    return _Header(size, image.mode in _GREY_MODES or _has_grey_palette(image))
+    return Header(size, image.mode in _GREY_MODES or _has_grey_palette(image))
 
 
 def _has_grey_palette(image: Image) -> bool:
@@ -163,7 +221,7 @@ def _has_grey_palette(image: Image) -> bool:
     return palette is not None and palette[0::3] == palette[1::3] == palette[2::3]
 
 
-def _pixels(image: Image, shape: tuple[int, int, int]) -> bytes:
+def _pixels(image: Image, shape: Shape) -> bytes:
     from PIL import Image as pillow
     from PIL import ImageOps
 
@@ -200,7 +258,7 @@ def _eight_bit(image: Image) -> Image:
     return pillow.fromarray((values / full * 255).round().clip(0, 255).astype(np.uint8))
 
 
-def _checked(shape: tuple[int, int, int], count: int) -> tuple[int, int, int]:
+def _checked(shape: Shape, count: int) -> Shape:
     height, width, channels = shape
     total = height * width * channels * count
     if total > MAX_BYTES:
@@ -212,7 +270,8 @@ def _checked(shape: tuple[int, int, int], count: int) -> tuple[int, int, int]:
     return shape
 
 
-def _notes(headers: Sequence[_Header], shape: tuple[int, int, int]) -> tuple[str, ...]:
+def notes_on(headers: Sequence[Header], shape: Shape) -> tuple[str, ...]:
+    """Return sentences on what was changed to bring images to one shape."""
     height, width, channels = shape
     total = len(headers)
     resized = sum(header.size != (height, width) for header in headers)

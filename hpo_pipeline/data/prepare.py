@@ -14,10 +14,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import datasets
+import pyarrow.compute as pc
 
+from hpo_pipeline.data.arrow_folder import write_folder
 from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
+from hpo_pipeline.data.encoding import Encoder, encode, measure
+from hpo_pipeline.data.progress import Progress
+from hpo_pipeline.data.row_table import Part
 from hpo_pipeline.data.sources import read_tables
 from hpo_pipeline.data.splits import Splits, split
 from hpo_pipeline.data.tables import Tables
@@ -25,60 +29,61 @@ from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.files import DATASET_FILE, write_json
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.kind import rows_of
 
-FORMAT = 3
+FORMAT = 4
 """Changes whenever the same data and experiment give another content of the folder."""
 
 
-def prepare(experiment: Experiment, out: Path) -> Path:
+def prepare(experiment: Experiment, out: Path, progress: Progress | None = None) -> Path:
     """Prepare the data of an experiment below `out` and return their folder.
 
     Raises:
         DataError: the data or the tokenizer cannot be used; nothing is left behind.
     """
-    tables = read_tables(experiment.task)
-    splits = split(tables.tables, experiment.task.rows, tables.tallies)
-    source = model_source(experiment.task.model)
-    kind = TASKS[experiment.task.kind]
-    inputs = list(splits.tables["train"]["input"])
-    processor = kind.processor(experiment.task, source, inputs, tables.shape)
+    progress = progress or Progress()
+    task = experiment.task
+    kind = TASKS[task.kind]
+    tables = read_tables(task, progress)
+    splits = split(tables.tables, task.rows, tables.tallies, form=tables.form, progress=progress)
+    source = model_source(task.model)
+    processor = kind.processor(task, source, splits.tables["train"]["input"], tables.shape)
     meta = _meta(experiment, tables, splits, processor)
     folder = out / f"{experiment.name}-{meta.fingerprint[:16]}"
     if (folder / DATASET_FILE).exists():
         return folder
     draft = out / f".{folder.name}.{os.getpid()}"
     try:
-        _write(draft, experiment, splits, meta, processor)
+        encoder = Encoder(
+            task.model_copy(update={"max_length": meta.max_length}), processor, meta.labels
+        )
+        _write(draft, splits, meta, encoder, progress)
         _move(draft, folder)
     except OSError as error:
         raise DataError(f"{out}: the dataset cannot be written: {error.strerror}") from error
     finally:
+        progress.end()
         shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 
 def _write(
-    draft: Path, experiment: Experiment, splits: Splits, meta: DatasetMeta, processor: Any
+    draft: Path, splits: Splits, meta: DatasetMeta, encoder: Encoder, progress: Progress
 ) -> None:
-    kind = TASKS[experiment.task.kind]
-    task = experiment.task.model_copy(update={"max_length": meta.max_length})
+    parts = splits.tables
+    progress.start("Encoding", sum(len(part) for part in parts.values()))
+    draft.mkdir(parents=True)
     full = 0
-    for name, table in splits.tables.items():
-        batch = {column: list(table[column]) for column in ("input", "label")}
-        encoded = {**kind.encode(task, batch, processor, meta.labels), "input": batch["input"]}
-        content = rows_of(encoded)
-        full += sum(kind.length(row) >= meta.max_length for row in content)
-        if name == "validation":
-            # Rows of one length side by side need next to no padding when evaluated.
-            content.sort(key=kind.length)
-        elif name == "test":
+    for name, part in parts.items():
+        if name == "test":
             # A model is measured on these with its own tokenizer, so they stay as they are.
-            content = rows_of(batch)
-        datasets.disable_progress_bars()
-        datasets.Dataset.from_list(content).save_to_disk(str(draft / name))
-    if processor is not None:
-        processor.save_pretrained(str(draft / PROCESSOR_FOLDER))
+            _write_raw(draft / name, part, meta)
+            lengths = measure(part, encoder, progress)
+        else:
+            by_length = name == "validation"
+            lengths = encode(part, encoder, draft / name, progress, by_length=by_length)
+        full += int((lengths >= meta.max_length).sum())
+    if encoder.processor is not None:
+        encoder.processor.save_pretrained(str(draft / PROCESSOR_FOLDER))
     if full:
         text = (
             f"{full:,} of {meta.counts['used']:,} texts have {meta.max_length} tokens or more; "
@@ -87,6 +92,12 @@ def _write(
         counts = {**meta.counts, "at_max_length": full}
         meta = replace(meta, notes=[*meta.notes, text], counts=counts)
     write_json(draft / DATASET_FILE, asdict(meta))
+
+
+def _write_raw(folder: Path, part: Part, meta: DatasetMeta) -> None:
+    names = [name for name in ("input", "label") if name in part.rows.names]
+    schema = part.rows.table.select(names).schema
+    write_folder(folder, schema, part.batches(names=names), meta.fingerprint)
 
 
 def _move(draft: Path, folder: Path) -> None:
@@ -110,17 +121,39 @@ def _meta(experiment: Experiment, tables: Tables, splits: Splits, processor: Any
         "shape": tables.shape,
     }
     fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    test = splits.tables["test"]["label"]
     return DatasetMeta(
         fingerprint=fingerprint,
         kind=task.kind,
         source=tables.source,
         data_sha256=tables.sha256,
-        labels=kind.names(task, splits.tables["train"]["label"]),
+        labels=_names(experiment, splits.tables["train"]),
         rows={name: len(table) for name, table in splits.tables.items()},
-        majority=float(test.value_counts(normalize=True).max()),
+        majority=_majority(splits.tables["test"], tables),
         max_length=experiment.max_length(),
         shape=list(tables.shape) if tables.shape else None,
         notes=[*tables.notes, *splits.notes],
         counts=splits.counts,
     )
+
+
+def _names(experiment: Experiment, train: Part) -> list[str]:
+    """Return the labels of the data in order, as the kind of task has them."""
+    kind = TASKS[experiment.task.kind]
+    form = kind.form(experiment.task)
+    if form.label is None:
+        return kind.names(experiment.task, ())
+    if form.label != "class":
+        return kind.names(experiment.task, train["label"])
+    different: dict[str, None] = {}
+    for batch in train.batches(names=["label"]):
+        different |= dict.fromkeys(pc.unique(batch.column(0)).to_pylist())
+    return kind.names(experiment.task, different)
+
+
+def _majority(test: Part, tables: Tables) -> float:
+    """Return the share of the most frequent class; 0 where labels are no classes."""
+    if tables.form.label != "class":
+        return 0.0
+    taken = test.rows.table.select(["label"]).take(test.index).column(0)
+    most = max(entry["counts"] for entry in taken.value_counts().to_pylist())
+    return float(most / len(test))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import threading
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 from hpo_pipeline.data.prepare import FORMAT, prepare
+from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.files import DATASET_FILE, write_json
@@ -21,7 +23,7 @@ HASHED_BYTES = 64 * 2**20
 """Files that are together no larger than this count with their content, others with their times."""
 
 
-def prepared_once(experiment: Experiment, datasets: Path) -> Path:
+def prepared_once(experiment: Experiment, datasets: Path, progress: Progress | None = None) -> Path:
     """Return the prepared dataset of an experiment; of several that ask, one prepares it.
 
     A dataset that exists is found without reading or encoding the data, by `dataset_key`. Those
@@ -41,7 +43,7 @@ def prepared_once(experiment: Experiment, datasets: Path) -> Path:
         ended = threading.Event()
         threading.Thread(target=_keep_alive, args=(lock, ended), daemon=True).start()
         try:
-            prepared = prepare(experiment, datasets)
+            prepared = prepare(experiment, datasets, progress)
             write_json(pointer, {"dataset": prepared.name})
         finally:
             ended.set()
@@ -96,7 +98,8 @@ def _keep_alive(lock: Path, ended: threading.Event) -> None:
 
 _DATA_FIELDS = {
     *("kind", "model", "data", "data_version", "columns", "rows"),
-    *("from_scratch", "vocab_size", "config"),
+    *("from_scratch", "vocab_size", "config", "settings", "trust_remote_code"),
+    *("subset", "revision", "splits", "encoding", "delimiter", "text_rows", "max_bad_rows"),
 }
 
 
@@ -111,16 +114,19 @@ def dataset_key(experiment: Experiment) -> str:
         FORMAT,
         task.model_dump(mode="json", include=_DATA_FIELDS),
         experiment.max_length(),
-        _file_states(Path(task.data)),
+        [state for name in task.sources for state in _file_states(name)],
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _file_states(path: Path) -> list[list[str | int]]:
+def _file_states(name: str) -> list[list[str | int]]:
+    path = Path(name)
     if not path.is_absolute():
         return []
     try:
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
+        if not path.exists():  # several, by a pattern
+            found = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
         states = [(file, file.stat()) for file in found if file.is_file()]
         if sum(state.st_size for _, state in states) > HASHED_BYTES:
             return [[str(file), state.st_size, state.st_mtime_ns] for file, state in states]

@@ -1,39 +1,39 @@
-"""From `task.data` to tables of input and label: an asset, a URI, a file, a folder, or the hub.
+"""From `task.data` to tables of input and label: an asset, URIs, files, a folder, or the hub.
 
 The first step of the prepare stage. The kind of task says which of its ways to read is meant.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import pandas as pd
 
 from hpo_pipeline.data import assets
 from hpo_pipeline.data.asset_tables import DIGITS, read_digits, read_sentences
 from hpo_pipeline.data.assets.source import model_source
-from hpo_pipeline.data.folders import image_files, split_files
-from hpo_pipeline.data.hub import read_hub
-from hpo_pipeline.data.images import decode_images, fit_pixels
-from hpo_pipeline.data.labels import label_text
-from hpo_pipeline.data.readers.raw_table import MAX_BYTES
+from hpo_pipeline.data.cleaning import Rules
+from hpo_pipeline.data.folders import by_split, matching_files, split_files
+from hpo_pipeline.data.hub import is_saved, read_hub, read_saved
+from hpo_pipeline.data.image_tables import fitted, read_images
+from hpo_pipeline.data.opening import check_size, copied
+from hpo_pipeline.data.progress import Progress
+from hpo_pipeline.data.readers.source_file import BadRows, SourceFile
 from hpo_pipeline.data.tables import Tables, tables_from_files
-from hpo_pipeline.data.tally import Tally
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 
+_SIGNS = "*?["
 
-def read_tables(task: Task) -> Tables:
+
+def read_tables(task: Task, progress: Progress | None = None) -> Tables:
     """Read the data of a task, as its kind wants them read.
 
     Raises:
         DataError: there are no such data, they are of another form, or they lack a column.
     """
-    found: Tables = TASKS[task.kind].read(task, Source(task))
+    found: Tables = TASKS[task.kind].read(task, Source(task, progress or Progress()))
     return found
 
 
@@ -42,109 +42,110 @@ class Source:
     """The ways to read `task.data` that a kind of task chooses from (tasks.kind.DataSource)."""
 
     task: Task
+    progress: Progress = field(default_factory=Progress)
 
     def rows(self) -> Tables:
-        """Read a text column and a label column."""
-        path = Path(self.task.data)
-        if path.is_absolute():  # the reader of the experiment file has made every path so
-            return _read_path(self.task, path)
-        if self.task.data in assets.ASSETS:
-            return read_sentences(self.task)
-        if "://" in self.task.data:
-            contents = {"train": [(shown_uri(self.task.data), _read_uri(self.task.data))]}
-            return tables_from_files(self.task.columns, contents)
-        return read_hub(self.task)
+        """Read the columns that the kind's form asks for."""
+        task, names = self.task, self.task.sources
+        uris = [name for name in names if "://" in name]
+        if uris and len(uris) < len(names):
+            raise DataError("task.data: paths and URIs cannot be mixed; name one or the other")
+        if uris:
+            with copied(uris) as files:
+                return self._files({"train": files}, {})
+        paths = [Path(name) for name in names]
+        if all(path.is_absolute() for path in paths):  # the reader of the file has made them so
+            return self._paths(paths)
+        if len(names) > 1:
+            raise DataError(
+                f"task.data: several names must all be files, and "
+                f"{next(n for n in names if not Path(n).is_absolute())!r} is none"
+            )
+        if task.data in assets.ASSETS:
+            return read_sentences(task)
+        return read_hub(task, self._rules())
 
     def images(self, *, size: tuple[int, int] | None, channels: int | None) -> Tables:
         """Read a folder of images for each label."""
-        if self.task.data == DIGITS:
-            digits = read_digits()
-            assert digits.shape is not None
-            table = digits.tables["train"]
-            fitted = fit_pixels(list(table["input"]), digits.shape, size=size, channels=channels)
-            tables = {"train": table.assign(input=fitted.pixels)}
-            return replace(digits, tables=tables, shape=fitted.shape, notes=fitted.notes)
-        folder = Path(self.task.data)
-        if not (folder.is_absolute() and folder.is_dir()):
+        task = self.task
+        if task.data == DIGITS:
+            return fitted(read_digits(), size=size, channels=channels)
+        folder = Path(task.sources[0])
+        if not (len(task.sources) == 1 and folder.is_absolute() and folder.is_dir()):
             raise DataError(
-                f"task.data: {self.task.kind} reads a folder with a folder of images for each "
-                f"label, or the asset {DIGITS}; {self.task.data!r} is neither"
+                f"task.data: {task.kind} reads a folder with a folder of images for each "
+                f"label, or the asset {DIGITS}; {task.data!r} is neither"
             )
-        return _read_images(folder, size=size, channels=channels)
+        bad = BadRows(task.max_bad_rows)
+        return read_images(folder, bad, self.progress, size=size, channels=channels)
 
     def model(self) -> str:
         """Return the folder or hub id of the base model."""
         return model_source(self.task.model)
 
+    def _paths(self, paths: Sequence[Path]) -> Tables:
+        if len(paths) == 1 and paths[0].is_dir():
+            return self._folder(paths[0])
+        found: list[Path] = []
+        try:
+            for path in paths:
+                if any(sign in str(path) for sign in _SIGNS) and not path.exists():
+                    found += matching_files(str(path))
+                elif path.is_file():
+                    found.append(path)
+                else:
+                    what = "is a folder, which must be named alone" if path.is_dir() else ""
+                    raise DataError(
+                        f"task.data: {path} {what}"
+                        if what
+                        else f"task.data: there is no file or directory {path}"
+                    )
+        except OSError as error:
+            raise DataError(f"task.data: {paths[0]} cannot be read: {error.strerror}") from error
+        files = {"train": found} if len(found) == 1 else by_split(list(dict.fromkeys(found)))
+        named = {s: [(path.name, path) for path in paths] for s, paths in files.items()}
+        return self._files(named, {})
 
-def shown_uri(uri: str) -> str:
-    """Return a URI without the parts that may hold a password or a signature."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    def _folder(self, folder: Path) -> Tables:
+        if is_saved(folder):
+            return read_saved(self.task, self._rules(), folder)
+        try:
+            found = split_files(folder)
+        except OSError as error:
+            raise DataError(f"task.data: {folder} cannot be read: {error.strerror}") from error
+        named = {s: [(path.name, path) for path in paths] for s, paths in found.files.items()}
+        read = self._files(named, {"source": folder.name})
+        return replace(read, notes=(*found.notes, *read.notes))
 
+    def _files(
+        self, files: Mapping[str, Sequence[tuple[str, Path]]], shown: Mapping[str, str]
+    ) -> Tables:
+        task, rules = self.task, self._rules()
+        opened: dict[str, list[SourceFile]] = {}
+        for split, named in files.items():
+            opened[split] = []
+            for name, path in named:
+                try:
+                    check_size(name, path.stat().st_size)
+                except OSError as error:
+                    raise DataError(
+                        f"task.data: {path} cannot be read: {error.strerror}"
+                    ) from error
+                file = SourceFile(
+                    path,
+                    name,
+                    task.encoding,
+                    task.delimiter,
+                    paragraphs=task.text_rows == "paragraphs",
+                    bad_rows=rules.bad_rows,
+                )
+                opened[split].append(file)
+        try:
+            return tables_from_files(task.columns, opened, rules, source=shown.get("source", ""))
+        except OSError as error:
+            raise DataError(f"task.data: {error.filename} cannot be read: {error}") from error
 
-def _read_path(task: Task, path: Path) -> Tables:
-    try:
-        if path.is_file():
-            return tables_from_files(task.columns, {"train": [(path.name, _content(path))]})
-        if not path.is_dir():
-            raise DataError(f"task.data: there is no file or directory {path}")
-        found = split_files(path)
-        contents = {
-            split: [(file.name, _content(file)) for file in files]
-            for split, files in found.files.items()
-        }
-    except OSError as error:
-        raise DataError(f"task.data: {path} cannot be read: {error.strerror}") from error
-    return tables_from_files(task.columns, contents, source=path.name, notes=found.notes)
-
-
-def _content(path: Path) -> bytes:
-    _check_size(path.name, path.stat().st_size)
-    return path.read_bytes()
-
-
-def _check_size(name: str, size: int) -> None:
-    if size > MAX_BYTES:
-        raise DataError(
-            f"task.data: {name} has {size:,} bytes, and {MAX_BYTES:,} are allowed; take a sample"
-        )
-
-
-def _read_uri(uri: str) -> bytes:
-    import fsspec
-
-    try:
-        with fsspec.open(uri, "rb") as stream:
-            content: bytes = stream.read(MAX_BYTES + 1)
-    except (ImportError, ValueError, OSError) as error:
-        raise DataError(f"task.data: {shown_uri(uri)} cannot be read: {error}") from error
-    _check_size(shown_uri(uri), len(content))
-    return content
-
-
-def _read_images(folder: Path, *, size: tuple[int, int] | None, channels: int | None) -> Tables:
-    try:
-        files, notes = image_files(folder)
-    except OSError as error:
-        raise DataError(f"task.data: {folder} cannot be read: {error.strerror}") from error
-    every = [path for paths in files.values() for path in paths]
-    images = decode_images(every, size=size, channels=channels)
-    pixels = iter(images.pixels)
-    digest = hashlib.sha256()
-    tables: dict[str, pd.DataFrame] = {}
-    for split, paths in files.items():
-        inputs = [next(pixels) for _ in paths]
-        for path in paths:  # the files, not the pixels, which depend on the model's size
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        labels = [label_text(path.parent.name) or path.parent.name for path in paths]
-        tables[split] = pd.DataFrame({"input": inputs, "label": labels})
-        digest.update("\0".join((split, *labels)).encode())
-    return Tables(
-        folder.name,
-        digest.hexdigest(),
-        tables,
-        shape=images.shape,
-        tallies={split: Tally(read=len(table)) for split, table in tables.items()},
-        notes=(*notes, *images.notes),
-    )
+    def _rules(self) -> Rules:
+        task = self.task
+        form = TASKS[task.kind].form(task)
+        return Rules(form, task.columns.separator, BadRows(task.max_bad_rows), self.progress)

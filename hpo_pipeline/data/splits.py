@@ -9,19 +9,20 @@ label grow by more than its validation rows, which come between them.
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import pandas as pd
+import numpy as np
 
 from hpo_pipeline.data.labels import listed
+from hpo_pipeline.data.pools import ORDER, Pool, pools_of
+from hpo_pipeline.data.progress import Progress
+from hpo_pipeline.data.row_table import Index, Part, RowTable
 from hpo_pipeline.data.tally import Tally, totals
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.experiment.task import Rows
+from hpo_pipeline.experiment.data_fields import Rows
+from hpo_pipeline.tasks.kind import Form
 
-ORDER = ("test", "validation", "train")
 DEFAULT_SHARE = 0.15
 
 
@@ -35,13 +36,18 @@ class Splits:
         notes: a sentence for each file or split of which rows were left out.
     """
 
-    tables: dict[str, pd.DataFrame]
+    tables: dict[str, Part]
     counts: dict[str, int]
     notes: tuple[str, ...] = ()
 
 
 def split(
-    tables: Mapping[str, pd.DataFrame], rows: Rows, tallies: Mapping[str, Tally] | None = None
+    tables: Mapping[str, RowTable],
+    rows: Rows,
+    tallies: Mapping[str, Tally] | None = None,
+    *,
+    form: Form | None = None,
+    progress: Progress | None = None,
 ) -> Splits:
     """Cut tables into train, validation and test rows.
 
@@ -49,19 +55,23 @@ def split(
         tables: with a table `train`, and `validation` and `test` where the data come split.
         rows: how many rows each split gets.
         tallies: for each table, how many rows were read for it and why some are not in it.
+        form: what the columns of the tables hold.
 
     Raises:
         DataError: too few rows, an empty split, one class only, or a label unseen in training.
     """
     known = tallies or {name: Tally(read=len(table)) for name, table in tables.items()}
-    pools, counted = _pools(tables, rows.seed, known)
+    pools, counted = pools_of(tables, rows.seed, known, form or Form(), progress or Progress())
     given = set(pools)
     total = sum(len(pool) for pool in pools.values())
     wanted = _counts(rows, total, {name: len(pool) for name, pool in pools.items()})
-    found: dict[str, pd.DataFrame] = {}
+    found: dict[str, Pool] = {}
+    notes: list[str] = []
     for name in ORDER:
         source = name if name in given else "train"
         pool, count = pools[source], wanted[name]
+        if name == "train" and rows.train is None:
+            count = len(pool)  # also what splits of whole groups have left over
         if count == 0:
             raise DataError(_empty(name, source, counted[source], wanted, rows))
         if count > len(pool):
@@ -69,69 +79,66 @@ def split(
                 f"task.rows.{name}: {count} rows asked, and {len(pool)} are left of {total} "
                 f"different ones ({counted[source].sentence(source)}); ask for fewer rows"
             )
-        taken = _stratified(pool, count)
-        found[name] = pool.loc[taken].reset_index(drop=True)
-        pools[source] = pool.drop(taken)
+        taken = _taken(pool, count, is_cut_from_training=name not in given and name != "train")
+        notes += _cut_notes(name, pool, taken, count)
+        found[name] = pool.picked(taken)
+        pools[source] = pool.without(taken)
     _check_labels(found)
     counted = {name: replace(t, unused=len(pools[name])) for name, t in counted.items()}
     return Splits(
-        tables={name: found[name] for name in reversed(ORDER)},
-        counts={**totals(counted.values()), "used": sum(len(table) for table in found.values())},
-        notes=tuple(t.sentence(name) for name, t in counted.items() if not t.is_whole),
+        tables={name: found[name].part() for name in reversed(ORDER)},
+        counts={**totals(counted.values()), "used": sum(len(pool) for pool in found.values())},
+        notes=(*(t.sentence(name) for name, t in counted.items() if not t.is_whole), *notes),
     )
 
 
-def _pools(
-    tables: Mapping[str, pd.DataFrame], seed: int, tallies: Mapping[str, Tally]
-) -> tuple[dict[str, pd.DataFrame], dict[str, Tally]]:
-    """Keep each input once: in the test pool if it is there, then in the validation pool."""
-    seen: dict[str, str] = {}
-    pools: dict[str, pd.DataFrame] = {}
-    counted: dict[str, Tally] = {}
-    for name in (n for n in ORDER if n in tables):
-        pool, tally = _different(_ordered(tables[name], seed), tallies[name])
-        places = pool["_key"].map(seen)
-        elsewhere = {str(n): int(count) for n, count in places.value_counts().items()}
-        fresh = pool[places.isna()]
-        counted[name] = replace(tally, elsewhere=elsewhere)
-        seen |= dict.fromkeys(fresh["_key"], name)
-        pools[name] = fresh.drop(columns="_key").set_axis(range(len(fresh)))
-    return pools, counted
+def _taken(pool: Pool, count: int, *, is_cut_from_training: bool) -> Index:
+    """Return the places of the rows of a split in the pool that it is cut from."""
+    if pool.moments is not None:
+        return np.arange(len(pool) - count, len(pool))
+    if pool.units is not None and is_cut_from_training:
+        return _whole_units(pool.units, count)
+    if pool.codes is not None and pool.units is None:
+        return _stratified(pool.codes, count)
+    return np.arange(count)
 
 
-def _ordered(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    key = [_hash(value, seed) for value in table["input"]]
-    # Of inputs that count as the same, the least is kept, wherever it is in the file.
-    return table.assign(_key=key).sort_values(["_key", "input", "label"])
+def _whole_units(units: Index, count: int) -> Index:
+    """Return the rows of units, such as groups, that are together no more than `count`.
+
+    Where even the smallest is larger, it is taken.
+    """
+    numbers, which, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    chosen = np.zeros(len(numbers), dtype=bool)
+    left = count
+    for i, size in enumerate(sizes):
+        if size <= left:
+            chosen[i] = True
+            left -= int(size)
+        if left == 0:
+            break
+    if left == count:
+        chosen[int(np.argmin(sizes))] = True
+    return np.flatnonzero(chosen[which.reshape(-1)])
 
 
-def _hash(value: str | bytes, seed: int) -> str:
-    if isinstance(value, str):
-        value = " ".join(value.casefold().split()).encode()
-    return hashlib.sha256(f"{seed}:".encode() + value).hexdigest()
-
-
-def _different(pool: pd.DataFrame, tally: Tally) -> tuple[pd.DataFrame, Tally]:
-    """Keep one row of each input: with the label that most of its rows have, else none."""
-    repeated = pool[pool["_key"].duplicated(keep=False)]
-    votes: dict[str, Counter[str]] = defaultdict(Counter)
-    for key, label in zip(repeated["_key"], repeated["label"], strict=True):
-        votes[key][label] += 1
-    chosen: dict[str, str | None] = {}
-    outvoted = contradicting = 0
-    for key, of_labels in votes.items():
-        label, most = of_labels.most_common(1)[0]
-        if most * 2 > of_labels.total():
-            chosen[key] = label
-            outvoted += of_labels.total() - most
-        else:
-            chosen[key] = None
-            contradicting += of_labels.total()
-    pairs = zip(pool["_key"], pool["label"], strict=True)
-    kept = pool.loc[[chosen.get(key, label) == label for key, label in pairs]]
-    kept = kept[~kept["_key"].duplicated()]
-    equal = len(pool) - len(kept) - outvoted - contradicting
-    return kept, replace(tally, equal=equal, outvoted=outvoted, contradicting=contradicting)
+def _cut_notes(name: str, pool: Pool, taken: Index, count: int) -> Iterator[str]:
+    """Yield sentences on how a split differs from what was asked."""
+    if len(taken) != count:
+        yield (
+            f"{name}: {len(taken):,} rows instead of {count:,}, because rows that belong together "
+            f"are not divided."
+        )
+    moments = pool.moments
+    if moments is None or name == "train" or not 0 < len(taken) < len(pool):
+        return
+    border = moments[int(taken[0])]
+    same = int((moments == border).sum())
+    if moments[int(taken[0]) - 1] == border:
+        yield (
+            f"{name}: {same:,} rows have the same date or number as its first one; a hash decides "
+            f"which of them come before it."
+        )
 
 
 def _counts(rows: Rows, total: int, available: Mapping[str, int]) -> dict[str, int]:
@@ -175,18 +182,24 @@ def _apportioned(
     return quota
 
 
-def _stratified(pool: pd.DataFrame, count: int) -> list[int]:
-    """Return the index of `count` rows with the labels in the pool's proportions.
+def _stratified(codes: Index, count: int) -> Index:
+    """Return the places of `count` rows with the labels in the pool's proportions.
 
     Each label gets the whole part of its share; what is left goes to the largest remainders.
     """
-    groups = {name: list(group.index) for name, group in pool.groupby("label", sort=True)}
-    shares = {name: count * len(group) / len(pool) for name, group in groups.items()}
-    quota = {name: int(share) for name, share in shares.items()}
-    by_remainder = sorted(groups, key=lambda name: (quota[name] - shares[name], name))
-    for name in by_remainder[: count - sum(quota.values())]:
-        quota[name] += 1
-    return sorted(i for name, group in groups.items() for i in group[: quota[name]])
+    labels, sizes = np.unique(codes, return_counts=True)
+    exact = {
+        int(label): count * int(n) / len(codes) for label, n in zip(labels, sizes, strict=True)
+    }
+    quota = {label: int(share) for label, share in exact.items()}
+    # Labels are numbered in their order, so that ties are broken by it.
+    by_remainder = sorted(exact, key=lambda label: (quota[label] - exact[label], label))
+    for label in by_remainder[: count - sum(quota.values())]:
+        quota[label] += 1
+    order = np.argsort(codes, kind="stable")
+    starts = np.cumsum([0, *sizes[:-1]])
+    chosen = [order[s : s + quota[int(n)]] for s, n in zip(starts, labels, strict=True)]
+    return np.sort(np.concatenate(chosen))
 
 
 def _empty(name: str, source: str, tally: Tally, wanted: Mapping[str, int], rows: Rows) -> str:
@@ -209,18 +222,29 @@ def _empty(name: str, source: str, tally: Tally, wanted: Mapping[str, int], rows
     return f"{text} {advice}"
 
 
-def _check_labels(found: Mapping[str, pd.DataFrame]) -> None:
-    trained = set(found["train"]["label"])
+def _check_labels(found: Mapping[str, Pool]) -> None:
+    train = found["train"]
+    if train.codes is None:
+        return
+    trained = _labels(train)
     if len(trained) < 2:
         raise DataError(
             f"task.columns.label: two labels or more are needed, the training rows have only "
             f"{listed(sorted(trained))}"
         )
     for name in ("validation", "test"):
-        unseen = sorted(set(found[name]["label"]) - trained)
+        unseen = sorted(_labels(found[name]) - trained)
         if unseen:
             verb = "occurs" if len(unseen) == 1 else "occur"
             raise DataError(
                 f"task.columns.label: {listed(unseen)} {verb} in the {name} rows but in no "
                 f"training row; add training rows of each label, or take these rows out"
             )
+
+
+def _labels(pool: Pool) -> set[str]:
+    """Return the different classes of a pool; rows with several have each of them."""
+    assert pool.codes is not None
+    return {
+        label for code in np.unique(pool.codes) for label in pool.labels[code].split("\0") if label
+    }

@@ -1,23 +1,29 @@
-"""Tables of input and label by split, made of the files or rows of each split.
+"""Tables of input and label by split, made of the files or data sets of each split.
 
-A table is a pandas frame with the columns `input` (text, or the bytes of an image) and `label`
-(text).
+A table is in Arrow, with the column `input` and, unless a kind of task learns from the inputs
+alone, `label`, in the form of the kind; and with `group` or `order` where rows are split by them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import pandas as pd
+import pyarrow.compute as pc
 
-from hpo_pipeline.data.columns import clean_rows, picker, unused_columns
-from hpo_pipeline.data.labels import check_classes, merged
+from hpo_pipeline.data.cleaning import Rules, clean_rows
+from hpo_pipeline.data.columns import Picker
+from hpo_pipeline.data.labels import REMEMBERED, check_classes, merged
 from hpo_pipeline.data.readers import read_file
-from hpo_pipeline.data.readers.raw_table import RawTable
+from hpo_pipeline.data.readers.source_file import Pick, RawFile, SourceFile
+from hpo_pipeline.data.row_table import RowStore, RowTable, schema_of
 from hpo_pipeline.data.tally import Tally
-from hpo_pipeline.experiment.task import Columns
+from hpo_pipeline.experiment.data_fields import Columns, as_names
+from hpo_pipeline.tasks.kind import Form, Shape
+
+Open = Callable[[Pick], RawFile]
+"""Opens rows, given the function that chooses their columns."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class Tables:
     Attributes:
         source: for people: no passwords, no paths of this machine.
         sha256: of the content, whatever its place and time.
-        tables: frames with the columns input and label.
+        tables: with the columns input and label.
+        form: what the two columns hold.
         shape: height, width and channels of all images.
         tallies: by split, how many rows were read, and how many of them are not in its table.
         notes: sentences on what was left out, merged or changed.
@@ -35,15 +42,17 @@ class Tables:
 
     source: str
     sha256: str
-    tables: dict[str, pd.DataFrame]
-    shape: tuple[int, int, int] | None = None
+    tables: Mapping[str, RowTable]
+    form: Form = field(default_factory=Form)
+    shape: Shape | None = None
     tallies: Mapping[str, Tally] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
 def tables_from_files(
     columns: Columns,
-    contents: Mapping[str, Sequence[tuple[str, bytes]]],
+    files: Mapping[str, Sequence[SourceFile]],
+    rules: Rules,
     *,
     source: str = "",
     notes: tuple[str, ...] = (),
@@ -51,53 +60,88 @@ def tables_from_files(
     """Read the files of each split.
 
     Args:
-        contents: by split, names and contents of its files.
+        files: by split.
         source: the folder of the files, for people.
         notes: sentences on the choice of the files.
 
     Raises:
-        DataError: a file cannot be read, lacks a column, or does not hold texts and classes.
+        DataError: a file cannot be read, lacks a column, or does not hold what the form says.
     """
     digest = hashlib.sha256()
-    raw: dict[str, list[tuple[str, RawTable]]] = {}
-    for split, files in contents.items():
+    parts: dict[str, list[tuple[str, Open]]] = {}
+    is_tagged = rules.form.input == "words" and rules.form.label == "tags"
+    for split, found in files.items():
         digest.update(split.encode())
-        raw[split] = []
-        for name, content in files:
-            digest.update(hashlib.sha256(content).digest())
-            raw[split].append((name, read_file(name, content, picker(columns, name))))
-    names = ", ".join(name for files in contents.values() for name, _ in files)
-    source = f"{source}: {names}" if source else names
-    return tables_from_raw(columns, raw, source, digest.hexdigest(), notes)
+        parts[split] = []
+        for file in found:
+            with file.path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            parts[split].append((file.name, _opener(file, is_tagged)))
+    every = [file for found in files.values() for file in found]
+    names = shown_names([file.name for file in every])
+    read = tables_from_parts(columns, parts, rules)
+    return Tables(
+        f"{source}: {names}" if source else names,
+        digest.hexdigest(),
+        read.tables,
+        rules.form,
+        tallies=read.tallies,
+        notes=(*notes, *(note for file in every for note in file.notes), *read.notes),
+    )
 
 
-def tables_from_raw(
-    columns: Columns,
-    raw: Mapping[str, Sequence[tuple[str, RawTable]]],
-    source: str,
-    sha256: str,
-    notes: tuple[str, ...],
+def tables_from_parts(
+    columns: Columns, parts: Mapping[str, Sequence[tuple[str, Open]]], rules: Rules
 ) -> Tables:
-    """Apply the rules for inputs and labels to the raw tables of each split, by their names.
+    """Apply the rules for inputs and labels to the parts of each split, by their names.
 
     Raises:
-        DataError: a row does not hold a text and a class, or the labels are not classes.
+        DataError: a row does not hold what the form says, or the labels are not classes.
     """
-    tables: dict[str, pd.DataFrame] = {}
+    tables: dict[str, RowTable] = {}
     tallies: dict[str, Tally] = {}
     spellings = []
     unused: dict[str, None] = {}
-    for split, parts in raw.items():
-        frames, tally = [], Tally()
-        for name, part in parts:
-            frame, counted, labels = clean_rows(part, columns, name)
-            frames.append(frame)
+    schema = schema_of(rules.form, group=columns.group is not None, order=columns.order is not None)
+    label = ""
+    for split, found in parts.items():
+        store, tally = RowStore(schema), Tally()
+        for name, opened in found:
+            picker = Picker(columns, rules.form, name)
+            rules.progress.start(f"Reading {name}")
+            raw = opened(picker)
+            counted, ways = clean_rows(raw, picker.chosen, rules, name, store)
             tally += counted
-            spellings.append(labels.spellings)
-            unused |= dict.fromkeys(unused_columns(part, columns, name))
-        tables[split] = pd.concat(frames, ignore_index=True)
+            spellings.append(ways)
+            unused |= dict.fromkeys(picker.unused(raw.columns))
+            label = label or ", ".join(picker.chosen.labels)
+        tables[split] = store.table()
         tallies[split] = tally
-    check_classes([label for table in tables.values() for label in table["label"]], columns.label)
+    if rules.form.label == "class":
+        _check_classes(tables.values(), ", ".join(as_names(columns.label)) or label)
+    notes: tuple[str, ...] = ()
     if unused:
-        notes += (f"Columns that are not used: {', '.join(list(unused)[:10])}.",)
-    return Tables(source, sha256, tables, tallies=tallies, notes=(*notes, *merged(spellings)))
+        notes = (f"Columns that are not used: {', '.join(list(unused)[:10])}.",)
+    notes += (*rules.bad_rows.notes(), *merged(spellings))
+    return Tables("", "", tables, rules.form, tallies=tallies, notes=notes)
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """Return the names of files, the first few of many."""
+    more = f" and {len(names) - 6:,} more" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more
+
+
+def _opener(file: SourceFile, is_tagged: bool) -> Open:
+    return lambda pick: read_file(file, pick, is_tagged=is_tagged)
+
+
+def _check_classes(tables: Iterable[RowTable], column: str) -> None:
+    different: dict[str, None] = {}
+    rows = 0
+    for table in tables:
+        labels = pc.unique(table.table.column("label"))
+        # Where there are so many, the first are enough to say that they are no classes.
+        different |= dict.fromkeys(labels[: 2 * REMEMBERED].to_pylist())
+        rows += len(table)
+    check_classes(list(different), rows, column)

@@ -14,6 +14,7 @@ class Tally:
         read: all rows of the files.
         without_input: left out, for the text is missing or blank.
         without_label: left out, for the label is missing or blank.
+        unreadable: left out, for they cannot be read or are of another form.
         repaired: kept, with a broken character replaced.
         equal: left out, for another row has the same input and label.
         outvoted: left out, for most rows with the same input have another label.
@@ -25,6 +26,7 @@ class Tally:
     read: int = 0
     without_input: int = 0
     without_label: int = 0
+    unreadable: int = 0
     repaired: int = 0
     equal: int = 0
     outvoted: int = 0
@@ -34,7 +36,7 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         """Return the counts of two files of one split, as they were read."""
-        names = ("read", "without_input", "without_label", "repaired")
+        names = ("read", "without_input", "without_label", "unreadable", "repaired")
         return Tally(*(getattr(self, name) + getattr(other, name) for name in names))
 
     @property
@@ -47,6 +49,7 @@ class Tally:
         reasons = {
             "without a text or an image": self.without_input,
             "without a label": self.without_label,
+            "that cannot be read": self.unreadable,
             "equal to another row": self.equal,
             "with a label that most rows of the same input do not have": self.outvoted,
             "with contradicting labels for the same input": self.contradicting,
@@ -67,8 +70,8 @@ class Tally:
 
 def totals(tallies: Iterable[Tally]) -> dict[str, int]:
     """Return the counts of several pools together, by name."""
-    names = ("read", "without_input", "without_label", "repaired", "equal", "outvoted")
-    found = dict.fromkeys((*names, "contradicting", "elsewhere", "unused"), 0)
+    names = ("read", "without_input", "without_label", "unreadable", "repaired", "equal")
+    found = dict.fromkeys((*names, "outvoted", "contradicting", "elsewhere", "unused"), 0)
     for tally in tallies:
         for name in found:
             value = getattr(tally, name)

@@ -21,7 +21,10 @@ from hpo_pipeline.experiment.space import PARAMETERS
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.user_metrics import located as located_metric
 
-DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz")
+DATA_SUFFIXES = (
+    *(".csv", ".tsv", ".json", ".jsonl", ".txt", ".conll"),
+    *(".parquet", ".arrow", ".feather", ".gz", ".zst"),
+)
 RULES = [get_args(kind.model_fields["rule"].annotation)[0] for kind in get_args(Select)]
 # Pydantic's words where they speak of Python rather than of the file.
 _WORDS = {
@@ -121,16 +124,19 @@ def _located(raw: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[st
         return raw, []
     located, faults = dict(task), []
     for key in ("model", "data"):
-        name = task.get(key)
-        if not isinstance(name, str) or not name or "://" in name:
-            continue
-        try:
-            if _is_path(key, name, folder):
-                located[key] = str((folder / os.path.expanduser(name)).resolve())
-        # RuntimeError: a link that leads to itself. ValueError: a null character.
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error).split(" from ")[0]
-            faults.append(f"task.{key}: cannot be a path ({reason}), got {_short(name)}")
+        given = task.get(key)
+        names = given if isinstance(given, list) else [given]
+        found = []
+        for name in names:
+            try:
+                found.append(_located_name(key, name, folder))
+            # RuntimeError: a link that leads to itself. ValueError: a null character.
+            except (OSError, RuntimeError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error).split(" from ")[0]
+                faults.append(f"task.{key}: cannot be a path ({reason}), got {_short(name)}")
+                found.append(name)
+        if key in task:
+            located[key] = found if isinstance(given, list) else found[0]
     space = _with_located_models(raw.get("space"), folder)
     if models := _searched_models(space):
         located.setdefault("model", models[0])
@@ -161,6 +167,13 @@ def _located_model(name: Any, folder: Path) -> Any:
         return name
 
 
+def _located_name(key: str, name: object, folder: Path) -> object:
+    """Make the path of a model or of data absolute; globs stay globs."""
+    if not isinstance(name, str) or not name or "://" in name or not _is_path(key, name, folder):
+        return name
+    return str((folder / os.path.expanduser(name)).resolve())
+
+
 def _located_metric(target: object, folder: Path) -> object:
     """Name the folder of a metric whose module lies beside the file."""
     try:
@@ -175,6 +188,8 @@ def _is_path(key: str, name: str, folder: Path) -> bool:
     The folder in which a command happens to be started has no say.
     """
     if name.startswith((".", "/", "~")) or Path(name).suffix.lower() in DATA_SUFFIXES:
+        return True
+    if key == "data" and any(sign in name for sign in "*?["):
         return True
     beside = folder / name
     is_bare_model = key == "model" and "/" not in name  # which is often a type, such as bert

@@ -20,10 +20,11 @@ from pydantic import (
 )
 
 from hpo_pipeline.experiment.checkpoint import Checkpoint
+from hpo_pipeline.experiment.data_fields import Columns, Delimiter, Encoding, Rows, SplitNames
 from hpo_pipeline.experiment.lora import Lora
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.secret_names import is_secret
-from hpo_pipeline.experiment.space import Assignments, Count, Frozen, as_tuple, section
+from hpo_pipeline.experiment.space import Assignments, Frozen, as_tuple, section
 from hpo_pipeline.experiment.uris import Uri
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Metric, Settings
@@ -41,58 +42,11 @@ TaskKindName = Annotated[
 ]
 
 
-Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-def _row_count(value: object) -> object:
-    is_count = type(value) is int and value >= 1
-    is_share = type(value) is float and 0 < value < 1
-    if not (value is None or is_count or is_share):
-        raise ValueError(f"must be a number of rows from 1, or a share below 1, got {value!r}")
-    return value
-
-
-RowCount = Annotated[Count | Share | None, BeforeValidator(_row_count)]
-
-
-class Rows(Frozen):
-    """How many rows each split gets: a number of rows, or a share of all.
-
-    Left out, a split that comes with the data is taken whole; otherwise validation and test get
-    15 % each and training the rest. `seed` decides which rows go where.
-    """
-
-    train: RowCount = None
-    validation: RowCount = None
-    test: RowCount = None
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-def _one_column(value: object) -> object:
-    if isinstance(value, list | tuple):
-        raise ValueError(
-            f"must be the name of one column, got {value!r}; join the texts in a column of their "
-            f"own in the data"
-        )
-    return value
-
-
-class Columns(Frozen):
-    """The names of the columns of the data; None finds the usual ones."""
-
-    input: Annotated[str | None, BeforeValidator(_one_column)] = None
-    label: Annotated[str, BeforeValidator(_one_column)] = "label"
-
-    @model_validator(mode="after")
-    def _different(self) -> Self:
-        if self.input == self.label:
-            raise ValueError(
-                f"input and label must be different columns, got {self.label!r} for both"
-            )
-        return self
-
-
 Pattern = Annotated[str, Field(min_length=1)]
+OneSource = Annotated[Uri, Field(min_length=1)]
+Data = Annotated[
+    OneSource | Annotated[tuple[OneSource, ...], Field(min_length=1)], BeforeValidator(as_tuple)
+]
 
 
 class Task(Frozen):
@@ -101,18 +55,29 @@ class Task(Frozen):
     `settings` are the fields that only some kinds have; the file writes them beside the others.
 
     `data_version` is any text. Change it when the data behind a hub id or a URI have changed, which
-    nothing else shows, and they are read again. `reinitialise` names the weights that may start at
-    random in a pretrained model, as shell patterns over their names (`bert.encoder.layer.3.*`);
-    those of the head always may. `quantize: 4bit` keeps the frozen weights of a model with `lora`
-    in four bits, which needs a GPU and the package bitsandbytes.
-    those of the head always may. `checkpoint` says how often a trial saves its training, so that it
+    nothing else shows, and they are read again. `subset`, `revision` and the names of `splits` are
+    those of a data set of the hub or of a saved one. `encoding` and `delimiter` of text files are
+    found where they are not given, and `text_rows` says what a row of a `.txt` file is. More rows
+    or images than `max_bad_rows` that cannot be read are an error.
+
+    `reinitialise` names the weights that may start at random in a pretrained model, as shell
+    patterns over their names (`bert.encoder.layer.3.*`); those of the head always may.
+    `quantize: 4bit` keeps the frozen weights of a model with `lora` in four bits, which needs a GPU
+    and the package bitsandbytes. `checkpoint` says how often a trial saves its training, so that it
     resumes where it was cut off; without it, it starts anew.
     """
 
     kind: TaskKindName
     model: Annotated[Uri, Field(min_length=1)] = ""
-    data: Annotated[Uri, Field(min_length=1)] = ""
+    data: Data = ""
     data_version: str | None = None
+    subset: str | None = None
+    revision: str | None = None
+    splits: SplitNames = {}
+    encoding: Encoding | None = None
+    delimiter: Delimiter | None = None
+    text_rows: Literal["lines", "paragraphs"] = "lines"
+    max_bad_rows: Annotated[int, Field(ge=0)] = 0
     columns: Columns = Columns()
     rows: Rows = Rows()
     max_length: Annotated[int, Field(ge=4, le=131_072)] = 128
@@ -171,6 +136,8 @@ class Task(Frozen):
     def _consistent(self) -> Self:
         if self.vocab_size and not self.from_scratch:
             raise ValueError("vocab_size trains a tokenizer, which needs from_scratch: true")
+        if faults := self.columns.faults(self.kind, TASKS[self.kind].form(self)):
+            raise ValueError(faults[0])
         if self.reinitialise and self.from_scratch:
             raise ValueError("reinitialise is for pretrained weights; from_scratch has none")
         if self.lora and self.from_scratch:
@@ -195,6 +162,13 @@ class Task(Frozen):
             if not re.fullmatch(r"(/.*/)?[A-Za-z_][\w.]*:[A-Za-z_]\w*", target):
                 raise ValueError(f"metrics.{name}: must be module:function, got {target!r}")
         return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Everything that `data` names, one or several."""
+        if isinstance(self.data, str):
+            return (self.data,) if self.data else ()
+        return self.data
 
     @property
     def reported(self) -> dict[str, Metric]:

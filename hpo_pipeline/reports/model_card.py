@@ -95,7 +95,7 @@ def _title(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
     return (
         f"# {experiment.name}\n\n"
         f"A model for {task.kind}, {origin} {_text(shareable(task.model))} on "
-        f"{_text(shareable(task.data))}: "
+        f"{_text(shareable(', '.join(task.sources)))}: "
         f"trial {_text(trial.name)} of the experiment {experiment.name}{among}."
     )
 

@@ -63,7 +63,6 @@ def load_rows(folder: Path) -> Any:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: is not a prepared split ({error})") from error
     assert isinstance(rows, Dataset)
-    rows = rows.remove_columns("input")
     return rows.to_list() if len(rows) <= ROWS_IN_MEMORY else rows
 
 

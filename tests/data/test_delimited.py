@@ -41,13 +41,12 @@ def read(path: Path, text: str | bytes, **columns: str) -> list[tuple[str, str]]
             r"lines 2 to 23 are one row.* line 2",
         ),
         ('label,text\nno,a\nno,"open\nno,b\nno,shut"\n', r"lines 3 to 5 are one row.*line 4 looks"),
-        ("text;label\nit rained;no\n", r"separated by ';': save it with commas, or with tabs"),
         ("text,label,label\na,b,c\n", r"has 2 columns named 'label'; rename all but one"),
         ("Text,Class\na,b\n", r"no column 'text'; it has Text, Class; is it 'Text'\?"),
         ("text,label \x07\na,b\n", r"no column 'label'; it has text, 'label \\x07'"),
         (
-            "text,label\nfine,yes\ncaf\xe9,no\n".encode("latin-1"),
-            r"line 3 is not UTF-8 text \(byte 0x",
+            "text,label\ncaf\u00e9 \u00fc,yes\n".encode() + b"na\xefve,no\n",
+            r"line 3 is not UTF-8 text \(byte 0xef\); save the file as UTF-8, or name",
         ),
         ("\n", "it is empty; the first line must name the columns"),
     ],
@@ -96,7 +95,7 @@ def test_a_broken_or_huge_archive_is_refused(
     for content in (packed[:-20], b"text,label\n", packed[:12] + b"\xff" * 20):
         with pytest.raises(DataError, match=r"x\.csv\.gz cannot be read"):
             read(tmp_path / "x.csv.gz", content)
-    monkeypatch.setattr("hpo_pipeline.data.readers.MAX_BYTES", 1000)
+    monkeypatch.setattr("hpo_pipeline.data.readers.source_file.MAX_BYTES", 1000)
     with pytest.raises(DataError, match="unpacks to more than 1,000 bytes"):
         read(tmp_path / "x.csv.gz", packed)
 
@@ -104,9 +103,9 @@ def test_a_broken_or_huge_archive_is_refused(
 def test_files_and_rows_beyond_the_limits_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpo_pipeline.data.readers.raw_table.MAX_ROWS", 10)
-    with pytest.raises(DataError, match=r"x\.csv cannot be read: it has 11 rows, and 10 are"):
+    monkeypatch.setattr("hpo_pipeline.data.readers.source_file.MAX_ROWS", 10)
+    with pytest.raises(DataError, match=r"x\.csv cannot be read: it has 20 rows, and 10 are"):
         read(tmp_path / "x.csv", "text,label\n" + ROWS)
-    monkeypatch.setattr("hpo_pipeline.data.sources.MAX_BYTES", 10)
+    monkeypatch.setattr("hpo_pipeline.data.readers.source_file.MAX_BYTES", 10)
     with pytest.raises(DataError, match=r"x\.csv has \d+ bytes, and 10 are allowed"):
         read(tmp_path / "x.csv", "text,label\n" + ROWS)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from datasets import load_from_disk
+from transformers import AutoTokenizer
 
 from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.data.prepare import prepare
@@ -74,10 +75,15 @@ def test_what_was_left_out_or_cut_is_in_the_metadata(experiment, sentences, tmp_
 
 def test_the_test_rows_lie_apart_and_are_in_no_other_split(experiment, tmp_path: Path) -> None:
     folder = prepare(experiment(), tmp_path)
-    texts = {s: set(load_from_disk(str(folder / s))["input"]) for s in ("train", "validation")}
-    held_out = set(load_from_disk(str(folder / "test"))["input"])
-    assert len(held_out) == 60
-    assert not held_out & (texts["train"] | texts["validation"])
+    tokenizer = AutoTokenizer.from_pretrained(str(folder / "processor"))
+    held_out = load_from_disk(str(folder / "test"))
+    assert held_out.column_names == ["input", "label"]
+    hidden = set(map(tuple, tokenizer(list(held_out["input"]))["input_ids"]))
+    assert len(hidden) == 60
+    for name in ("train", "validation"):
+        seen = load_from_disk(str(folder / name))
+        assert seen.column_names == ["input_ids", "label"]
+        assert not hidden & set(map(tuple, seen["input_ids"]))
 
 
 def test_a_second_run_reuses_the_folder_untouched(experiment, tmp_path: Path) -> None:

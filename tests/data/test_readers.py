@@ -114,7 +114,7 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
             "line 1: column 'text' holds '3' .int., which is not",
         ),
         ("x.csv", "", "cannot be read: it is empty; the first line must name"),
-        ("x.csv", b"text,label\n\xff\xfe,1\n", "cannot be read: line 2 is not UTF-8 text"),
+        ("x.csv", b"text,label\n\x81\xfe,1\n", "cannot be read: line 2 is not cp1252 text"),
         ("x.csv", 'text,label\n"a,b\n', "cannot be read"),
         ("x.jsonl", "{", "cannot be read"),
         ("x.json", "[1, 2", "cannot be read"),
@@ -122,7 +122,7 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
         ("x.json", "[[1], [2]]", "cannot be read|has no column"),
         ("x.json", "3", "cannot be read|has no column"),
         ("x.parquet", "not parquet", "cannot be read"),
-        ("x.xlsx", "text\tlabel\n", r"'.xlsx' is none of .csv, .tsv, .json, .jsonl, .parquet"),
+        ("x.xlsx", "text\tlabel\n", r"'.xlsx' is none of .csv, .tsv, .json, .jsonl, .txt"),
     ],
 )
 def test_a_file_that_holds_no_such_data_is_refused(

@@ -6,25 +6,45 @@ import random
 from collections import Counter
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from hpo_pipeline.data import splits
+from hpo_pipeline.data.row_table import RowTable
 from hpo_pipeline.data.tally import Tally
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.experiment.task import Rows
+from hpo_pipeline.experiment.data_fields import Rows
 
 Splits = dict[str, pd.DataFrame]
+
+
+def stored(tables: Splits) -> dict[str, RowTable]:
+    return {
+        name: RowTable(pa.Table.from_pandas(frame, preserve_index=False))
+        for name, frame in tables.items()
+    }
+
+
+def cut(tables: Splits, rows: Rows, tallies: dict[str, Tally] | None = None) -> splits.Splits:
+    return splits.split(stored(tables), rows, tallies)
+
+
+def frames(found: splits.Splits) -> Splits:
+    return {
+        name: pd.DataFrame({"input": list(part["input"]), "label": list(part["label"])})
+        for name, part in found.tables.items()
+    }
 
 
 def table(count: int, *, start: int = 0, share: float = 0.5) -> pd.DataFrame:
     """Rows `text 0`, `text 1`, … of which this share is labelled `yes`."""
     rows = range(start, start + count)
     named = ["yes" if int(i * share) < int((i + 1) * share) else "no" for i in rows]
-    return pd.DataFrame({"input": [f"text {i}" for i in rows], "label": named})
+    return pd.DataFrame({"input": [f"text {i}" for i in rows], "label": named}, dtype="str")
 
 
 def split(tables: Splits, rows: Rows) -> Splits:
-    return splits.split(tables, rows).tables
+    return frames(cut(tables, rows))
 
 
 def inputs(splits: Splits, name: str) -> set[str]:
@@ -75,10 +95,10 @@ def test_texts_that_differ_in_case_and_space_only_are_one() -> None:
 
 def test_inputs_whose_rows_disagree_on_the_label_are_left_out_and_counted() -> None:
     rows = pd.concat([table(40), table(10).assign(label="yes")])  # half of the ten are "no"
-    one = splits.split({"train": rows}, Rows())
-    other = splits.split({"train": rows[::-1]}, Rows())
-    assert all(one.tables[name].equals(other.tables[name]) for name in one.tables)
-    assert sum(counts(one.tables).values()) == 35
+    one = cut({"train": rows}, Rows())
+    other = frames(cut({"train": rows[::-1]}, Rows()))
+    assert all(frame.equals(other[name]) for name, frame in frames(one).items())
+    assert sum(counts(frames(one)).values()) == 35
     assert one.counts["contradicting"] == 10
     assert one.counts["equal"] == 5
     assert one.notes == (
@@ -90,8 +110,8 @@ def test_inputs_whose_rows_disagree_on_the_label_are_left_out_and_counted() -> N
 def test_the_label_that_most_rows_of_an_input_have_wins_the_vote() -> None:
     said = pd.DataFrame({"input": ["Text  0"] * 5, "label": ["maybe"] * 3 + ["no"] * 2})
     rest = table(40).assign(label=["maybe", "yes"] * 20)
-    found = splits.split({"train": pd.concat([said, rest.tail(39)])}, Rows())
-    merged = pd.concat(found.tables.values())
+    found = cut({"train": pd.concat([said, rest.tail(39)])}, Rows())
+    merged = pd.concat(frames(found).values())
     assert merged[merged["input"] == "Text  0"]["label"].tolist() == ["maybe"]
     assert (found.counts["outvoted"], found.counts["equal"]) == (2, 2)
     assert found.counts["used"] == 40
@@ -116,13 +136,11 @@ def test_an_empty_split_says_what_became_of_its_rows() -> None:
     with pytest.raises(
         DataError, match=r"test: 9 rows read; left out: 4 without a text .*, 5 without a label"
     ):
-        splits.split(
-            {"train": table(50), "test": table(0)}, Rows(), {"train": tally, "test": tally}
-        )
+        cut({"train": table(50), "test": table(0)}, Rows(), {"train": tally, "test": tally})
 
 
 def test_rows_that_were_not_asked_for_are_counted() -> None:
-    found = splits.split({"train": table(100)}, Rows(train=20, validation=10, test=10))
+    found = cut({"train": table(100)}, Rows(train=20, validation=10, test=10))
     assert found.notes == ("train: 100 rows read; left out: 60 not asked for by task.rows.",)
     assert (found.counts["unused"], found.counts["used"]) == (60, 40)
 

@@ -250,7 +250,7 @@ def _read(folder: Path, task: dict[str, Any]) -> None:
 
     found = Task.model_validate({"model": "some/model", **task})
     tables = read_tables(found)
-    split(tables.tables, found.rows, tables.tallies)
+    split(tables.tables, found.rows, tables.tallies, form=tables.form)
 
 
 MODES = ("L", "RGB", "RGBA", "P", "I;16", "1")

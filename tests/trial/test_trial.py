@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from datasets import Dataset, load_from_disk
+from transformers import AutoTokenizer
 
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.experiment.loading import load
@@ -88,7 +89,9 @@ def test_the_result_and_the_model_are_those_of_the_best_evaluation(run, write_ex
     experiment = load(tmp_path / "toy.yaml")
     dataset = prepare(experiment, tmp_path)
     evaluated: Any = load_from_disk(str(dataset / "validation"))
-    texts = {"input": evaluated["input"][:]}
+    tokenizer = AutoTokenizer.from_pretrained(str(dataset / "processor"))
+    ids = evaluated["input_ids"][:]
+    texts = {"input": tokenizer.batch_decode(ids, skip_special_tokens=True)}
     texts["label"] = [("negative", "positive")[number] for number in evaluated["label"]]
     shutil.rmtree(dataset / "test")
     Dataset.from_dict(texts).save_to_disk(str(dataset / "test"))

@@ -28,8 +28,9 @@ def registry_fault(experiment: Experiment, registry: str) -> str | None:
 def faults(experiment: Experiment) -> list[str]:
     """Return what keeps an experiment from running on a cluster."""
     found = []
-    for field in ("model", "data"):
-        path = Path(getattr(experiment.task, field))
+    task = experiment.task
+    for field, name in (("model", task.model), *(("data", name) for name in task.sources)):
+        path = Path(name)
         if path.is_absolute() and not path.is_relative_to(STORAGE_MOUNT):
             found.append(
                 f"task.{field}: {path} is a path of this machine; on the cluster it must be an "

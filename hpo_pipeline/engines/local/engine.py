@@ -149,7 +149,7 @@ class LocalEngine:
         """Fetch what is missing here, where a person sees the progress, while the server loads."""
         _ = self._server
         task = self._context.experiment.task
-        for name in (task.model, task.data):
+        for name in (task.model, *task.sources):
             if name in ASSETS and not ASSETS[name].is_built_in:
                 fetch(name)
 

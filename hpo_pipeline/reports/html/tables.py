@@ -28,7 +28,7 @@ def headline(experiment: Experiment, result: SearchResult, best: Trial | None) -
         f'<header><h1>{escape(experiment.name)}<span class="chip {escape(result.state)}">'
         f"{escape(result.state)}</span></h1>"
         f'<p class="soft">{escape(task.kind)}: {escape(goals)}; {escape(shareable(task.model))} on '
-        f"{escape(shareable(task.data))}</p></header>"
+        f"{escape(shareable(', '.join(task.sources)))}</p></header>"
         f"{reason}{_winner_words(experiment, result, best)}"
         f"{_tiles(experiment, result, best)}{_winner_table(experiment, result, best)}"
     )
