@@ -126,8 +126,8 @@ class Admission:
                 known.data = fingerprint
         if known.data != fingerprint:
             raise OtherData(
-                f"the data have changed since the experiment {experiment} was started, and their "
-                f"trials cannot be compared; run it under another name"
+                f"the data have changed since the experiment {experiment} was started, so this trial "
+                f"cannot be compared with those before it; run the experiment under another name"
             )
 
     def experiment(self, name: str) -> _Known:
