@@ -14,7 +14,7 @@ import re
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import IO, Any, Protocol
 
 from hpo_pipeline.errors import TrialError
@@ -62,13 +62,19 @@ class MetricLines:
         logger.info("training begins")
 
     def resumed(self, curve: Sequence[Point]) -> None:
-        """Say in the log that there is a curve already; its lines were written before."""
+        """Write the evaluations again: the log of an earlier pod is gone with that pod.
+
+        Each gets a time of its own, shortly before now, for the time tells evaluations apart.
+        """
         logger.info("%d evaluations were reported before", len(curve))
+        now = self._clock()
+        for i, point in enumerate(curve):
+            ago = timedelta(milliseconds=len(curve) - i)
+            self._write(_with_progress(point), now - ago)
 
     def evaluated(self, point: Point) -> bool:
         """Write one line for each metric, and how far the training is."""
-        progress = {EPOCH: point.epoch, TRAINING_STEP: float(point.training_step)}
-        self._write({**point.metrics, **progress})
+        self._write(_with_progress(point))
         return True
 
     def finished(self, trial: Trial) -> None:
@@ -76,8 +82,8 @@ class MetricLines:
         if trial.state is not TrialState.FAILED:
             self._write(trial.metrics)
 
-    def _write(self, metrics: Mapping[str, float]) -> None:
-        time = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    def _write(self, metrics: Mapping[str, float], at: datetime | None = None) -> None:
+        time = (at or self._clock()).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
         self._stream.writelines(f"{time} {line}\n" for line in metric_lines(metrics))
         self._stream.flush()
 
@@ -154,6 +160,10 @@ class Several:
         """Report to all."""
         for reporter in self.reporters:
             reporter.finished(trial)
+
+
+def _with_progress(point: Point) -> dict[str, float]:
+    return {**point.metrics, EPOCH: point.epoch, TRAINING_STEP: float(point.training_step)}
 
 
 def metric_lines(metrics: Mapping[str, float]) -> list[str]:

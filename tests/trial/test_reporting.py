@@ -87,6 +87,19 @@ def test_several_reporters_all_hear_of_an_evaluation():
     assert all("loss=1e-07" in stream.getvalue() for stream in streams)
 
 
+def test_the_log_of_a_resumed_trial_has_its_whole_curve():
+    points = list(toy_curve(0.1, 0.2, 0.3))
+    stream = io.StringIO()
+    lines = MetricLines(stream, clock=lambda: datetime(2026, 1, 2, tzinfo=UTC))
+    lines.resumed(points[:2])
+    lines.evaluated(points[2])
+    told = stream.getvalue().splitlines()
+    assert read_curve(told) == points
+    before = io.StringIO()  # the log of the pod that was evicted
+    MetricLines(before, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC)).evaluated(points[0])
+    assert read_curve([*before.getvalue().splitlines(), *told]) == points
+
+
 def test_the_curve_can_be_read_from_the_lines():
     result = toy_trial(accuracy=0.7)
     stream = io.StringIO()
