@@ -556,9 +556,10 @@ def _serve(add, port=0):
 
 
 def _carries(item, labels: str) -> bool:
+    """Return whether an item fits a selector of `name=value` and `name` parts."""
     own = item["metadata"].get("labels") or {}
-    wanted = (pair.split("=") for pair in labels.split(",") if pair)
-    return all(own.get(name) == value for name, value in wanted)
+    wanted = [part.partition("=") for part in labels.split(",") if part]
+    return all(own.get(n) == v if equals else n in own for n, equals, v in wanted)
 
 
 def _merge(item, change):
