@@ -126,8 +126,8 @@ class Admission:
                 known.data = fingerprint
         if known.data != fingerprint:
             raise OtherData(
-                f"the data have changed since the experiment {experiment} was started, so this trial "
-                f"cannot be compared with those before it; run the experiment under another name"
+                f"the data have changed since the experiment {experiment} was started, so this "
+                f"trial cannot be compared with those before it; run it under another name"
             )
 
     def experiment(self, name: str) -> _Known:
