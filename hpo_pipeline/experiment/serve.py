@@ -1,0 +1,51 @@
+"""The section `serve`: the artefact that a deployment would run, on which a trial is measured."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hpo_pipeline.experiment.space import Count, Frozen
+
+PRECISIONS = {"torch": ("none", "bf16"), "onnx": ("none", "int8")}
+"""How the weights of each format can be stored; `none` is as they were trained."""
+EXACT = 1e-4
+"""How far an artefact that is not quantised may be from PyTorch, in any output."""
+
+
+class Serve(Frozen):
+    """How a model is served: `format` and `quantize` make the artefact, the others its host.
+
+    `max_drift` is how far any output of the artefact may be from that of the trained model; where
+    it is left out, an artefact that is not quantised must be within 1e-4, and a quantised one is
+    judged by its metrics alone.
+    """
+
+    format: Literal["torch", "onnx"] = "torch"
+    quantize: Literal["none", "int8", "bf16"] = "none"
+    threads: Count | None = None
+    batch: Annotated[int, Field(ge=1, le=4096)] = 1
+    max_drift: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        allowed = PRECISIONS[self.format]
+        if self.quantize not in allowed:
+            raise ValueError(
+                f"quantize: {self.format} can be served with {' or '.join(allowed)}, "
+                f"got {self.quantize}"
+            )
+        return self
+
+    @property
+    def allowed_drift(self) -> float | None:
+        """How far an output may be off; None for any distance."""
+        if self.max_drift is None and self.quantize == "none":
+            return EXACT
+        return self.max_drift
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the trained model itself is served."""
+        return self.format == "torch" and self.quantize == "none"
