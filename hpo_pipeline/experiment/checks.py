@@ -8,6 +8,7 @@ checked in jobs/check.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,12 +29,16 @@ from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Metric
 
+SERVED = ("serve.format", "serve.quantize")
+"""What a space may vary of the section `serve`."""
+
 
 def cross_faults(sections: dict[str, Any]) -> list[str]:
     """Return what is wrong between sections, for those that are valid by themselves."""
     return [
         *_required_faults(sections),
         *_metric_faults(sections),
+        *_serve_faults(sections),
         *_space_faults(sections),
         *_value_faults(sections),
         *strategy_faults(sections),
@@ -144,6 +149,31 @@ def _lora_faults(task: Task | None, space: Space) -> list[str]:
             except ValidationError as error:
                 faults.append(f"space.{name}: {error.errors()[0]['msg']}, got {value!r}")
     return faults
+
+
+def _serve_faults(sections: dict[str, Any]) -> list[str]:
+    """Return artefacts that cannot be made of the models of the task."""
+    task, serve, space = (sections.get(name) for name in ("task", "serve", "space"))
+    if task is None or serve is None or space is None:
+        return []
+    names = [name for name in space if name.startswith("serve.")]
+    if wrong := [name for name in names if name not in SERVED]:
+        return [f"space.{wrong[0]}: of serve, only {', '.join(SERVED)} can be searched"]
+    combined = product(*(bounds(space, name) for name in names))
+    ways = [space.active(dict(zip(names, values, strict=True))) for values in combined]
+    faults = []
+    for way in ways:
+        try:
+            found = serve.assigned(way)
+        except ValidationError as error:
+            where = "space.serve" if way else "serve"
+            faults.append(f"{where}.{error.errors()[0]['msg'].removeprefix('Value error, ')}")
+            continue
+        if not found.is_plain and not TASKS[task.kind].exports:
+            return [
+                f"serve: models of {task.kind} are served as they are, with torch; leave it out"
+            ]
+    return list(dict.fromkeys(faults))
 
 
 def _value_faults(sections: dict[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from hpo_pipeline.experiment.cluster import Cluster
 from hpo_pipeline.experiment.formula import Constraint, ConstraintText
 from hpo_pipeline.experiment.objective import Goal, Objective
 from hpo_pipeline.experiment.search import DEFAULT_SEARCH, SearchSection
+from hpo_pipeline.experiment.serve import PLAIN, Serve
 from hpo_pipeline.experiment.space import Count, Frozen, Space, Value, as_tuple
 from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, StoppingSection
 from hpo_pipeline.experiment.task import Task
@@ -146,6 +147,7 @@ class Experiment(Frozen):
     task: Task
     objective: ObjectiveSection
     constraints: ConstraintsSection = ()
+    serve: Serve = PLAIN
     space: Space
     search: SearchSection = DEFAULT_SEARCH
     stopping: StoppingSection = DEFAULT_STOPPING

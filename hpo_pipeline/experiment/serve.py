@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hpo_pipeline.experiment.space import Count, Frozen
+from hpo_pipeline.experiment.space import Assignments, Count, Frozen, section
 
 PRECISIONS = {"torch": ("none", "bf16"), "onnx": ("none", "int8")}
 """How the weights of each format can be stored; `none` is as they were trained."""
@@ -49,3 +49,15 @@ class Serve(Frozen):
     def is_plain(self) -> bool:
         """Whether the trained model itself is served."""
         return self.format == "torch" and self.quantize == "none"
+
+    def assigned(self, assignments: Assignments) -> Serve:
+        """Return how a trial is served: with the values that the search chose for it.
+
+        Raises:
+            ValidationError: they do not go together.
+        """
+        return Serve.model_validate({**self.model_dump(), **section(assignments, "serve")})
+
+
+PLAIN = Serve()
+"""The trained model itself."""

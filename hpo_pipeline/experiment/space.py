@@ -41,7 +41,7 @@ MAX_PARAMETERS = 200
 MAX_VALUES = 1_000
 ANY_NAMES = "any_names"
 """In the context of a validation: the parameters are not ours, so any name will do."""
-NAME = re.compile(r"((model|task|lora)\.)?[A-Za-z_][A-Za-z0-9_]*")
+NAME = re.compile(r"((model|task|lora|serve)\.)?[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Frozen(BaseModel):

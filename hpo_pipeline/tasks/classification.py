@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpo_pipeline.tasks.kind import Evaluated, Loaded, Metric, TaskFields, TaskKind
 from hpo_pipeline.tasks.prediction import logits_of
@@ -199,6 +199,8 @@ def _log_softmax(logits: Array) -> Array:
 
 class ClassificationKind(TaskKind):
     """What the kinds with one label a row have in common."""
+
+    exports: ClassVar[bool] = True
 
     def metrics(self, task: TaskFields) -> Mapping[str, Metric]:
         """Return the metrics of a classification."""

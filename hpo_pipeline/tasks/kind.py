@@ -172,6 +172,8 @@ class TaskKind(ABC):
         searchable: fields of the section `task` that a space may vary.
         shared: fields of the model's config that the prepared data decide for all trials.
         has_text: whether inputs are tokens, of which `task.max_length` is the limit.
+        exports: whether one pass of the model is all that a deployment runs, so that it can be
+            exported to ONNX; a model that generates text runs many.
         trains_head: whether the head of the model belongs to the task, so that it is trained even
             where all else is frozen; a language model keeps the head that it has.
         needs: fields of the section `task` that the kind cannot do without.
@@ -181,6 +183,7 @@ class TaskKind(ABC):
     searchable: ClassVar[tuple[str, ...]] = ("freeze",)
     shared: ClassVar[tuple[str, ...]] = ()
     has_text: ClassVar[bool] = True
+    exports: ClassVar[bool] = False
     trains_head: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("model", "data")
 

@@ -22,6 +22,7 @@ from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.outcome import Evaluation
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Loaded, Row, rows_of
+from hpo_pipeline.trial.artefact.build import open_artefact, read_serving
 from hpo_pipeline.trial.practical_metrics import Finished, measure
 
 
@@ -31,7 +32,8 @@ def evaluate(
     """Measure a model folder on the test rows of a prepared dataset.
 
     A row whose label the model does not know counts as wrong, and so does an answer that is no
-    label of the data.
+    label of the data. What is measured is the artefact that the folder is served as, be it another
+    than the experiment asks for: so a champion is compared as it is deployed.
 
     Args:
         max_length: tokens after which a text is cut.
@@ -48,9 +50,20 @@ def evaluate(
     processor = kind.load_processor(model_folder)
     collate = kind.collator(task, processor, meta.image_shape)
     rows = _rows(task, dataset, processor, meta.labels)
-    found = kind.evaluate(task, Loaded(model, processor, rows, collate, meta.labels))
+    serve = read_serving(model_folder)
+    served = open_artefact(model, serve, model_folder, torch.get_num_threads())
+    found = kind.evaluate(task, Loaded(served.model, processor, rows, collate, meta.labels))
+    forward = partial(kind.forward, task)
     practical = measure(
-        Finished(model, rows, collate, model_folder, forward=partial(kind.forward, task))
+        Finished(
+            model,
+            rows,
+            collate,
+            model_folder,
+            forward=forward,
+            served=served,
+            serve=serve,
+        )
     )
     metrics = with_score({**found.metrics, **practical}, experiment.objective)
     return Evaluation(metrics, found.labels, found.confusion)

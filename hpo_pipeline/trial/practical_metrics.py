@@ -21,7 +21,9 @@ import torch
 
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
+from hpo_pipeline.experiment.serve import PLAIN, Serve
 from hpo_pipeline.tasks.kind import Collate, Metric, Row
+from hpo_pipeline.trial.artefact.build import Artefact
 
 WARM_UP = 5
 SAMPLES = 60
@@ -48,6 +50,8 @@ class Finished:
         folder: where the model is saved, or None before it is.
         train_seconds: returns the seconds of training so far, or None where that is not known.
         forward: what latency and throughput are measured on.
+        served: the artefact that `forward` runs; None runs the model itself.
+        serve: threads and rows of a request.
     """
 
     model: Any
@@ -56,16 +60,19 @@ class Finished:
     folder: Path | None = None
     train_seconds: Callable[[], float] | None = None
     forward: Forward = _forward
+    served: Artefact | None = None
+    serve: Serve = PLAIN
 
     @cached_property
     def forward_ms(self) -> list[float]:
-        """Milliseconds of forward passes of one row each."""
+        """Milliseconds of forward passes of `serve.batch` rows each."""
         # Rows are sorted by length: taking every n-th covers all lengths.
         stride = max(1, len(self.rows) // SAMPLES)
         picked = list(self.rows)[::stride][:SAMPLES]
         while len(picked) < MIN_SAMPLES:
             picked = picked * 2
-        batches = [self._inputs([row]) for row in picked]
+        size = self.serve.batch
+        batches = [self._inputs([row] * size) for row in picked]
         for batch in batches[:WARM_UP]:
             self._seconds(batch)
         times: list[float] = []
@@ -91,13 +98,17 @@ class Finished:
 
     def _inputs(self, rows: list[Row]) -> dict[str, Any]:
         batch = self.collate(rows)
-        return {k: v.to(self.model.device) for k, v in batch.items() if k != "labels"}
+        return {k: v.to(self._runner.device) for k, v in batch.items() if k != "labels"}
+
+    @property
+    def _runner(self) -> Any:
+        return self.served.model if self.served is not None else self.model
 
     def _seconds(self, batch: dict[str, Any]) -> float:
         """Return the seconds of one forward pass."""
         start = time.perf_counter()
-        self.forward(self.model, batch)
-        if self.model.device.type == "cuda":
+        self.forward(self._runner, batch)
+        if self._runner.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
@@ -111,13 +122,15 @@ def measure(
         TrialError: a row of the table names no function.
     """
     model = finished.model
-    was_training = model.training
+    was_training, threads = model.training, torch.get_num_threads()
     model.eval()
+    torch.set_num_threads(finished.serve.threads or threads)
     try:
         with torch.inference_mode():
             values = {name: _measure_of(name, row)(finished) for name, row in metrics.items()}
     finally:
         model.train(was_training)
+        torch.set_num_threads(threads)
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
@@ -137,7 +150,9 @@ def throughput_per_s(finished: Finished) -> float:
 
 
 def model_size_mb(finished: Finished) -> float:
-    """Return the megabytes of the saved weights, or of the tensors before they are saved."""
+    """Return the megabytes of what is served, or of the tensors before they are saved."""
+    if finished.served is not None:
+        return finished.served.size_mb
     if finished.folder is None:
         tensors = finished.model.state_dict().values()
         return float(sum(t.numel() * t.element_size() for t in tensors)) / 1e6
