@@ -27,10 +27,14 @@ from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.experiment.space import Value
+from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, TRAINER_FOLDER
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.kind import Loaded, TaskKind
+from hpo_pipeline.trial.artefact.build import Artefact, build_artefact
 from hpo_pipeline.trial.callback import Progress, TrialCallback
 from hpo_pipeline.trial.checkpoint_callback import CheckpointCallback, Resume
 from hpo_pipeline.trial.checkpoints import Checkpoints, Saved
@@ -103,6 +107,7 @@ def run_trial(
     members = population(experiment)
     interval = IntervalCallback(members, spec.number) if members else None
     task = experiment.task.assigned(spec.assignments)
+    serve = experiment.serve.assigned(spec.assignments)
     kind = TASKS[task.kind]
     data = load_data(task, spec.dataset)
     # The Trainer makes this folder though nothing may be written there.
@@ -155,6 +160,8 @@ def run_trial(
     save_model(model, data, folder)
     shutil.rmtree(spec.folder / TRAINER_FOLDER, ignore_errors=True)
     clock.lap("save")
+    served, quality = _served(serve, kind, task, model, data, folder)
+    clock.lap("export")
     measured = measure(
         Finished(
             model,
@@ -163,10 +170,12 @@ def run_trial(
             folder,
             lambda: clock.seconds["train"],
             forward=data.forward,
+            served=served,
+            serve=serve,
         )
     )
     clock.lap("measure")
-    metrics = {**best.metrics, **measured}
+    metrics = {**best.metrics, **quality, **measured}
     return Trial(
         name=spec.name,
         number=spec.number,
@@ -180,6 +189,22 @@ def run_trial(
         parent=parent.number if parent else None,
         environment=environment(saved),
     )
+
+
+def _served(
+    serve: Serve, kind: TaskKind, task: Task, model: Any, data: Data, folder: Path
+) -> tuple[Artefact | None, dict[str, float]]:
+    """Make the artefact that is served, and return it with the metrics that it reaches.
+
+    Where the trained model is served as it is, its own metrics hold.
+    """
+    if serve.is_plain:
+        return None, {}
+    model.eval()
+    rows, threads = data.validation, torch.get_num_threads()
+    served = build_artefact(model, serve, folder, rows, data.collate, threads)
+    loaded = Loaded(served.model, data.processor, rows, data.collate, data.meta.labels)
+    return served, kind.evaluate(task, loaded).metrics
 
 
 def environment(saved: Saved | None = None) -> dict[str, str]:

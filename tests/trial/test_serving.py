@@ -1,0 +1,98 @@
+"""A trial of an experiment with `serve`: its metrics are those of the artefact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo_pipeline.data.prepare import prepare
+from hpo_pipeline.experiment.loading import load
+from hpo_pipeline.results.trial import TrialState, read_trial
+from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.trial.__main__ import main
+from hpo_pipeline.trial.artefact.build import read_serving
+from hpo_pipeline.trial.command import TrialCommand
+from hpo_pipeline.trial.evaluate import evaluate
+from tests.toys import faults_of
+
+SPACE = (
+    "{learning_rate: {type: float, low: 0.001, high: 0.1}, "
+    "serve.quantize: {type: choice, values: [none, int8]}}"
+)
+
+
+@pytest.fixture(autouse=True)
+def _graphs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
+
+
+def test_quality_and_size_are_those_of_what_is_served(
+    write_experiment: Any, tmp_path: Path
+) -> None:
+    file = write_experiment(serve="{format: onnx, threads: 1, batch: 2}", space=SPACE)
+    experiment = load(file)
+    dataset = prepare(experiment, tmp_path)
+    found = {}
+    for quantize in ("none", "int8"):
+        values = {"learning_rate": "0.05", "serve.quantize": quantize}
+        command = TrialCommand(file, dataset, tmp_path / "trials", quantize, 0, values)
+        assert main(command.argv()) == 0
+        trial = read_trial(tmp_path / "trials" / quantize)
+        assert trial is not None
+        assert trial.state == TrialState.SUCCEEDED
+        found[quantize] = trial
+        folder = tmp_path / "trials" / quantize / "model"
+        assert read_serving(folder).quantize == quantize
+        size = sum(file.stat().st_size for file in (folder / "onnx").iterdir()) / 1e6
+        assert trial.metrics["model_size_mb"] == pytest.approx(size)
+        again = evaluate(experiment, dataset, folder, 12)
+        assert again.metrics["model_size_mb"] == pytest.approx(size)
+        assert trial.metrics["latency_p50_ms"] > 0
+    whole, short = found["none"], found["int8"]
+    best = next(p for p in whole.curve if p.step == whole.best_step).metrics
+    assert whole.metrics["loss"] == pytest.approx(best["loss"], abs=1e-4)
+    assert short.metrics["loss"] != whole.metrics["loss"]
+    assert short.metrics["model_size_mb"] < whole.metrics["model_size_mb"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "fault"),
+    [
+        ({"serve": "{format: tflite}"}, "serve.format: input should be 'torch' or 'onnx'"),
+        ({"serve": "{quantize: int8}"}, "serve: quantize: torch can be served with none or bf16"),
+        ({"serve": "{threads: 0}"}, "serve.threads: input should be greater than or equal to 1"),
+        (
+            {"space": "{serve.threads: {type: int, low: 1, high: 2}}"},
+            "space.serve.threads: of serve, only serve.format, serve.quantize can be searched",
+        ),
+        (
+            {"space": "{serve.quantize: {type: choice, values: [none, int8]}}"},
+            "space.serve.quantize: torch can be served with none or bf16, got int8",
+        ),
+    ],
+)
+def test_what_cannot_be_served_is_said_before_a_trial(
+    tmp_path: Path, sections: dict[str, str], fault: str
+) -> None:
+    found = faults_of(tmp_path, **sections)
+    assert any(line.startswith(fault) for line in found), found
+
+
+def test_a_format_and_its_precision_can_be_searched_together(tmp_path: Path) -> None:
+    space = (
+        "{serve.format: {type: choice, values: [torch, onnx]}, serve.quantize: "
+        "{type: choice, values: [none, int8], when: {serve.format: onnx}}}"
+    )
+    assert faults_of(tmp_path, space=space) == []
+
+
+def test_a_kind_whose_models_run_in_many_passes_is_served_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(TASKS["text-classification"]), "exports", False)
+    found = faults_of(tmp_path, serve="{format: onnx}")
+    assert found == [
+        "serve: models of text-classification are served as they are; leave serve out"
+    ]
