@@ -170,9 +170,7 @@ def _serve_faults(sections: dict[str, Any]) -> list[str]:
             faults.append(f"{where}.{error.errors()[0]['msg'].removeprefix('Value error, ')}")
             continue
         if not found.is_plain and not TASKS[task.kind].exports:
-            return [
-                f"serve: models of {task.kind} are served as they are, with torch; leave it out"
-            ]
+            return [f"serve: models of {task.kind} are served as they are; leave serve out"]
     return list(dict.fromkeys(faults))
 
 

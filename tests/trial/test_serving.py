@@ -93,6 +93,4 @@ def test_a_kind_whose_models_run_in_many_passes_is_served_as_it_is(
 ) -> None:
     monkeypatch.setattr(type(TASKS["text-classification"]), "exports", False)
     found = faults_of(tmp_path, serve="{format: onnx}")
-    assert found == [
-        "serve: models of text-classification are served as they are; leave serve out"
-    ]
+    assert found == ["serve: models of text-classification are served as they are; leave serve out"]
