@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +29,7 @@ class DatasetMeta:
         max_length: tokens of a text; longer ones are cut.
         shape: height, width and channels of images.
         notes: sentences on what was left out, merged or cut.
+        varied: fields of the task that trials choose and that decide the encoding.
         counts: rows read, left out by reason, and used (see `Tally`).
     """
 
@@ -43,6 +44,7 @@ class DatasetMeta:
     shape: list[int] | None
     notes: list[str]
     counts: dict[str, int]
+    varied: list[str] = field(default_factory=list)
 
     @property
     def image_shape(self) -> Shape | None:

@@ -12,7 +12,6 @@ import os
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow.compute as pc
 
@@ -25,9 +24,18 @@ from hpo_pipeline.data.row_table import Part
 from hpo_pipeline.data.sources import read_tables
 from hpo_pipeline.data.splits import Splits, split
 from hpo_pipeline.data.tables import Tables
+from hpo_pipeline.data.variants import (
+    FACTS_FILE,
+    ROWS_FOLDER,
+    described,
+    encoding_folder,
+    first_variant,
+    variants,
+    varied_by,
+)
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.results.files import DATASET_FILE, write_json
+from hpo_pipeline.results.files import DATASET_FILE, read_json, write_json
 from hpo_pipeline.tasks import TASKS
 
 FORMAT = 4
@@ -45,18 +53,25 @@ def prepare(experiment: Experiment, out: Path, progress: Progress | None = None)
     kind = TASKS[task.kind]
     tables = read_tables(task, progress)
     splits = split(tables.tables, task.rows, tables.tallies, form=tables.form, progress=progress)
-    source = model_source(task.model)
-    processor = kind.processor(task, source, splits.tables["train"]["input"], tables.shape)
-    meta = _meta(experiment, tables, splits, processor)
+    varied = varied_by(experiment)
+    first = first_variant(experiment)
+    train = splits.tables["train"]["input"]
+    processor = kind.processor(first, model_source(first.model), train, tables.shape)
+    meta = _meta(experiment, tables, splits, kind.identity(processor))
     folder = out / f"{experiment.name}-{meta.fingerprint[:16]}"
     if (folder / DATASET_FILE).exists():
         return folder
     draft = out / f".{folder.name}.{os.getpid()}"
     try:
-        encoder = Encoder(
-            task.model_copy(update={"max_length": meta.max_length}), processor, meta.labels
-        )
-        _write(draft, splits, meta, encoder, progress)
+        draft.mkdir(parents=True)
+        # A model is measured on these with its own tokenizer, so they stay as they are.
+        _write_raw(draft / "test", splits.tables["test"], meta)
+        if varied:
+            meta = _write_variants(draft, experiment, splits, meta, progress)
+        else:
+            greatest = task.model_copy(update={"max_length": meta.max_length})
+            meta = _write(draft, splits, meta, Encoder(greatest, processor, meta.labels), progress)
+        write_json(draft / DATASET_FILE, asdict(meta))
         _move(draft, folder)
     except OSError as error:
         raise DataError(f"{out}: the dataset cannot be written: {error.strerror}") from error
@@ -68,15 +83,13 @@ def prepare(experiment: Experiment, out: Path, progress: Progress | None = None)
 
 def _write(
     draft: Path, splits: Splits, meta: DatasetMeta, encoder: Encoder, progress: Progress
-) -> None:
+) -> DatasetMeta:
+    """Write the only encoding of the training and validation rows."""
     parts = splits.tables
     progress.start("Encoding", sum(len(part) for part in parts.values()))
-    draft.mkdir(parents=True)
     full = 0
     for name, part in parts.items():
         if name == "test":
-            # A model is measured on these with its own tokenizer, so they stay as they are.
-            _write_raw(draft / name, part, meta)
             lengths = measure(part, encoder, progress)
         else:
             by_length = name == "validation"
@@ -84,14 +97,34 @@ def _write(
         full += int((lengths >= meta.max_length).sum())
     if encoder.processor is not None:
         encoder.processor.save_pretrained(str(draft / PROCESSOR_FOLDER))
-    if full:
-        text = (
-            f"{full:,} of {meta.counts['used']:,} texts have {meta.max_length} tokens or more; "
-            f"what exceeds them is cut (task.max_length)."
-        )
-        counts = {**meta.counts, "at_max_length": full}
-        meta = replace(meta, notes=[*meta.notes, text], counts=counts)
+    if not full:
+        return meta
+    text = (
+        f"{full:,} of {meta.counts['used']:,} texts have {meta.max_length} tokens or more; "
+        f"what exceeds them is cut (task.max_length)."
+    )
+    counts = {**meta.counts, "at_max_length": full}
+    return replace(meta, notes=[*meta.notes, text], counts=counts)
+
+
+def _write_variants(
+    draft: Path, experiment: Experiment, splits: Splits, meta: DatasetMeta, progress: Progress
+) -> DatasetMeta:
+    """Write the rows, and an encoding for each tokenizer that is known before the search."""
+    for name in ("train", "validation"):
+        _write_raw(draft / ROWS_FOLDER / name, splits.tables[name], meta)
     write_json(draft / DATASET_FILE, asdict(meta))
+    notes = list(meta.notes)
+    for task in variants(experiment):
+        folder = encoding_folder(draft, task, progress)
+        full = read_json(folder / FACTS_FILE)["at_max_length"]
+        if full:
+            notes.append(
+                f"With {described(task, meta.varied)}, {full:,} texts of the training and "
+                f"validation rows have {meta.max_length} tokens or more; what exceeds them is cut "
+                f"(task.max_length)."
+            )
+    return replace(meta, notes=notes)
 
 
 def _write_raw(folder: Path, part: Part, meta: DatasetMeta) -> None:
@@ -108,8 +141,9 @@ def _move(draft: Path, folder: Path) -> None:
             raise
 
 
-def _meta(experiment: Experiment, tables: Tables, splits: Splits, processor: Any) -> DatasetMeta:
-    task, kind = experiment.task, TASKS[experiment.task.kind]
+def _meta(experiment: Experiment, tables: Tables, splits: Splits, identity: str) -> DatasetMeta:
+    task = experiment.task
+    varied = varied_by(experiment)
     content = {
         "format": FORMAT,
         "kind": task.kind,
@@ -117,7 +151,9 @@ def _meta(experiment: Experiment, tables: Tables, splits: Splits, processor: Any
         "rows": task.rows.model_dump(),
         "columns": task.columns.model_dump(),
         "max_length": experiment.max_length(),
-        "processor": kind.identity(processor),
+        "settings": task.settings.model_dump(mode="json"),
+        "processor": identity,
+        "varied": [experiment.space[f"task.{name}"].model_dump(mode="json") for name in varied],
         "shape": tables.shape,
     }
     fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -133,6 +169,7 @@ def _meta(experiment: Experiment, tables: Tables, splits: Splits, processor: Any
         shape=list(tables.shape) if tables.shape else None,
         notes=[*tables.notes, *splits.notes],
         counts=splits.counts,
+        varied=varied,
     )
 
 

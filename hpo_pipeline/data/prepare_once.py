@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import hashlib
 import json
-import threading
-import time
 from pathlib import Path
 
+from hpo_pipeline.data.lock import made_once
 from hpo_pipeline.data.prepare import FORMAT, prepare
 from hpo_pipeline.data.progress import Progress
+from hpo_pipeline.data.variants import varied_by
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.files import DATASET_FILE, write_json
 
-WAIT_SECONDS = 0.5
-DEAD_SECONDS = 60.0
-"""A holder of the lock that gave no sign of life for so long is taken for dead."""
 HASHED_BYTES = 64 * 2**20
 """Files that are together no larger than this count with their content, others with their times."""
 
@@ -35,20 +31,12 @@ def prepared_once(experiment: Experiment, datasets: Path, progress: Progress | N
     """
     datasets.mkdir(parents=True, exist_ok=True)
     pointer = datasets / f".{dataset_key(experiment)}.json"
-    lock = pointer.with_suffix(".lock")
-    while (folder := _pointed(pointer)) is None:
-        if not _take(lock):
-            time.sleep(WAIT_SECONDS)
-            continue
-        ended = threading.Event()
-        threading.Thread(target=_keep_alive, args=(lock, ended), daemon=True).start()
-        try:
-            prepared = prepare(experiment, datasets, progress)
-            write_json(pointer, {"dataset": prepared.name})
-        finally:
-            ended.set()
-            lock.unlink(missing_ok=True)
-    return folder
+
+    def make() -> None:
+        prepared = prepare(experiment, datasets, progress)
+        write_json(pointer, {"dataset": prepared.name})
+
+    return made_once(lambda: _pointed(pointer), make, pointer.with_suffix(".lock"))
 
 
 def pointed_name(content: bytes) -> str | None:
@@ -73,29 +61,6 @@ def _pointed(pointer: Path) -> Path | None:
     return folder if name and (folder / DATASET_FILE).exists() else None
 
 
-def _take(lock: Path) -> bool:
-    """Take the lock; one whose holder has given no sign of life for long is removed first."""
-    try:
-        lock.touch(exist_ok=False)
-        return True
-    except FileExistsError:
-        pass
-    try:
-        # A time in the future is as dead as an old one: the clock was set back.
-        is_old = abs(time.time() - lock.stat().st_mtime) > DEAD_SECONDS
-    except FileNotFoundError:
-        return False
-    if is_old:
-        lock.unlink(missing_ok=True)
-    return False
-
-
-def _keep_alive(lock: Path, ended: threading.Event) -> None:
-    while not ended.wait(DEAD_SECONDS / 5):
-        with contextlib.suppress(OSError):
-            lock.touch()
-
-
 _DATA_FIELDS = {
     *("kind", "model", "data", "data_version", "columns", "rows"),
     *("from_scratch", "vocab_size", "config", "settings", "trust_remote_code"),
@@ -114,6 +79,7 @@ def dataset_key(experiment: Experiment) -> str:
         FORMAT,
         task.model_dump(mode="json", include=_DATA_FIELDS),
         experiment.max_length(),
+        {name: experiment.space[f"task.{name}"].model_dump() for name in varied_by(experiment)},
         [state for name in task.sources for state in _file_states(name)],
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -131,7 +131,7 @@ class RowTable:
 
     def __getitem__(self, name: str) -> Values:
         """Return the values of a column."""
-        return Part(self, np.arange(len(self)))[name]
+        return Part.whole(self)[name]
 
     @property
     def names(self) -> list[str]:
@@ -175,6 +175,11 @@ class Part:
 
     rows: RowTable
     index: Index
+
+    @classmethod
+    def whole(cls, rows: RowTable) -> Part:
+        """Return all rows of a table in their order."""
+        return cls(rows, np.arange(len(rows)))
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -127,7 +127,7 @@ def _space_faults(sections: dict[str, Any]) -> list[str]:
                     f"space.{name}: the prepared data decide it for all trials; leave it out"
                 )
             if prefix == "task" and field in searchable:
-                faults += _task_value_faults(task.kind, space, name)
+                faults += _task_value_faults(task, space, name)
     return faults
 
 
@@ -191,13 +191,12 @@ def _value_faults(sections: dict[str, Any]) -> list[str]:
     return found
 
 
-def _task_value_faults(kind: str, space: Space, name: str) -> list[str]:
+def _task_value_faults(task: Task, space: Space, name: str) -> list[str]:
     faults, field = [], name.removeprefix("task.")
+    fixed = {"kind": task.kind, "model": "m", "data": "d", "from_scratch": task.from_scratch}
     for value in bounds(space, name):
         try:
-            Task.model_validate(
-                {"kind": kind, "model": "m", "data": "d", field: value}, strict=True
-            )
+            Task.model_validate({**fixed, field: value}, strict=True)
         except ValidationError as error:
             faults.append(f"space.{name}: {error.errors()[0]['msg']}, got {value!r}")
     return faults

@@ -33,6 +33,9 @@ _ANYTHING = Exception
 """What an architecture raises at a config that it cannot be built from; code of others may run."""
 
 
+VOCABULARY = "task.vocab_size"
+
+
 def model_faults(task: Task, space: Space | None) -> list[str]:
     """Return what is wrong with the model of a task, at the bounds of the space."""
     from transformers.utils import logging
@@ -43,6 +46,8 @@ def model_faults(task: Task, space: Space | None) -> list[str]:
     logging.disable_progress_bar()
     is_chosen = space is not None and MODEL in space
     models = bounds(space, MODEL) if space is not None and is_chosen else [task.model]
+    if space is not None and VOCABULARY in space:
+        task = task.assigned({VOCABULARY: bounds(space, VOCABULARY)[0]})
     try:
         return [
             fault

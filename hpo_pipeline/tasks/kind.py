@@ -171,6 +171,8 @@ class TaskKind(ABC):
         Settings: the kind's own fields of the section `task`.
         searchable: fields of the section `task` that a space may vary.
         shared: fields of the model's config that the prepared data decide for all trials.
+        encoded_by: fields of the section `task` that decide how rows are encoded, when they are
+            searched; what the collator does to a batch, such as cutting it, is not among them.
         has_text: whether inputs are tokens, of which `task.max_length` is the limit.
         exports: whether one pass of the model is all that a deployment runs, so that it can be
             exported to ONNX; a model that generates text runs many.
@@ -182,6 +184,7 @@ class TaskKind(ABC):
     Settings: ClassVar[type[Settings]] = Settings
     searchable: ClassVar[tuple[str, ...]] = ("freeze",)
     shared: ClassVar[tuple[str, ...]] = ()
+    encoded_by: ClassVar[tuple[str, ...]] = ("model", "vocab_size", "tokenizer")
     has_text: ClassVar[bool] = True
     exports: ClassVar[bool] = False
     trains_head: ClassVar[bool] = True

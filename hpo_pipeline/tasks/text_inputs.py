@@ -14,7 +14,7 @@ from hpo_pipeline.tasks.token_cutting import SPECIAL
 class TextKind(TaskKind):
     """What the kinds of task over text have in common."""
 
-    searchable: ClassVar[tuple[str, ...]] = ("freeze", "max_length")
+    searchable: ClassVar[tuple[str, ...]] = ("freeze", "max_length", "vocab_size")
     shared: ClassVar[tuple[str, ...]] = ("vocab_size", "pad_token_id")
 
     def processor(

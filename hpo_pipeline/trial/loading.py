@@ -12,6 +12,7 @@ from transformers import TrainingArguments
 
 from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
+from hpo_pipeline.data.variants import encoding_folder
 from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
@@ -45,11 +46,12 @@ def load_data(task: Task, dataset: Path) -> Data:
     """Open the training and validation rows of a prepared dataset; never the test rows."""
     meta = DatasetMeta.read(dataset)
     kind = TASKS[task.kind]
-    processor = kind.load_processor(dataset / PROCESSOR_FOLDER)
+    encoded = encoding_folder(dataset, task)
+    processor = kind.load_processor(encoded / PROCESSOR_FOLDER)
     return Data(
         meta=meta,
-        train=load_rows(dataset / "train"),
-        validation=load_rows(dataset / "validation"),
+        train=load_rows(encoded / "train"),
+        validation=load_rows(encoded / "validation"),
         processor=processor,
         collate=kind.collator(task, processor, meta.image_shape),
         forward=partial(kind.forward, task),

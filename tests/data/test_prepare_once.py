@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hpo_pipeline.data import prepare_once
+from hpo_pipeline.data import lock as locks
 from hpo_pipeline.data.prepare_once import dataset_key, prepared_once
 from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.experiment.loading import load
@@ -46,7 +46,7 @@ def test_changed_data_are_prepared_again(write_experiment, tmp_path, sentences):
 
 
 def test_the_lock_of_a_dead_trial_is_taken_over(write_experiment, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare_once, "DEAD_SECONDS", 1.0)
+    monkeypatch.setattr(locks, "DEAD_SECONDS", 1.0)
     experiment, data = load(write_experiment()), tmp_path / "data"
     data.mkdir()
     name = f".{dataset_key(experiment)}.lock"

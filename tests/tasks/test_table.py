@@ -156,7 +156,7 @@ def test_what_a_kind_says_decides_what_the_file_may_say(
     space = "{task.max_length: {type: int, low: 4, high: 8}}"
     task = f"kind: letters\ndata: {sentences}\n{BERT}"
     _, faults, _ = read(write_experiment(task=task, space=space))
-    assert faults == ["space.task.max_length: of the task, only freeze can be searched"]
+    assert faults == ["space.task.max_length: of the task, only freeze, model can be searched"]
     file = write_experiment(objective="{metric: error_rate, goal: minimize}")
     assert "no metric 'error_rate' in text-classification" in read(file)[1][0]
 
