@@ -161,7 +161,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from hpo_pipeline.experiment.loading import read
-    from hpo_pipeline.experiment.notes import notes
+    from hpo_pipeline.experiment.notes import notes, size_text
 
     experiment, faults, sections = read(options.file)
     gc.disable()  # it would look through all that torch imports: a sixth of the command's time
@@ -173,8 +173,8 @@ def _check(options: argparse.Namespace) -> int:
         raise ExperimentError(str(options.file), faults)
     for note in (*notes(experiment), *models.registry_notes(experiment.register_)):
         print(f"note: {note}")
-    size = experiment.space.size()
-    points = "" if size is None else f", {size:,} configurations"
+    size = size_text(experiment.problem)
+    points = "" if size is None else f", {size}"
     print(f"{options.file}: no faults; {len(experiment.space)} parameters{points}")
     return 0
 

@@ -18,6 +18,8 @@ from hpo_pipeline.experiment.formula import Formula
 from hpo_pipeline.experiment.lora import Lora
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, SCORE
 from hpo_pipeline.experiment.objective import Objective
+from hpo_pipeline.experiment.rules import known_values
+from hpo_pipeline.experiment.rules.checks import rule_faults
 from hpo_pipeline.experiment.schema import (
     SelectLexicographic,
     SelectWeights,
@@ -41,6 +43,7 @@ def cross_faults(sections: dict[str, Any]) -> list[str]:
         *_serve_faults(sections),
         *_space_faults(sections),
         *_value_faults(sections),
+        *_rule_faults(sections),
         *strategy_faults(sections),
         *_selection_faults(sections),
     ]
@@ -172,6 +175,13 @@ def _serve_faults(sections: dict[str, Any]) -> list[str]:
         if not found.is_plain and not TASKS[task.kind].exports:
             return [f"serve: models of {task.kind} are served as they are; leave serve out"]
     return list(dict.fromkeys(faults))
+
+
+def _rule_faults(sections: dict[str, Any]) -> list[str]:
+    space, texts, task = (sections.get(name) for name in ("space", "space_rules", "task"))
+    if space is None or not texts:
+        return []
+    return rule_faults(texts, space, known_values(task), is_whole=task is not None)
 
 
 def _value_faults(sections: dict[str, Any]) -> list[str]:

@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 Value = bool | int | float | str
-SIGNS: dict[str, Callable[[float, float], bool]] = {
+SIGNS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
     "<=": operator.le,
     "==": operator.eq,
@@ -39,7 +40,11 @@ class Comparison:
             return is_equal if self.sign == "==" else not is_equal
         if isinstance(value, bool | str):
             return self.sign == "!="
-        return SIGNS[self.sign](value, self.operand)
+        return bool(SIGNS[self.sign](value, self.operand))
+
+    def compared(self, values: Any) -> Any:
+        """Return where the numbers of an array compare so."""
+        return SIGNS[self.sign](values, self.operand)
 
 
 def is_comparison(condition: Value) -> bool:

@@ -43,6 +43,21 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {"min": min, "max": max, "log": ma
 ALLOWED = "numbers, metric names, + - * / **, comparisons, min(…), max(…), log(…)"
 
 
+def parsed(text: str) -> ast.Expression:
+    """Return the tree of an expression.
+
+    Raises:
+        ValueError: the text is too long, or no expression.
+    """
+    if len(text) > MAX_FORMULA_LENGTH:
+        raise ValueError(f"a formula has at most {MAX_FORMULA_LENGTH} characters")
+    try:
+        return ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else "too deeply nested"
+        raise ValueError(f"not a formula, got {text!r} ({reason})") from error
+
+
 @dataclass(frozen=True)
 class Formula:
     """An arithmetic expression over metrics.
@@ -61,13 +76,7 @@ class Formula:
 
     @cached_property
     def _tree(self) -> ast.Expression:
-        if len(self.text) > MAX_FORMULA_LENGTH:
-            raise ValueError(f"a formula has at most {MAX_FORMULA_LENGTH} characters")
-        try:
-            return ast.parse(self.text.strip(), mode="eval")
-        except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
-            reason = error.msg if isinstance(error, SyntaxError) else "too deeply nested"
-            raise ValueError(f"not a formula, got {self.text!r} ({reason})") from error
+        return parsed(self.text)
 
     @cached_property
     def names(self) -> frozenset[str]:

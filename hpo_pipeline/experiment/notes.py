@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from hpo_pipeline.experiment.algorithms.base import Problem
+from hpo_pipeline.experiment.rules import known_values
+from hpo_pipeline.experiment.rules.checks import rule_notes
+from hpo_pipeline.experiment.rules.drawing import DRAWS, kept_share
+from hpo_pipeline.experiment.rules.region import region_of
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.stopping import (
     AshaStopping,
@@ -16,7 +21,26 @@ from hpo_pipeline.experiment.stopping import (
 def notes(experiment: Experiment) -> list[str]:
     """Return a sentence for each part of an experiment that has no effect."""
     found = [_too_few_trials(experiment), _too_late(experiment), _short_grid(experiment)]
-    return [note for note in found if note is not None]
+    said = [note for note in found if note is not None]
+    if experiment.space_rules:
+        known = known_values(experiment.task)
+        said += rule_notes(experiment.space_rules, experiment.space, known)
+    return said
+
+
+def size_text(problem: Problem) -> str | None:
+    """Say how many configurations there are; with rules, at least how large their share is."""
+    size = problem.size()
+    if size is not None:
+        return f"{size:,} configurations" + (" keep the rules" if problem.rules else "")
+    if not problem.rules:
+        return None
+    share = kept_share(region_of(problem.space, problem.rules))
+    if share == 0:
+        return f"less than 1 in {DRAWS:,} configurations keeps the rules"
+    without = problem.space.size()
+    counted = "" if without is None else f": about {share * without:.2g} configurations"
+    return f"about {share:.2g} of the space keeps the rules (estimated){counted}"
 
 
 def _too_few_trials(experiment: Experiment) -> str | None:
@@ -52,7 +76,7 @@ def _too_late(experiment: Experiment) -> str | None:
 
 
 def _short_grid(experiment: Experiment) -> str | None:
-    size = experiment.space.size() if experiment.search.is_exhaustible else None
+    size = experiment.problem.size() if experiment.search.is_exhaustible else None
     if size is None or size >= experiment.budget.trials:
         return None
     return (

@@ -19,6 +19,8 @@ from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.cluster import Cluster
 from hpo_pipeline.experiment.formula import Constraint, ConstraintText
 from hpo_pipeline.experiment.objective import Goal, Objective
+from hpo_pipeline.experiment.rules import bound, known_values
+from hpo_pipeline.experiment.rules.rule import RuleText
 from hpo_pipeline.experiment.search import DEFAULT_SEARCH, SearchSection
 from hpo_pipeline.experiment.serve import PLAIN, Serve
 from hpo_pipeline.experiment.space import Count, Frozen, Space, Value, as_tuple
@@ -127,6 +129,7 @@ def _as_list(value: Any) -> Any:
 
 
 MAX_CONSTRAINTS = 50
+MAX_RULES = 50
 MAX_JSON = 100_000
 """So that it is below document.MAX_BYTES in any form."""
 Objectives = Annotated[tuple[Objective, ...], Field(min_length=1, max_length=4)]
@@ -138,6 +141,10 @@ ObjectiveSection = Annotated[
 ConstraintsSection = Annotated[
     tuple[ConstraintText, ...], Field(max_length=MAX_CONSTRAINTS), BeforeValidator(as_tuple)
 ]
+RulesSection = Annotated[
+    tuple[RuleText, ...], Field(max_length=MAX_RULES), BeforeValidator(as_tuple)
+]
+"""Conditions between parameters, which every trial keeps."""
 
 
 class Experiment(Frozen):
@@ -149,6 +156,7 @@ class Experiment(Frozen):
     constraints: ConstraintsSection = ()
     serve: Serve = PLAIN
     space: Space
+    space_rules: RulesSection = ()
     search: SearchSection = DEFAULT_SEARCH
     stopping: StoppingSection = DEFAULT_STOPPING
     budget: Budget
@@ -195,6 +203,7 @@ class Experiment(Frozen):
             trials=self.budget.trials,
             constraints=self.constraints,
             stopping=self.stopping,
+            rules=bound(self.space_rules, self.space, known_values(self.task)),
             longest=self.longest_training(),
         )
 

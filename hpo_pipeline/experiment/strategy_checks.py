@@ -9,6 +9,10 @@ from typing import Any
 
 from hpo_pipeline.experiment.algorithms import ALGORITHMS
 from hpo_pipeline.experiment.algorithms.base import AnySearch
+from hpo_pipeline.experiment.algorithms.base import size as size_of
+from hpo_pipeline.experiment.rules import NO_RULES, Rules, bound, known_values
+from hpo_pipeline.experiment.rules.checks import rule_faults
+from hpo_pipeline.experiment.rules.region import region_of
 from hpo_pipeline.experiment.schema import Budget
 from hpo_pipeline.experiment.space import Space, Value
 from hpo_pipeline.experiment.stopping import (
@@ -44,13 +48,15 @@ def strategy_faults(sections: dict[str, Any]) -> list[str]:
 
 def _search_faults(sections: dict[str, Any]) -> list[str]:
     space, search = sections.get("space"), sections.get("search")
+    rules = _rules(sections)
     objectives, stopping = sections.get("objective"), sections.get("stopping")
     budget = sections.get("budget")
     faults: list[str] = []
     if space is not None and search is not None:
-        faults += _enumeration_faults(space, search) if search.is_exhaustible else []
+        faults += _enumeration_faults(space, rules, search) if search.is_exhaustible else []
         for i, assignments in enumerate(search.start):
-            faults += _start_faults(space, assignments, f"search.start.{i}")
+            found = _start_faults(space, assignments, f"search.start.{i}")
+            faults += found or _broken_faults(space, rules, assignments, f"search.start.{i}")
     if objectives and len(objectives) > 1:
         if stopping is not None and stopping.algorithm != "none":
             faults.append(
@@ -124,6 +130,11 @@ def _algorithm_faults(sections: dict[str, Any]) -> list[str]:
                 else f"at least {count} parameters that are numbers, and there are {numbers}"
             )
             faults.append(f"search.algorithm: {name} needs {needed}; use {search.instead}")
+        if sections.get("space_rules") and not search.knows_rules:
+            faults.append(
+                f"search.algorithm: {name} knows no rules (space_rules) and would propose trials "
+                f"that break them; use {search.instead}"
+            )
         if space.has_conditions and not search.knows_conditions:
             faults.append(
                 f"search.algorithm: {name} knows no conditions (when); use {search.instead}"
@@ -187,7 +198,26 @@ def _stopping_faults(sections: dict[str, Any]) -> list[str]:
     return []
 
 
-def _enumeration_faults(space: Space, search: AnySearch) -> list[str]:
+def _rules(sections: dict[str, Any]) -> Rules:
+    """Return the rules of an experiment; none where they, or what they read, have faults."""
+    if isinstance(given := sections.get("rules"), Rules):
+        return given
+    space, texts, task = (sections.get(name) for name in ("space", "space_rules", "task"))
+    if not texts or space is None or task is None:
+        return NO_RULES
+    known = known_values(task)
+    return NO_RULES if rule_faults(texts, space, known) else bound(texts, space, known)
+
+
+def _broken_faults(
+    space: Space, rules: Rules, assignments: dict[str, Value], where: str
+) -> list[str]:
+    """Return the rules that a configuration to begin with breaks."""
+    broken = region_of(space, rules).broken(assignments) if rules else []
+    return [f"{where}: breaks the rule {text!r}" for text in broken]
+
+
+def _enumeration_faults(space: Space, rules: Rules, search: AnySearch) -> list[str]:
     """Return why an algorithm that tries every point cannot do so."""
     endless = [
         f"search.algorithm: {search.algorithm} cannot enumerate space.{name}; give it a step, or "
@@ -197,10 +227,11 @@ def _enumeration_faults(space: Space, search: AnySearch) -> list[str]:
     ]
     if endless:
         return endless
-    size = space.size()
+    size = size_of(space, rules)
     if size is None:
+        what = "rules and conditions" if rules else "conditions"
         return [
-            f"search.algorithm: the conditions of the space combine in too many ways for "
+            f"search.algorithm: the {what} of the space combine in too many ways for "
             f"{search.algorithm}; use {search.instead}"
         ]
     if size > MAX_GRID:

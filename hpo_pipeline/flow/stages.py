@@ -17,7 +17,7 @@ from pathlib import Path
 from hpo_pipeline.engines import Engine, RunContext
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.errors import BackendError, HpoError, ModelMissing
-from hpo_pipeline.flow.warm_start import earlier_trials
+from hpo_pipeline.flow.warm_start import earlier_trials, keeping_rules
 from hpo_pipeline.jobs.commands import GATE, REGISTER, promote_job, train_job
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.reports import formatting
@@ -178,7 +178,15 @@ class Flow:
         return done.returncode == 0
 
     def _earlier(self) -> list[Trial]:
-        """Return the trials that the search learns from; empty where it has begun already."""
+        """Return the trials that the search learns from, all of which keep its rules."""
+        found = self._found_earlier()
+        kept = keeping_rules(self._experiment.problem, found)
+        if broken := len(found) - len(kept):
+            self._progress.say(f"{broken} earlier trials break space_rules and are skipped")
+        return kept
+
+    def _found_earlier(self) -> list[Trial]:
+        """Return the trials that `warm_start` names; none where the search has begun already."""
         names = self._experiment.search.warm_start
         has_begun = self._folder.journal.exists() or bool(self._folder.finished_trials())
         if not names or has_begun:

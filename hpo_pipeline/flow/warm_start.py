@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from hpo_pipeline.errors import ExperimentError
+from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.registry import Registry
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial, TrialState
@@ -53,4 +54,16 @@ def _registered(registry: Registry, name: str) -> list[Trial]:
             metrics=record.metrics,
         )
         for record in registry.versions(name)
+    ]
+
+
+def keeping_rules(problem: Problem, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that break none of the rules of a search."""
+    space = problem.space
+    return [
+        trial
+        for trial in trials
+        # Those that do not fit the space are left out by the study.
+        if not all(n in space and space[n].contains(v) for n, v in trial.assignments.items())
+        or not problem.broken(trial.assignments)
     ]

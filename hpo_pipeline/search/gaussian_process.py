@@ -13,6 +13,9 @@ from optuna.samplers import GPSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_pipeline.experiment.rules.region import Region
+from hpo_pipeline.search.acquisition import best_kept
+
 
 class BoundedGPSampler(GPSampler):
     """Optuna's Gaussian process, fitted on a bounded number of trials, stopped ones included.
@@ -24,9 +27,10 @@ class BoundedGPSampler(GPSampler):
     reached.
     """
 
-    def __init__(self, *, max_fitted: int, **arguments: Any) -> None:
+    def __init__(self, *, max_fitted: int, region: Region | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._max_fitted = max_fitted
+        self._region = region
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -38,6 +42,13 @@ class BoundedGPSampler(GPSampler):
         # Optuna's leaves a note at the trial that it asks for: give it that of the small study.
         itself = small.get_trials(deepcopy=False)[-1]
         return super().sample_relative(small, itself, search_space)
+
+    def _optimize_acqf(self, acqf: Any, best_params: Any) -> Any:
+        """Return the best point of the acquisition function, among those that keep the rules."""
+        if self._region is None:
+            return super()._optimize_acqf(acqf, best_params)
+        found = best_kept(self._region, acqf, best_params, self._rng.rng)
+        return super()._optimize_acqf(acqf, best_params) if found is None else found
 
     def _bounded(self, study: Study, trial: FrozenTrial) -> Study | None:
         """Return a study of the trials to fit, `trial` the last; None where it would be `study`."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from hpo_pipeline.experiment.space import Space, Value
+from hpo_pipeline.experiment.rules import NO_RULES, Rules
+from hpo_pipeline.experiment.rules.region import Region, region_of
+from hpo_pipeline.experiment.space import ANY_NAMES, Space, Value
 from hpo_pipeline.search.distributions import distributions
 
 Point = dict[str, Value]
@@ -26,7 +28,8 @@ class GridSampler(BaseSampler):
     twice and other points never; and it calls Study.stop, which needs Study.optimize.
     """
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: Space, seed: int, rules: Rules = NO_RULES) -> None:
+        self._rules = rules
         self._distributions = distributions(space)
         self._space = space
         self._seed = seed
@@ -62,6 +65,10 @@ class GridSampler(BaseSampler):
 
     def _points(self) -> Iterator[Point]:
         """Yield the active part of each point, in the order of the seed."""
+        if self._rules:
+            size, point = _ruled(region_of(self._space, self._rules))
+            order = np.random.RandomState(self._seed).permutation(size)
+            return map(point, map(int, order))
         if self._space.has_conditions:
             points = _conditional_points(self._space.model_dump_json())
             order = np.random.RandomState(self._seed).permutation(len(points))
@@ -78,14 +85,44 @@ class GridSampler(BaseSampler):
         return point
 
 
-@lru_cache(maxsize=2)  # a sampler is built for each trial, and the points stay the same
+def _ruled(region: Region) -> tuple[int, Callable[[int], Point]]:
+    """Return how many points keep the rules, and a function that gives each by its number.
+
+    Groups of parameters are independent, so that a point is a combination of theirs.
+    """
+    tables: list[tuple[int, Callable[[int], Point]]] = []
+    for group in region.groups:
+        rows = region.listed(group)
+        assert rows is not None, "checks.py refuses what cannot be listed"
+        tables.append((len(rows[group[0]]), partial(_row, region, rows, region.active(rows))))
+    for group in region.free:
+        part = Space({name: region.space[name] for name in group})
+        points = _conditional_points(part.model_dump_json())
+        tables.append((len(points), points.__getitem__))
+
+    def point(index: int) -> Point:
+        found: Point = {}
+        for size, of in tables:
+            index, place = divmod(index, size)
+            found |= of(place)
+        return {name: found[name] for name in region.space if name in found}
+
+    return math.prod(size for size, _ in tables), point
+
+
+def _row(region: Region, rows: Any, active: Mapping[str, Any], row: int) -> Point:
+    """Return the active part of a row."""
+    return {n: v for n, v in region.assignments(rows, row).items() if active[n][row]}
+
+
+@lru_cache(maxsize=64)  # a sampler is built for each trial, and the points stay the same
 def _conditional_points(space_json: str) -> list[Point]:
     """Return the distinct points of a space, without parameters whose conditions do not hold.
 
     There are as many as the size of the space, which checks.py bounds, however wide a range is
     that does not count.
     """
-    space = Space.model_validate_json(space_json)
+    space = Space.model_validate_json(space_json, context={ANY_NAMES: True})
     points: list[Point] = [{}]
     for name in space:
         values = [space[name].point(i) for i in range(_needed(space, name, points))]

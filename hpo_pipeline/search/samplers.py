@@ -16,6 +16,8 @@ from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 
 from hpo_pipeline.experiment.algorithms.base import Problem
+from hpo_pipeline.experiment.rules.region import region_of
+from hpo_pipeline.search.rule_keeping import RuleKeeping
 
 
 def build(problem: Problem, number: int) -> BaseSampler:
@@ -23,7 +25,11 @@ def build(problem: Problem, number: int) -> BaseSampler:
     with warnings.catch_warnings():
         # multivariate and constant_liar are marked experimental in Optuna 5.
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return problem.search.sampler(problem, number)
+        sampler = problem.search.sampler(problem, number)
+    if not problem.rules or problem.search.is_exhaustible:
+        return sampler  # a grid has no other points
+    region = region_of(problem.space, problem.rules)
+    return RuleKeeping(sampler, region, seed=problem.search.seed_of(number))
 
 
 @contextmanager
@@ -40,6 +46,7 @@ def take_over_space(sampler: BaseSampler, earlier: BaseSampler) -> None:
     Optuna goes through all trials for it, once for a sampler; with one for each suggestion, a
     thousand trials that are replayed would take a million looks.
     """
+    sampler, earlier = (getattr(s, "inner", s) for s in (sampler, earlier))
     for name in ("_search_space", "_intersection_search_space"):
         found = getattr(earlier, name, None)
         if type(earlier) is type(sampler) and isinstance(found, IntersectionSearchSpace):

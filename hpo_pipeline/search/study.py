@@ -84,7 +84,7 @@ class Study:
         self._problem = problem
         self._distributions = distributions(problem.space)
         self._pruner = pruners.build(problem)
-        self._size = problem.space.size() if problem.search.is_exhaustible else None
+        self._size = problem.size() if problem.search.is_exhaustible else None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
             study_name=problem.name,
@@ -299,7 +299,7 @@ class Study:
         is_inside = values.keys() == set(space) and all(
             space[name].contains(value) for name, value in values.items()
         )
-        return is_inside and is_usable(self._problem, trial)
+        return is_inside and is_usable(self._problem, trial) and not self._problem.broken(values)
 
     def _suggestion(self, trial: FrozenTrial) -> Suggestion:
         number = trial.number - self._offset

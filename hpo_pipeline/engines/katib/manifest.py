@@ -124,7 +124,7 @@ def stopping_name(experiment: Experiment) -> str:
 
 def max_trials(experiment: Experiment) -> int:
     """Return how many trials there will be: a grid may have fewer points than the budget."""
-    size = experiment.space.size() if experiment.search.is_exhaustible else None
+    size = experiment.problem.size() if experiment.search.is_exhaustible else None
     return min(experiment.budget.trials, size or experiment.budget.trials)
 
 

@@ -1,7 +1,7 @@
 """Our search and stopping sections as settings of Katib, which are texts, and back.
 
 Writer and reader stand together. What Katib's specification has no place for travels here too:
-the seed, several objectives, constraints, conditions, configurations to begin with.
+the seed, several objectives, constraints, conditions, rules, configurations to begin with.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from hpo_pipeline.experiment.conditions import is_comparison
+from hpo_pipeline.experiment.rules.rule import RuleText
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import ChoiceParameter, Space, Value, render
 from hpo_pipeline.experiment.stopping import StockStopping, Stopping, StoppingSection
@@ -20,7 +21,7 @@ from hpo_pipeline.results.trial import Trial, TrialState
 
 OBJECTIVES, CONSTRAINTS, CONDITIONS = "objectives", "constraints", "conditions"
 START, EARLIER, SEED = "start", "earlier", "seed"
-VALUES = "values"
+VALUES, RULES, FIXED = "values", "rules", "fixed"
 Texts = dict[str, str]
 
 
@@ -36,6 +37,8 @@ class Travelling(BaseModel):
     earlier: list[tuple[Texts, dict[str, float]]] = []
     seed: int = 0
     values: dict[str, list[bool | int | float | str]] = {}
+    rules: list[RuleText] = []
+    fixed: dict[str, bool | int | float | str] = {}
 
 
 _STOPPING: TypeAdapter[Stopping] = TypeAdapter(StoppingSection)
@@ -60,7 +63,8 @@ def search_settings(experiment: Experiment, earlier: Sequence[Trial] = ()) -> di
     is_plain = len(objectives) == 1 and experiment.objective[0].score is None
     found |= {OBJECTIVES: [] if is_plain else objectives, CONSTRAINTS: experiment.constraints}
     found |= {CONDITIONS: conditions, START: start, EARLIER: known}
-    found[VALUES] = _compared_values(experiment)
+    rules = experiment.problem.rules
+    found |= {VALUES: _compared_values(experiment), RULES: rules.texts, FIXED: dict(rules.fixed)}
     return {n: _text(v) for n, v in found.items() if v not in ((), [], {}, None)}
 
 
@@ -119,6 +123,7 @@ def _compared_values(experiment: Experiment) -> dict[str, list[Value]]:
         for other, conditions in space[name].when.items()
         if any(map(is_comparison, conditions))
     }
+    compared |= {name for rule in experiment.problem.rules.each for name in rule.names}
     found: dict[str, list[Value]] = {}
     for name in space:
         parameter = space[name]

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from hpo_pipeline.experiment.objective import Objective
-from hpo_pipeline.experiment.space import Frozen, PlainValue, Space, as_tuple
+from hpo_pipeline.experiment.rules import NO_RULES, Rules
+from hpo_pipeline.experiment.rules.region import region_of
+from hpo_pipeline.experiment.space import Frozen, PlainValue, Space, Value, as_tuple
 from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, Stopping
 from hpo_pipeline.experiment.uris import Uri
 
@@ -51,6 +53,8 @@ class AnySearch(Frozen):
     """Whether it keeps notes in the study beside the trials' parameters and values."""
     knows_conditions: ClassVar[bool] = True
     """Whether parameters may depend on others (`when`)."""
+    knows_rules: ClassVar[bool] = True
+    """Whether its proposals keep the rules between parameters (`space_rules`)."""
     is_exhaustible: ClassVar[bool] = False
     """Whether it tries each point of the space once, which then must be countable."""
     has_population: ClassVar[bool] = False
@@ -89,6 +93,16 @@ class AnySearch(Frozen):
         return (self.seed + 2_654_435_761 * (number + 1)) % 2**32
 
 
+def size(space: Space, rules: Rules) -> int | None:
+    """Return how many configurations of a space keep the rules; None where that is not known.
+
+    That is where a parameter is continuous, or there are too many ways in which they combine.
+    """
+    if not rules:
+        return space.size()
+    return region_of(space, rules).size()
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a search optimises: all that search/ needs of an experiment.
@@ -104,7 +118,16 @@ class Problem:
     trials: int
     constraints: tuple[str, ...] = ()
     stopping: Stopping = DEFAULT_STOPPING
+    rules: Rules = NO_RULES
     longest: int | None = None
+
+    def size(self) -> int | None:
+        """Return how many configurations there are; None where that cannot be counted."""
+        return size(self.space, self.rules)
+
+    def broken(self, assignments: Mapping[str, Value]) -> list[str]:
+        """Return the rules that a configuration of the space breaks."""
+        return region_of(self.space, self.rules).broken(assignments) if self.rules else []
 
     @property
     def population_size(self) -> int | None:

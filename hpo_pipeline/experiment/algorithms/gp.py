@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from hpo_pipeline.experiment.algorithms.base import AnySearch, Problem, from_search
+from hpo_pipeline.experiment.rules.region import region_of
 from hpo_pipeline.experiment.space import Count, Frozen
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class GpSearch(AnySearch):
         """Return our sampler, whose cost is bounded."""
         sampler: BaseSampler = from_search("gaussian_process:BoundedGPSampler")(
             max_fitted=self.settings.max_fitted,
+            region=region_of(problem.space, problem.rules) if problem.rules else None,
             seed=self.seed_of(number),
             n_startup_trials=self.settings.startup_trials,
         )

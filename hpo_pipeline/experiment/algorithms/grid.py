@@ -22,5 +22,7 @@ class GridSearch(AnySearch):
     def sampler(self, problem: Problem, number: int) -> BaseSampler:
         """Return a sampler that gives the first point not yet tried."""
         # The seed orders the grid; it must be the same for every trial.
-        sampler: BaseSampler = from_search("grid:GridSampler")(problem.space, self.seed)
+        sampler: BaseSampler = from_search("grid:GridSampler")(
+            problem.space, self.seed, problem.rules
+        )
         return sampler

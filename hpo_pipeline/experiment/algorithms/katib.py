@@ -16,6 +16,7 @@ class StockSearch(AnySearch):
     """An algorithm of the Katib in use, by its Katib name; only the Katib engine has it."""
 
     service = None
+    knows_rules = False
 
     algorithm: Literal["katib"]
     name: KatibName

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from hpo_pipeline.experiment.algorithms.base import AnySearch, NoSettings, Problem
+from hpo_pipeline.experiment.algorithms.base import AnySearch, NoSettings, Problem, from_search
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -21,7 +21,15 @@ class QmcSearch(AnySearch):
     settings: NoSettings = NoSettings()
 
     def sampler(self, problem: Problem, number: int) -> BaseSampler:
-        """Return a sampler of one sequence for the whole search; choices are drawn."""
+        """Return a sampler of one sequence for the whole search; choices are drawn.
+
+        With rules, choices are of the sequence too.
+        """
+        if problem.rules:
+            sampler: BaseSampler = from_search("quasi_random:RuledQmcSampler")(
+                problem, seed=self.seed
+            )
+            return sampler
         from optuna.samplers import QMCSampler, RandomSampler
 
         return QMCSampler(

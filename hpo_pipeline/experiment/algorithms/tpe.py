@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from hpo_pipeline.experiment.algorithms.base import AnySearch, Problem
+from hpo_pipeline.experiment.algorithms.base import AnySearch, Problem, from_search
+from hpo_pipeline.experiment.rules.region import region_of
 from hpo_pipeline.experiment.space import Count, Frozen
 
 if TYPE_CHECKING:
@@ -29,13 +30,18 @@ class TpeSearch(AnySearch):
     settings: TpeSettings = TpeSettings()
 
     def sampler(self, problem: Problem, number: int) -> BaseSampler:
-        """Return Optuna's sampler."""
+        """Return Optuna's sampler; with rules, one whose candidates keep them."""
         from optuna.samplers import TPESampler
 
-        return TPESampler(
-            seed=self.seed_of(number),
-            n_startup_trials=self.settings.startup_trials,
-            n_ei_candidates=self.settings.candidates,
-            multivariate=True,
-            constant_liar=True,
-        )
+        arguments: dict[str, Any] = {
+            "seed": self.seed_of(number),
+            "n_startup_trials": self.settings.startup_trials,
+            "n_ei_candidates": self.settings.candidates,
+            "multivariate": True,
+            "constant_liar": True,
+        }
+        if not problem.rules:
+            return TPESampler(**arguments)
+        region = region_of(problem.space, problem.rules)
+        sampler: BaseSampler = from_search("parzen:RuledTpeSampler")(region, **arguments)
+        return sampler

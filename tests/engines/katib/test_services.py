@@ -32,6 +32,7 @@ SPACE = {
 }
 GRID = {"weight_decay": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.1}}
 NUMBERS = {"learning_rate": LR, "weight_decay": {"type": "float", "low": 0.0, "high": 0.5}}
+RULES = ["learning_rate >= 0.0001", "weight_decay < 0.3", "warmup_steps % 3 == 1"]
 ALGORITHMS = ["random", "tpe", "qmc", "cmaes", "genetic", "grid", "pbt"]
 
 
@@ -117,9 +118,19 @@ def suggestion(serve):
     return new
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_search_over_grpc_is_the_search_of_this_machine(suggestion, algorithm):
-    experiment = experiment_for(algorithm)
+RULED = [(name, ()) for name in ALGORITHMS] + [(name, RULES) for name in ALGORITHMS]
+
+
+def ruled(algorithm, rules):
+    """Return an experiment under those of the rules that read only what its space has."""
+    space = experiment_for(algorithm).space
+    fitting = [rule for rule in rules if rule.split()[0] in space]
+    return experiment_for(algorithm, space_rules=fitting)
+
+
+@pytest.mark.parametrize(("algorithm", "rules"), RULED)
+def test_a_search_over_grpc_is_the_search_of_this_machine(suggestion, algorithm, rules):
+    experiment = ruled(algorithm, rules)
     asker, study = Asker(suggestion(), experiment), Study(experiment.problem)
     for number in range(6):
         ((name, texts),) = asker.ask()
@@ -129,6 +140,7 @@ def test_a_search_over_grpc_is_the_search_of_this_machine(suggestion, algorithm)
         assert {n: t for n, t in texts.items() if n != "parent"} == own
         asker.end(number, str(number / 10))
         study.tell(known(experiment, asker)[number].trial)
+        assert experiment.problem.broken(study.asked(number).assignments) == []
 
 
 class Disturbed(Asker):
@@ -162,9 +174,11 @@ def known(experiment, asker):
     return convert.known_trials(experiment, asker.trials)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_service_that_starts_anew_goes_on_as_if_nothing_had_happened(suggestion, algorithm):
-    experiment = experiment_for(algorithm)
+@pytest.mark.parametrize(("algorithm", "rules"), RULED)
+def test_a_service_that_starts_anew_goes_on_as_if_nothing_had_happened(
+    suggestion, algorithm, rules
+):
+    experiment = ruled(algorithm, rules)
     steady, restarted = Asker(suggestion(), experiment), Asker(suggestion(), experiment)
     for number in range(6):
         restarted.stub = suggestion()
@@ -417,3 +431,22 @@ def test_conditions_on_whole_numbers_and_comparisons_travel():
     message = experiment_message(manifests(toy_experiment(space=space))[1])
     problem, _ = convert.search_problem(message)
     assert problem.space == toy_experiment(space=space).space
+
+
+def test_rules_travel_with_the_values_that_they_read():
+    size = {"type": "choice", "values": [24, 48, 96]}
+    space = {
+        "model.hidden_size": size,
+        "model.num_hidden_layers": {"type": "int", "low": 1, "high": 4},
+    }
+    rules = ["model.hidden_size >= 24 * model.num_hidden_layers", "task.max_length > 8"]
+    made = toy_experiment(space=space, space_rules=rules)
+    problem, _ = convert.search_problem(experiment_message(manifests(made)[1]))
+    assert problem.rules == made.problem.rules
+    assert problem.space == made.space
+
+
+def test_a_rule_that_nothing_keeps_is_refused_by_the_service():
+    made = toy_experiment(space_rules=["learning_rate > 1"])
+    with pytest.raises(ValueError, match=r"space_rules.0: no.* keeps 'learning_rate > 1'"):
+        convert.search_problem(experiment_message(manifests(made)[1]))

@@ -20,6 +20,8 @@ from hpo_pipeline.experiment.algorithms import ALGORITHMS
 from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.conditions import is_comparison
 from hpo_pipeline.experiment.formula import Constraint
+from hpo_pipeline.experiment.rules import Rules
+from hpo_pipeline.experiment.rules.checks import rule_faults
 from hpo_pipeline.experiment.schema import Budget, ConstraintsSection, ObjectiveSection
 from hpo_pipeline.experiment.search import SearchSection
 from hpo_pipeline.experiment.space import ANY_NAMES, Frozen, Space, Value, render
@@ -101,6 +103,7 @@ def search_problem(message: wire.Experiment) -> tuple[Problem, list[Trial]]:
         search=search,
         trials=spec.max_trial_count or _UNLIMITED,
         constraints=sections.constraints,
+        rules=Rules(tuple(travelling.rules), tuple(travelling.fixed.items())),
     )
     wrong = _whole_faults(problem, spec)
     if wrong:
@@ -113,7 +116,16 @@ def _whole_faults(problem: Problem, spec: wire.ExperimentSpec) -> list[str]:
     budget = Budget.model_construct(
         trials=problem.trials, parallel=spec.parallel_trial_count or 1, target=None
     )
-    named = {"space": problem.space, "search": problem.search, "objective": problem.objective}
+    named: dict[str, Any] = {
+        "space": problem.space,
+        "search": problem.search,
+        "objective": problem.objective,
+    }
+    fixed = dict(problem.rules.fixed)
+    wrong = rule_faults(problem.rules.texts, problem.space, fixed)
+    if wrong:
+        return wrong
+    named |= {"rules": problem.rules}
     found = strategy_faults({**named, "constraints": problem.constraints, "budget": budget})
     reported = {spec.objective.objective_metric_name, *spec.objective.additional_metric_names}
     read = [o.reads for o in problem.objective]
@@ -124,7 +136,7 @@ def _whole_faults(problem: Problem, spec: wire.ExperimentSpec) -> list[str]:
             f"objectives and constraints read {', '.join(unknown)}, but the trials report only "
             f"{', '.join(sorted(reported))}; add it to additionalMetricNames"
         )
-    size = problem.space.size() if problem.search.is_exhaustible else None
+    size = problem.size() if problem.search.is_exhaustible else None
     if size is not None and spec.max_trial_count > size:
         found.append(f"maxTrialCount: the grid has only {size} points, got {spec.max_trial_count}")
     return found
