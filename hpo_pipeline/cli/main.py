@@ -210,9 +210,11 @@ def _prepare(options: argparse.Namespace) -> int:
     from hpo_pipeline.data.assets import cache_folder
     from hpo_pipeline.data.dataset import DatasetMeta
     from hpo_pipeline.data.prepare_once import prepared_once
+    from hpo_pipeline.data.progress import ProgressLine
     from hpo_pipeline.experiment.loading import load
 
-    folder = prepared_once(load(options.file), options.datasets or cache_folder() / "datasets")
+    datasets = options.datasets or cache_folder() / "datasets"
+    folder = prepared_once(load(options.file), datasets, ProgressLine())
     for note in DatasetMeta.read(folder).notes:
         print(note, file=sys.stderr)  # the output is the folder alone, for scripts
     print(folder)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.data.prepare_once import prepared_once
+from hpo_pipeline.data.progress import ProgressLine
 from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import ExperimentError, HpoError
 from hpo_pipeline.experiment.loading import load
@@ -53,6 +55,10 @@ def main(argv: Sequence[str]) -> int:
 def _prepared(experiment: Experiment, places: JobPlaces, *, is_shared: bool) -> Path:
     assert places.datasets is not None
     places.datasets.mkdir(parents=True, exist_ok=True)
+    progress = ProgressLine()
+    once = partial(prepared_once, progress=progress)
     if places.storage is not None:
-        return UriStorage(places.storage).dataset(experiment, places.datasets, prepared_once)
-    return (prepared_once if is_shared else prepare)(experiment, places.datasets)
+        return UriStorage(places.storage).dataset(experiment, places.datasets, once)
+    if is_shared:
+        return once(experiment, places.datasets)
+    return prepare(experiment, places.datasets, progress)
