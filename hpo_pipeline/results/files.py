@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -37,7 +38,8 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
         OSError: the file cannot be written; what was there before is still there.
     """
     text = json.dumps(data, indent=1, allow_nan=False)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    # In pods that share a file system, every process may have the number 1.
+    draft = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     try:
         with draft.open("w", encoding="utf-8") as stream:
             stream.write(text)

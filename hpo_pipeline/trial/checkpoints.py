@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -102,7 +103,8 @@ class Checkpoints:
 
         A full disk costs the checkpoint, never the trial: the one before stays.
         """
-        draft = self._folder / f".draft-{os.getpid()}"
+        # A pod on a node that is cut off may still run beside the one that replaced it.
+        draft = self._folder / f".draft-{socket.gethostname()}-{os.getpid()}"
         place = self.place(record.step)
         try:
             shutil.rmtree(draft, ignore_errors=True)
