@@ -76,6 +76,37 @@ def test_a_trial_that_is_disrupted_again_and_again_comes_back_soon(api, clean, w
     assert json.loads(trial.read_text())["curve"][-1]["epoch"] == 60
 
 
+def test_a_trial_with_checkpoints_resumes_in_its_next_pod(api, clean, write, tmp_path):
+    file = write(stopping="{algorithm: none}", budget="{trials: 1}", epochs=60)
+    file.write_text(
+        file.read_text().replace("  training:", "  checkpoint: {every: 13}\n  training:")
+    )
+    told = []
+
+    def lines(pod):
+        return list(api.log(NAMESPACE, pod["metadata"]["name"], container="trial"))
+
+    def disturb():
+        wait_for(lambda: running_trial_pods(api))
+        (pod,) = running_trial_pods(api)
+        wait_for(lambda: sum(" epoch=" in line for line in lines(pod)) > 5)
+        evict(pod)
+        wait_for(lambda: [p for p in running_trial_pods(api) if created(p) > created(pod)])
+        (pod,) = running_trial_pods(api)
+        wait_for(lambda: any("training begins" in line for line in lines(pod)))
+        told.extend(lines(pod))
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    done = run(file, tmp_path / "run")
+    thread.join()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert any("resuming from the checkpoint at step" in line for line in told)
+    (trial,) = (tmp_path / "run" / "trials").glob("*/result.json")
+    curve = json.loads(trial.read_text())["curve"]
+    assert [point["epoch"] for point in curve] == list(range(1, 61))
+
+
 TEXTS = """
 name: e2e
 task:
