@@ -44,8 +44,14 @@ _LABELS: dict[Problem, LabelForm] = {
 _USAGE = """\
 from transformers import pipeline
 
-classify = pipeline("text-classification", model="path/to/this/folder"{options})
+classify = pipeline("text-classification", model="path/to/this/folder")
 print({call})"""
+_USAGE_OF_SEVERAL = """\
+from transformers import pipeline
+
+classify = pipeline("text-classification", model="path/to/this/folder")
+found = classify({text}, top_k=None)
+print([label for label in found if label["score"] >= {threshold}])"""
 _PAIR = '{"text": "Write a text here.", "text_pair": "And another one."}'
 
 
@@ -78,11 +84,10 @@ class TextClassification(ClassificationKind, TextKind):
 
     def usage(self, task: TaskFields) -> str:
         """Return Python lines that use the model."""
-        call = f"classify({_PAIR})" if _has_pairs(task) else 'classify("Write a sentence here.")'
+        text = _PAIR if _has_pairs(task) else '"Write a sentence here."'
         if task.settings.problem != "multi_label":
-            return _USAGE.format(options="", call=call)
-        call = f'[found for found in {call} if found["score"] >= {task.settings.threshold}]'
-        return _USAGE.format(options=", top_k=None", call=call)
+            return _USAGE.format(call=f"classify({text})")
+        return _USAGE_OF_SEVERAL.format(text=text, threshold=task.settings.threshold)
 
     def metrics(self, task: TaskFields) -> Mapping[str, Metric]:
         """Return the metrics of the problem."""
