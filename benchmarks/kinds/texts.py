@@ -37,6 +37,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
+from transformers.utils import logging
+
 from hpo_pipeline.data import assets
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.data.sources import read_tables
@@ -210,10 +212,15 @@ def frequent_tag(train: Split, test: Split, metric: str, scheme: Any) -> float:
     return WordMetrics(sorted(overall), scheme, 0, {}).of_words(answers, test.labels)[metric]
 
 
-TEXTS = {"kind": "text-classification", "max_length": 48, "config": {"num_hidden_layers": 2}}
-WORDS = {"kind": "token-classification", "max_length": 96, "config": {"num_hidden_layers": 2}}
-ROWS = {"train": 1500, "validation": 300, "test": 600}
-FEW = {"validation": 200, "test": 500}  # and all others for training
+TEXTS = {
+    "kind": "text-classification",
+    "max_length": 40,
+    "freeze": "embeddings",
+    "config": {"num_hidden_layers": 2},
+}
+WORDS = {"kind": "token-classification", "max_length": 80, "config": {"num_hidden_layers": 2}}
+ROWS = {"train": 1000, "validation": 150, "test": 600}
+FEW = {"validation": 150, "test": 500}  # and all others for training
 CASES = {
     "numbers": Case(
         "spearman", numbers, ridge, {**TEXTS, "problem": "regression"},
@@ -282,6 +289,7 @@ def measure(case: Case, seed: int, folder: Path) -> tuple[float, float, float]:
 
 def main() -> None:
     """Train and print."""
+    logging.set_verbosity_error()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", choices=[*CASES, []])
     parser.add_argument("--seeds", type=int, default=3)
