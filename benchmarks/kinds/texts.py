@@ -36,7 +36,6 @@ import pypi_simple
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
-
 from transformers.utils import logging
 
 from hpo_pipeline.data import assets

@@ -150,7 +150,6 @@ def _meta(experiment: Experiment, tables: Tables, splits: Splits, identity: str)
         "data": tables.sha256,
         "rows": task.rows.model_dump(),
         "columns": task.columns.model_dump(),
-        "settings": {name: getattr(task.settings, name) for name in kind.data_settings},
         "max_length": experiment.max_length(),
         "settings": task.settings.model_dump(mode="json"),
         "processor": identity,

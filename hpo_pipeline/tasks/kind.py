@@ -178,7 +178,6 @@ class TaskKind(ABC):
             exported to ONNX; a model that generates text runs many.
         trains_head: whether the head of the model belongs to the task, so that it is trained even
             where all else is frozen; a language model keeps the head that it has.
-        data_settings: those of the kind's own fields that decide how rows are read and encoded.
         needs: fields of the section `task` that the kind cannot do without.
     """
 
@@ -189,7 +188,6 @@ class TaskKind(ABC):
     has_text: ClassVar[bool] = True
     exports: ClassVar[bool] = False
     trains_head: ClassVar[bool] = True
-    data_settings: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ("model", "data")
 
     # What people read.

@@ -76,7 +76,6 @@ class TextClassification(ClassificationKind, TextKind):
     """Labels or a number for a text or a pair of texts."""
 
     Settings: ClassVar[type[Settings]] = TextClassificationSettings
-    data_settings: ClassVar[tuple[str, ...]] = ("problem",)
 
     def pipeline(self, task: TaskFields) -> str:
         """Return transformers' name of the pipeline."""

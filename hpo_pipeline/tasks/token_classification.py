@@ -68,7 +68,6 @@ class TokenClassification(TextKind):
     """A tag for each word of a text."""
 
     Settings: ClassVar[type[Settings]] = TokenClassificationSettings
-    data_settings: ClassVar[tuple[str, ...]] = ("scheme", "label_all")
 
     def pipeline(self, task: TaskFields) -> str:
         """Return transformers' name of the pipeline."""
