@@ -96,6 +96,7 @@ class StoppingReporter:
         self._experiment = experiment.to_json()
         self._trial = trial
         self._data = ""
+        self._refusal: str | None = None
         self._curve: list[live_pb2.Point] = []
         self._is_over = threading.Event()
         self._ended = threading.Event()
@@ -107,22 +108,16 @@ class StoppingReporter:
             TrialError: the other trials of the experiment were trained on other data.
         """
         self._data = fingerprint
-        refusal: list[str] = []
 
         def ask() -> bool:
             try:
                 self._stub.Report(self._report_of([]), timeout=TIMEOUT, metadata=self._metadata)
             except grpc.RpcError as error:
-                if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
-                    refusal.append(_said(error))
-                    return True
-                logger.warning("the stopping service did not answer: %s", _said(error))
-                return error.code() in _FINAL
+                return self._is_refused(error) or error.code() in _FINAL
             return True
 
         _patiently(ask, SERVICE_PATIENCE)
-        if refusal:
-            raise TrialError(refusal[0])
+        self._require_data()
 
     def training(self) -> None:
         """Begin to ask whether the search is over."""
@@ -133,9 +128,15 @@ class StoppingReporter:
         self._curve = [to_message(point) for point in curve]
 
     def evaluated(self, point: Point) -> bool:
-        """Tell the curve; return False where the service says stop."""
+        """Tell the curve; return False where the service says stop.
+
+        Raises:
+            TrialError: as `begin`, from a service that did not answer then.
+        """
         self._curve.append(to_message(point))
-        return not self._report(self._curve)
+        is_over = self._report(self._curve)
+        self._require_data()
+        return not is_over
 
     def finished(self, trial: Trial) -> None:
         """Tell the end; of a stopped trial, the service tells Katib."""
@@ -168,11 +169,24 @@ class StoppingReporter:
                 self._report_of(curve), timeout=TIMEOUT, metadata=self._metadata
             )
         except grpc.RpcError as error:
-            logger.warning("the stopping service did not take the report: %s", _said(error))
+            self._is_refused(error)
             return False
         if decision.stop:
             logger.warning("this trial ends early: %s", decision.reason)
         return bool(decision.stop)
+
+    def _is_refused(self, error: grpc.RpcError) -> bool:
+        """Note whether the service refuses the trial for its data; other errors may pass."""
+        said = _said(error)
+        if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+            self._refusal = said
+        else:
+            logger.warning("the stopping service did not take the report: %s", said)
+        return self._refusal is not None
+
+    def _require_data(self) -> None:
+        if self._refusal is not None:
+            raise TrialError(self._refusal)
 
     def _report_of(self, curve: list[live_pb2.Point]) -> live_pb2.ReportRequest:
         return live_pb2.ReportRequest(

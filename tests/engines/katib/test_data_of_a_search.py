@@ -12,7 +12,7 @@ from hpo_pipeline.errors import ClusterError, DataError, TrialError
 from hpo_pipeline.trial.grpc_reporting import StoppingReporter
 from hpo_pipeline.trial.wire import live_pb2, live_pb2_grpc
 from tests.engines.katib.toy_objects import Toys
-from tests.toys import toy_experiment
+from tests.toys import toy_curve, toy_experiment
 
 
 @pytest.fixture
@@ -34,6 +34,9 @@ def test_a_trial_with_other_data_fails_and_the_search_is_over(address):
     first.begin("a" * 64)  # made anew after an eviction
     with pytest.raises(TrialError, match="the data have changed since the experiment toy was"):
         second.begin("b" * 64)
+    with pytest.raises(TrialError, match="the data have changed"):
+        second.evaluated(toy_curve(0.5)[0])  # where the service was not there at the beginning
+    assert first.evaluated(toy_curve(0.5)[0]) is False  # the search is over
     stub = live_pb2_grpc.StoppingStub(grpc.insecure_channel(address))
     over = stub.IsOver(live_pb2.IsOverRequest(experiment_name="toy"))
     assert over.reason == "the data have changed since it was started"
