@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hpo_pipeline.flow.python_api import Run, check, open_run, run
     from hpo_pipeline.results.outcome import SearchResult
     from hpo_pipeline.results.trial import Trial
+    from hpo_pipeline.trial.session import assignments, is_best, report, seed, trial_folder
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,10 +30,15 @@ __all__ = [
     "SearchResult",
     "Trial",
     "__version__",
+    "assignments",
     "check",
+    "is_best",
     "load",
     "open_run",
+    "report",
     "run",
+    "seed",
+    "trial_folder",
 ]
 
 _MODULES = {
@@ -44,10 +50,15 @@ _MODULES = {
     "Run": "flow.python_api",
     "SearchResult": "results.outcome",
     "Trial": "results.trial",
+    "assignments": "trial.session",
     "check": "flow.python_api",
+    "is_best": "trial.session",
     "load": "experiment.loading",
     "open_run": "flow.python_api",
+    "report": "trial.session",
     "run": "flow.python_api",
+    "seed": "trial.session",
+    "trial_folder": "trial.session",
 }
 
 

@@ -35,8 +35,10 @@ from hpo_pipeline.data.variants import (
 )
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.files import DATASET_FILE, read_json, write_json
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.custom import VALIDATION_NOTE
 
 FORMAT = 4
 """Changes whenever the same data and experiment give another content of the folder."""
@@ -48,6 +50,8 @@ def prepare(experiment: Experiment, out: Path, progress: Progress | None = None)
     Raises:
         DataError: the data or the tokenizer cannot be used; nothing is left behind.
     """
+    if not experiment.task.data:
+        return _nothing(experiment, out)
     progress = progress or Progress()
     task = experiment.task
     kind = TASKS[task.kind]
@@ -56,7 +60,9 @@ def prepare(experiment: Experiment, out: Path, progress: Progress | None = None)
     varied = varied_by(experiment)
     first = first_variant(experiment)
     train = splits.tables["train"]["input"]
-    processor = kind.processor(first, model_source(first.model), train, tables.shape)
+    processor = kind.processor(
+        first, model_source(first.model) if first.model else "", train, tables.shape
+    )
     meta = _meta(experiment, tables, splits, kind.identity(processor))
     folder = out / f"{experiment.name}-{meta.fingerprint[:16]}"
     if (folder / DATASET_FILE).exists():
@@ -79,6 +85,40 @@ def prepare(experiment: Experiment, out: Path, progress: Progress | None = None)
         progress.end()
         shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def _nothing(experiment: Experiment, out: Path) -> Path:
+    """Leave a dataset without rows, for a task whose code reads its own."""
+    task = experiment.task
+    parts = [FORMAT, task.kind, task.data_version, _notes(task)]
+    fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    meta = DatasetMeta(
+        fingerprint=fingerprint,
+        kind=task.kind,
+        source="read by the training itself",
+        data_sha256="",
+        labels=[],
+        rows={},
+        majority=0.0,
+        max_length=experiment.max_length(),
+        shape=None,
+        notes=_notes(task),
+        counts={"used": 0},
+    )
+    folder = out / f"{experiment.name}-{fingerprint[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / DATASET_FILE, asdict(meta))
+    except OSError as error:
+        raise DataError(f"{out}: the dataset cannot be written: {error.strerror}") from error
+    return folder
+
+
+def _notes(task: Task) -> list[str]:
+    """Return what people should know of a task whose model is not measured on test rows."""
+    if TASKS[task.kind].gate_rows(task) == "held-out test rows":
+        return []
+    return [VALIDATION_NOTE]
 
 
 def _write(
@@ -167,7 +207,7 @@ def _meta(experiment: Experiment, tables: Tables, splits: Splits, identity: str)
         majority=_majority(splits.tables["test"], tables),
         max_length=experiment.max_length(),
         shape=list(tables.shape) if tables.shape else None,
-        notes=[*tables.notes, *splits.notes],
+        notes=[*tables.notes, *splits.notes, *_notes(task)],
         counts=splits.counts,
         varied=varied,
     )

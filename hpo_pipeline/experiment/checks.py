@@ -72,7 +72,10 @@ def _metric_faults(sections: dict[str, Any]) -> list[str]:
         read.append((f"{where}.{'score' if objective.score else 'metric'}", objective.reads))
     constraints = enumerate(sections.get("constraints", ()))
     read += [(f"constraints.{i}", Formula(c).names) for i, c in constraints]
-    for where, names in read:
+    is_open = TASKS[task.kind].is_own_code  # what its trainings report, only they know
+    if is_open and task.metrics:
+        faults.append(f"task.metrics: {task.kind} computes its own; leave it out")
+    for where, names in () if is_open else read:
         allowed = {*known, SCORE} if where.startswith("constraints") else set(known)
         if where.startswith("constraints") and not any(o.score for o in objectives):
             allowed.discard(SCORE)

@@ -142,6 +142,11 @@ def _located(raw: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[st
         located.setdefault("model", models[0])
     if isinstance(metrics := task.get("metrics"), dict):
         located["metrics"] = {n: _located_metric(target, folder) for n, target in metrics.items()}
+    for key in ("trainer", "measure", "evaluate"):
+        if key in task:
+            located[key] = _located_metric(task[key], folder)
+    if isinstance(script := task.get("script"), str):
+        located["script"] = str((folder / script).resolve())
     return {**raw, "task": located, **({"space": space} if "space" in raw else {})}, faults
 
 

@@ -114,7 +114,12 @@ class Task(Frozen):
         if kind is None or isinstance(content.get("settings"), Settings):
             return content
         own = {name: content[name] for name in kind.Settings.model_fields if name in content}
-        others = {name: value for name, value in content.items() if name not in own}
+        spare = {"model", "data"} - {*kind.needs}  # the written form of none is an empty text
+        others = {
+            name: value
+            for name, value in content.items()
+            if name not in own and not (name in spare and value == "")
+        }
         given = others.get("settings", {})
         return {**others, "settings": {**given, **own} if isinstance(given, dict) else given}
 
@@ -178,6 +183,11 @@ class Task(Frozen):
             for name, target in self.metrics.items()
         }
         return {**TASKS[self.kind].metrics(self), **own, **PRACTICAL_METRICS}
+
+    @property
+    def gate_rows(self) -> str:
+        """On which rows a finished model is measured, in words."""
+        return TASKS[self.kind].gate_rows(self)
 
     @property
     def metric_names(self) -> dict[str, str]:

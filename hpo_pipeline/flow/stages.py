@@ -122,9 +122,8 @@ class Flow:
         """Measure the winner on the held-out rows, and decide whether it beats the champion."""
         selected = self._selected()
         if self._folder.state().gate is None:
-            self._progress.say(
-                f"{selected.run} is the best; evaluating it on the held-out test rows"
-            )
+            rows = self._experiment.task.gate_rows
+            self._progress.say(f"{selected.run} is the best; evaluating it on the {rows}")
         facts = self._facts(selected)
         try:
             output = self._promote(GATE, selected, facts, interruption)

@@ -5,12 +5,14 @@ The second half of `hpo check`; the first, experiment/checks.py, needs no torch.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.experiment.space import Space
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.jobs.model_checks import model_faults
 from hpo_pipeline.jobs.training_checks import training_faults
+from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.user_metrics import metric_fault
 
 
@@ -21,6 +23,10 @@ def argument_faults(sections: dict[str, Any]) -> list[str]:
     faults = training_faults(task, space)
     if task is not None:
         faults += _metric_faults(task)
+        faults += _code_faults(task)
+        serve = sections.get("serve")
+        if TASKS[task.kind].is_own_code and serve is not None and not serve.is_plain:
+            faults.append(f"serve: a model of {task.kind} is served as its training saves it")
         faults += model_faults(task, space)
     return faults
 
@@ -28,3 +34,18 @@ def argument_faults(sections: dict[str, Any]) -> list[str]:
 def _metric_faults(task: Task) -> list[str]:
     found = {name: metric_fault(target) for name, target in task.metrics.items()}
     return [f"task.metrics.{name}: {fault}" for name, fault in found.items() if fault]
+
+
+def _code_faults(task: Task) -> list[str]:
+    """Return which of the user's own functions and scripts are not there."""
+    targets = {n: getattr(task.settings, n, None) for n in ("trainer", "measure", "evaluate")}
+    found = {name: metric_fault(target) for name, target in targets.items() if target}
+    faults = [f"task.{name}: {fault}" for name, fault in found.items() if fault]
+    script = getattr(task.settings, "script", None)
+    if script is not None:
+        if not Path(script).is_file():
+            faults.append(f"task.script: there is no file {script}")
+        for name in ("training", "checkpoint"):
+            if getattr(task, name):
+                faults.append(f"task.{name}: is for trainers; a script does that itself")
+    return faults

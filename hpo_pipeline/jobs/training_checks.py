@@ -18,6 +18,7 @@ from transformers import TrainingArguments
 from hpo_pipeline.experiment.schema import bounds
 from hpo_pipeline.experiment.space import Space
 from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.base_config import one_line
 
 _EVALUATION = "a trial reports the metrics of the task for all validation rows"
@@ -52,12 +53,14 @@ _OPTIMISER = ("optim", "lr_scheduler")
 def training_faults(task: Task | None, space: Space | None) -> list[str]:
     """Return what is wrong with the training arguments of the task and of the space."""
     fixed = task.training if task is not None else {}
+    is_open = task is not None and TASKS[task.kind].is_own_code
     faults = _name_faults(fixed, "task.training.")
     found = _value_faults(fixed, fixed, "task.training")
     faults += found
     if space is not None:
         names = [name for name in space if "." not in name]
-        faults += _name_faults(names, "space.")
+        # What is no training argument is a parameter of the user's code.
+        faults += _name_faults(names, "space.", is_open=is_open)
         # A value is tried beside the fixed arguments, unless those are wrong by themselves.
         beside = {} if found else fixed
         faults += dict.fromkeys(
@@ -75,13 +78,13 @@ def hint(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {', '.join(close)}?" if close else ""
 
 
-def _name_faults(names: Iterable[str], where: str) -> list[str]:
+def _name_faults(names: Iterable[str], where: str, *, is_open: bool = False) -> list[str]:
     known = [f.name for f in dataclasses.fields(TrainingArguments)]
     faults = []
     for name in names:
         if name in OWN_ARGUMENTS:
             faults.append(f"{where}{name}: is not for experiments: {OWN_ARGUMENTS[name]}")
-        elif name not in known:
+        elif name not in known and not is_open:
             faults.append(f"{where}{name}: no field of TrainingArguments{hint(name, known)}")
     return faults
 

@@ -84,6 +84,17 @@ def judge(
     evaluate: Evaluate,
 ) -> Decision:
     """Decide whether the winner, with its metrics on the test rows, replaces the champion."""
+    found = _judged(experiment, test, champion, evaluate)
+    rows = experiment.task.gate_rows.removeprefix("held-out ")
+    return replace(found, reason=found.reason.replace("test rows", rows))
+
+
+def _judged(
+    experiment: Experiment,
+    test: Mapping[str, float],
+    champion: ModelRecord | None,
+    evaluate: Evaluate,
+) -> Decision:
     objective = experiment.objective[0]
     assert experiment.register_ is not None
     decided = partial(

@@ -92,10 +92,11 @@ def _title(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
     origin = "trained from random weights as" if task.from_scratch else "fine-tuned from"
     tried = sum(evidence.counts.values())
     among = f", the best of {tried} trials" if tried else ""
+    origin = f", {origin} {_text(shareable(task.model))}" if task.model else ""
+    data = f" on {_text(shareable(', '.join(task.sources)))}" if task.data else ""
     return (
         f"# {experiment.name}\n\n"
-        f"A model for {task.kind}, {origin} {_text(shareable(task.model))} on "
-        f"{_text(shareable(', '.join(task.sources)))}: "
+        f"A model for {task.kind}{origin}{data}: "
         f"trial {_text(trial.name)} of the experiment {experiment.name}{among}."
     )
 
@@ -145,11 +146,17 @@ def _metrics(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
         )
         for name in names
     ]
-    return (
-        "## Metrics\n\n"
-        "The configuration was chosen on the validation rows; no trial saw the test rows.\n\n"
-        + _table(("metric", "validation", "held-out test", "meaning"), rows)
-    )
+    measured = experiment.task.gate_rows.removesuffix(" rows")
+    words = "The configuration was chosen on the validation rows; no trial saw the test rows."
+    if measured == "validation":
+        words = (
+            "The configuration was chosen on the validation rows, and there are no other values: "
+            "the experiment names no function that measures a model on other rows."
+        )
+        less = [(name, first, meaning) for name, first, _, meaning in rows]
+        return f"## Metrics\n\n{words}\n\n" + _table(("metric", "validation", "meaning"), less)
+    columns = ("metric", "validation", measured, "meaning")
+    return f"## Metrics\n\n{words}\n\n" + _table(columns, rows)
 
 
 def _data(evidence: Evidence) -> str:

@@ -6,11 +6,17 @@ evaluation and the model card read the table, and nothing else knows a kind by i
 
 from __future__ import annotations
 
-from hpo_pipeline.tasks import image_classification, text_classification, token_classification
+from hpo_pipeline.tasks import (
+    custom,
+    image_classification,
+    text_classification,
+    token_classification,
+)
 from hpo_pipeline.tasks.kind import TaskKind
 
 TASKS: dict[str, TaskKind] = {
     "text-classification": text_classification.KIND,
     "token-classification": token_classification.KIND,
     "image-classification": image_classification.KIND,
+    "custom": custom.KIND,
 }

@@ -179,6 +179,7 @@ class TaskKind(ABC):
         trains_head: whether the head of the model belongs to the task, so that it is trained even
             where all else is frozen; a language model keeps the head that it has.
         needs: fields of the section `task` that the kind cannot do without.
+        is_own_code: whether the user's code trains, so that metrics and parameters are not known.
     """
 
     Settings: ClassVar[type[Settings]] = Settings
@@ -189,6 +190,7 @@ class TaskKind(ABC):
     exports: ClassVar[bool] = False
     trains_head: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("model", "data")
+    is_own_code: ClassVar[bool] = False
 
     # What people read.
 
@@ -203,6 +205,10 @@ class TaskKind(ABC):
     @abstractmethod
     def metrics(self, task: TaskFields) -> Mapping[str, Metric]:
         """Return the quality metrics that a trial reports; `loss` is the Trainer's own."""
+
+    def gate_rows(self, task: TaskFields) -> str:
+        """Return in words on which rows a finished model is measured."""
+        return "held-out test rows"
 
     # Data.
 

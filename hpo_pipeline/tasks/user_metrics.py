@@ -48,7 +48,17 @@ def metric_fault(target: str) -> str | None:
 
 
 def user_metric(target: str) -> UserMetric:
-    """Return the function that `module:function` names, with the folder of the module before it.
+    """Return the metric that `module:function` names, with the folder of the module before it.
+
+    Raises:
+        TrialError: there is no such module or function, or importing the module fails.
+    """
+    found: UserMetric = user_function(target, "the metric")
+    return found
+
+
+def user_function(target: str, role: str) -> Callable[..., Any]:
+    """Return a function of the user's; `role` says in messages what it is for.
 
     Raises:
         TrialError: there is no such module or function, or importing the module fails.
@@ -57,13 +67,13 @@ def user_metric(target: str) -> UserMetric:
     file = _file(target)
     try:
         loaded = importlib.import_module(module) if file is None else _load(str(file))
-        found: UserMetric = getattr(loaded, function)
+        found: Callable[..., Any] = getattr(loaded, function)
     # Foreign code may raise anything when it is imported, as below when it is called.
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise TrialError(f"the metric {shown(target)} cannot be loaded: {reason}") from error
+        raise TrialError(f"{role} {shown(target)} cannot be loaded: {reason}") from error
     if not callable(found):
-        raise TrialError(f"the metric {shown(target)} is not a function, got {found!r}")
+        raise TrialError(f"{role} {shown(target)} is not a function, got {found!r}")
     return found
 
 

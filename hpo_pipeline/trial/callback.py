@@ -14,9 +14,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hpo_pipeline.errors import TrialError
-from hpo_pipeline.experiment.metrics import Metrics
+from hpo_pipeline.experiment.metrics import SCORE, Metrics
 from hpo_pipeline.experiment.objective import Objective, with_score
 from hpo_pipeline.results.trial import Point
+from hpo_pipeline.trial.building import refuse_taken
 from hpo_pipeline.trial.reporting import Reporter
 from hpo_pipeline.trial.training_state import copy_weights
 
@@ -46,15 +47,20 @@ class TrialCallback(TrainerCallback):
         objectives: tuple[Objective, ...],
         reporter: Reporter,
         *,
-        measure: Callable[[Any], dict[str, float]],
+        wanted: frozenset[str],
+        measure: Callable[[Any, frozenset[str]], dict[str, float]],
         stop_asked: Callable[[], bool],
         progress: Progress,
         earlier: int = 0,
     ) -> None:
-        """Follow a training that continues after `earlier` evaluations."""
+        """Follow a training that continues after `earlier` evaluations.
+
+        `measure` gives those of the `wanted` metrics that an evaluation lacks, as far as it can.
+        """
         self._objectives = objectives
         self._reads = frozenset().union(*(objective.reads for objective in objectives))
         self._reporter = reporter
+        self._wanted = wanted
         self._measure = measure
         self._stop_asked = stop_asked
         self._progress = progress
@@ -103,7 +109,9 @@ class TrialCallback(TrainerCallback):
             if not math.isfinite(value):
                 step = f"at step {state.global_step}"
                 raise TrialError(f"{name} is {value} in evaluation {len(self.curve) + 1} {step}")
-        found = {**found, **self._measure(kwargs["model"])}
+        refuse_taken(found, "the evaluation")
+        if missing := self._wanted - set(found) - {SCORE}:
+            found = {**found, **self._measure(kwargs["model"], missing)}
         if missing := self._reads - set(found):
             names = ", ".join(sorted(missing))
             raise TrialError(
@@ -121,17 +129,23 @@ class TrialCallback(TrainerCallback):
         self.evaluate_seconds += time.perf_counter() - start
 
     def _keep_best(self, point: Point, model: Any, *, is_last: bool) -> None:
-        if self.best is None or self._is_better(point, self.best):
+        if self.best is None or is_better(self._objectives, point, self.best):
             self.best = point
             # After the last step the model itself keeps the weights: no copy is needed.
             self.best_weights = None if is_last else copy_weights(model)
 
-    def _is_better(self, one: Point, other: Point) -> bool:
-        first = self._objectives[0]
-        new, old = (first.sign() * first.value(point.metrics) for point in (one, other))
-        return new > old or (math.isnan(old) and not math.isnan(new))
+
+def is_better(objectives: Sequence[Objective], one: Point, other: Point) -> bool:
+    """Return whether a point is better than another, by the first objective."""
+    first = objectives[0]
+    new, old = (first.sign() * first.value(point.metrics) for point in (one, other))
+    return new > old or (math.isnan(old) and not math.isnan(new))
 
 
 def _own_names(metrics: Metrics) -> dict[str, float]:
     names = {name.removeprefix("eval_"): value for name, value in metrics.items()}
-    return {n: float(v) for n, v in names.items() if n not in _TIMINGS and n != "epoch"}
+    names = {n: v for n, v in names.items() if n not in _TIMINGS and n != "epoch"}
+    try:
+        return {n: float(v) for n, v in names.items()}
+    except (TypeError, ValueError) as error:
+        raise TrialError(f"a metric of the evaluation is not a number ({error})") from error

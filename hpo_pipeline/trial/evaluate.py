@@ -23,6 +23,7 @@ from hpo_pipeline.results.outcome import Evaluation
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Loaded, Row, rows_of
 from hpo_pipeline.trial.artefact.build import open_artefact, read_serving
+from hpo_pipeline.trial.own_evaluation import evaluate_own
 from hpo_pipeline.trial.practical_metrics import Finished, measure
 
 
@@ -42,6 +43,8 @@ def evaluate(
         DataError: the folder is not a model of this task.
         TrialError: a metric of the user fails.
     """
+    if TASKS[experiment.task.kind].is_own_code:
+        return evaluate_own(experiment, dataset, model_folder)
     meta = DatasetMeta.read(dataset)
     task = experiment.task.model_copy(update={"max_length": max_length})
     kind = TASKS[task.kind]

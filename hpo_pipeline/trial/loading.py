@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,23 +71,35 @@ def load_rows(folder: Path) -> Any:
 
 def training_arguments(task: Task, output: Path, seed: int) -> TrainingArguments:
     """Return the arguments of a trial: ours over those of the task, over the defaults."""
+    own = {**own_arguments(task, output, seed), "remove_unused_columns": False}
+    try:
+        arguments = TrainingArguments(**own)
+    except (ValueError, TypeError) as error:
+        raise TrialError(f"the training arguments were refused: {error}") from error
+    if str(arguments.eval_strategy) in ("no", "IntervalStrategy.NO"):
+        raise TrialError("eval_strategy is no, and a trial must evaluate")
+    return arguments
+
+
+def own_arguments(
+    task: Task, output: Path, seed: int, known: Collection[str] | None = None
+) -> dict[str, Any]:
+    """Return the fields of training arguments: ours over those of the task, over the defaults.
+
+    Args:
+        known: fields that there are; others are left out.
+    """
     own = {
         "output_dir": str(output),
         "save_strategy": "no",  # the end of an interval asks for a checkpoint by itself
         "save_only_model": False,
         "report_to": "none",
         "disable_tqdm": True,
-        "remove_unused_columns": False,
         "seed": seed,
         "log_level": "error",
     }
-    try:
-        arguments = TrainingArguments(**{**DEFAULTS, **task.training, **own})
-    except (ValueError, TypeError) as error:
-        raise TrialError(f"the training arguments were refused: {error}") from error
-    if str(arguments.eval_strategy) in ("no", "IntervalStrategy.NO"):
-        raise TrialError("eval_strategy is no, and a trial must evaluate")
-    return arguments
+    found = {**DEFAULTS, **task.training, **own}
+    return {name: value for name, value in found.items() if known is None or name in known}
 
 
 def load_model(task: Task, data: Data) -> Any:

@@ -35,7 +35,8 @@ Forward = Callable[[Any, dict[str, Any]], Any]
 THROUGHPUT_BUDGET = 0.5
 
 
-def _forward(model: Any, batch: dict[str, Any]) -> Any:
+def forward_whole(model: Any, batch: dict[str, Any]) -> Any:
+    """Run a model on a whole batch."""
     return model(**batch)
 
 
@@ -59,7 +60,7 @@ class Finished:
     collate: Collate
     folder: Path | None = None
     train_seconds: Callable[[], float] | None = None
-    forward: Forward = _forward
+    forward: Forward = forward_whole
     served: Artefact | None = None
     serve: Serve = PLAIN
 
@@ -98,17 +99,25 @@ class Finished:
 
     def _inputs(self, rows: list[Row]) -> dict[str, Any]:
         batch = self.collate(rows)
-        return {k: v.to(self._runner.device) for k, v in batch.items() if k != "labels"}
+        return {k: v.to(self.device) for k, v in batch.items() if k != "labels"}
 
     @property
     def _runner(self) -> Any:
         return self.served.model if self.served is not None else self.model
 
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the model is that runs."""
+        runner = self._runner
+        own = getattr(runner, "device", None)  # a plain torch module has none
+        found: torch.device = own if own is not None else next(runner.parameters()).device
+        return found
+
     def _seconds(self, batch: dict[str, Any]) -> float:
         """Return the seconds of one forward pass."""
         start = time.perf_counter()
         self.forward(self._runner, batch)
-        if self._runner.device.type == "cuda":
+        if self.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start
 

@@ -13,7 +13,6 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import accelerate
 import torch
@@ -23,31 +22,27 @@ from transformers import PrinterCallback, Trainer
 from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import TrialError
-from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.experiment.space import Value
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, TRAINER_FOLDER
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.kind import Loaded, TaskKind
-from hpo_pipeline.trial.artefact.build import Artefact, build_artefact
+from hpo_pipeline.trial.building import Built, build, checked_metrics
 from hpo_pipeline.trial.callback import Progress, TrialCallback
 from hpo_pipeline.trial.checkpoint_callback import CheckpointCallback, Resume
 from hpo_pipeline.trial.checkpoints import Checkpoints, Saved
-from hpo_pipeline.trial.loading import (
-    Data,
-    finished_model,
-    load_data,
-    load_model,
-    save_model,
-    training_arguments,
+from hpo_pipeline.trial.own_script import ScriptRun, folder_metrics, script_of
+from hpo_pipeline.trial.own_trainer import (
+    build_own,
+    one_gpu,
+    own_context,
+    own_measure,
+    write_metrics,
 )
 from hpo_pipeline.trial.pbt_interval import IntervalCallback, read_parent
-from hpo_pipeline.trial.practical_metrics import Finished, measure
 from hpo_pipeline.trial.reporting import Reporter
 from hpo_pipeline.trial.stop_request import StopRequest
 from hpo_pipeline.trial.training_state import restore_weights
@@ -100,6 +95,8 @@ def run_trial(
     Raises:
         TrialError: the configuration gives no result; the message says why.
     """
+    if getattr(experiment.task.settings, "script", None) is not None:
+        return _run_script(experiment, spec, reporter=reporter, stop=stop, progress=progress)
     resume = _resume(experiment, spec, stop)
     saved = resume.saved if resume else None
     clock = Clock(dict(saved.record.seconds) if saved else {})
@@ -108,33 +105,21 @@ def run_trial(
     interval = IntervalCallback(members, spec.number) if members else None
     task = experiment.task.assigned(spec.assignments)
     serve = experiment.serve.assigned(spec.assignments)
-    kind = TASKS[task.kind]
-    data = load_data(task, spec.dataset)
     # The Trainer makes this folder though nothing may be written there.
     output = spec.folder / (TRAINER_FOLDER if members is None else CHECKPOINT_FOLDER)
-    arguments = training_arguments(task, output, spec.seed)
-    transformers.set_seed(arguments.seed)
-    model = load_model(task, data)
-    practical = _PracticalOnce(experiment.reads, data, earlier=clock.seconds.get("train", 0.0))
+    built = _build(task, spec, output, earlier=clock.seconds.get("train", 0.0))
+    trainer = built.trainer
     callback = TrialCallback(
         experiment.objective,
         reporter,
-        measure=practical,
+        wanted=experiment.reads,
+        measure=built.practical.missing,
         stop_asked=stop.is_asked,
         progress=progress,
         earlier=parent.evaluations if parent else 0,
     )
-    trainer = kind.trainer(
-        task,
-        model=model,
-        args=arguments,
-        data_collator=data.collate,
-        train_dataset=data.train,
-        eval_dataset=data.validation,
-        compute_metrics=kind.compute_metrics(task, data.processor, data.meta.labels),
-        callbacks=[interval, callback] if interval else [callback],
-        preprocess_logits_for_metrics=kind.reduced_logits,
-    )
+    for follower in (interval, callback) if interval else (callback,):
+        trainer.add_callback(follower)
     trainer.remove_callback(PrinterCallback)  # it writes metrics to stdout in a form of its own
     clock.lap("load")
     saving = None
@@ -154,34 +139,25 @@ def run_trial(
     best = _best(callback)
     clock = Clock(_spent(clock, callback, saving))
     if callback.best_weights is not None:
-        restore_weights(model, callback.best_weights)
+        restore_weights(trainer.model, callback.best_weights)
     folder = spec.folder / MODEL_FOLDER
-    model = finished_model(task, data, model, folder)
-    save_model(model, data, folder)
+    model = built.save(folder)
     shutil.rmtree(spec.folder / TRAINER_FOLDER, ignore_errors=True)
     clock.lap("save")
-    served, quality = _served(serve, kind, task, model, data, folder)
+    served, quality = built.serve(serve, model, folder)
     clock.lap("export")
-    measured = measure(
-        Finished(
-            model,
-            data.validation,
-            data.collate,
-            folder,
-            lambda: clock.seconds["train"],
-            forward=data.forward,
-            served=served,
-            serve=serve,
-        )
-    )
+    seconds = clock.seconds["train"]
+    measured = built.practical.final(model, folder, seconds, served=served, serve=serve)
     clock.lap("measure")
-    metrics = {**best.metrics, **quality, **measured}
+    metrics = with_score({**best.metrics, **quality, **measured}, experiment.objective)
+    if TASKS[task.kind].is_own_code:
+        write_metrics(folder, metrics)
     return Trial(
         name=spec.name,
         number=spec.number,
         state=TrialState.STOPPED if callback.is_stopped else TrialState.SUCCEEDED,
         assignments=spec.assignments,
-        metrics=with_score(metrics, experiment.objective),
+        metrics=metrics,
         curve=tuple(callback.curve),
         best_step=best.step,
         training_steps=trainer.state.global_step,
@@ -189,22 +165,6 @@ def run_trial(
         parent=parent.number if parent else None,
         environment=environment(saved),
     )
-
-
-def _served(
-    serve: Serve, kind: TaskKind, task: Task, model: Any, data: Data, folder: Path
-) -> tuple[Artefact | None, dict[str, float]]:
-    """Make the artefact that is served, and return it with the metrics that it reaches.
-
-    Where the trained model is served as it is, its own metrics hold.
-    """
-    if serve.is_plain:
-        return None, {}
-    model.eval()
-    rows, threads = data.validation, torch.get_num_threads()
-    served = build_artefact(model, serve, folder, rows, data.collate, threads)
-    loaded = Loaded(served.model, data.processor, rows, data.collate, data.meta.labels)
-    return served, kind.evaluate(task, loaded).metrics
 
 
 def environment(saved: Saved | None = None) -> dict[str, str]:
@@ -259,7 +219,8 @@ def _spent(
 
 
 def _train(trainer: Trainer, callback: TrialCallback, start: Path | None) -> None:
-    rows, batch = len(trainer.train_dataset), trainer.args.train_batch_size
+    batch = trainer.args.train_batch_size
+    rows = len(trainer.train_dataset) if hasattr(trainer.train_dataset, "__len__") else batch
     if trainer.args.dataloader_drop_last and rows < batch:
         raise TrialError(
             f"the training has no step: dataloader_drop_last leaves out its only batch, which has "
@@ -287,28 +248,55 @@ def _best(callback: TrialCallback) -> Point:
     return callback.best
 
 
-class _PracticalOnce:
-    """Practical metrics for the curve, where objective or constraints read them.
+def _build(task: Task, spec: TrialSpec, output: Path, *, earlier: float) -> Built:
+    if not TASKS[task.kind].is_own_code:
+        return build(task, spec.dataset, output, spec.seed, earlier=earlier)
+    context = own_context(
+        task,
+        name=spec.name,
+        assignments=spec.assignments,
+        seed=spec.seed,
+        dataset=spec.dataset,
+        output=output,
+    )
+    return build_own(task, context, earlier=earlier, own_measure=own_measure(task))
 
-    Latency and throughput hardly change during training, so one measurement serves all
-    evaluations; those of the result are measured on the finished model.
-    """
 
-    def __init__(self, reads: frozenset[str], data: Data, *, earlier: float) -> None:
-        self._wanted = reads & set(PRACTICAL_METRICS)
-        self._data = data
-        self._finished: Finished | None = None
-        self._start = time.perf_counter() - earlier
-
-    def __call__(self, model: Any) -> dict[str, float]:
-        if not self._wanted:
-            return {}
-        if self._finished is None:
-            self._finished = Finished(
-                model,
-                self._data.validation,
-                self._data.collate,
-                train_seconds=lambda: time.perf_counter() - self._start,
-                forward=self._data.forward,
-            )
-        return measure(self._finished)
+def _run_script(
+    experiment: Experiment,
+    spec: TrialSpec,
+    *,
+    reporter: Reporter,
+    stop: StopRequest,
+    progress: Progress,
+) -> Trial:
+    """Run the user's script as a trial."""
+    clock = Clock()
+    one_gpu()
+    task = experiment.task.assigned(spec.assignments)
+    folder = spec.folder / MODEL_FOLDER
+    ran = ScriptRun(experiment.objective, reporter, stop, progress)
+    ran.run(script_of(task), folder, spec.assignments, spec.seed)
+    clock.lap("train")
+    best = ran.best
+    assert best is not None
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise TrialError("the script saved nothing into hpo_pipeline.trial_folder()")
+    measured = folder_metrics(folder, clock.seconds["train"])
+    if (own := own_measure(task)) is not None:
+        measured |= checked_metrics(own(None, folder), "task.measure")
+    clock.lap("measure")
+    metrics = with_score({**best.metrics, **measured}, experiment.objective)
+    write_metrics(folder, metrics)
+    return Trial(
+        name=spec.name,
+        number=spec.number,
+        state=TrialState.STOPPED if ran.is_stopped else TrialState.SUCCEEDED,
+        assignments=spec.assignments,
+        metrics=metrics,
+        curve=tuple(ran.curve),
+        best_step=best.step,
+        training_steps=ran.curve[-1].training_step,
+        seconds=clock.seconds,
+        environment=environment(),
+    )

@@ -159,6 +159,8 @@ def _warm(source: dict[str, Any]) -> None:
 
     try:
         task = load(Path(source["experiment"])).task
+        if TASKS[task.kind].is_own_code:
+            return
         config = base_config(task, model_source(task.model))
         TASKS[task.kind].model_class(task)._model_mapping[type(config)]
         if task.lora is not None:

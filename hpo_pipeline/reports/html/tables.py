@@ -11,6 +11,7 @@ from html import escape
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.html.findings import steps_saved
 from hpo_pipeline.reports.sharing import shareable
@@ -27,8 +28,8 @@ def headline(experiment: Experiment, result: SearchResult, best: Trial | None) -
     return (
         f'<header><h1>{escape(experiment.name)}<span class="chip {escape(result.state)}">'
         f"{escape(result.state)}</span></h1>"
-        f'<p class="soft">{escape(task.kind)}: {escape(goals)}; {escape(shareable(task.model))} on '
-        f"{escape(shareable(', '.join(task.sources)))}</p></header>"
+        f'<p class="soft">{escape(task.kind)}: {escape(goals)}'
+        f"{escape(_origin(task))}</p></header>"
         f"{reason}{_winner_words(experiment, result, best)}"
         f"{_tiles(experiment, result, best)}{_winner_table(experiment, result, best)}"
     )
@@ -136,6 +137,12 @@ def table(
     )
 
 
+def _origin(task: Task) -> str:
+    """Return the base model and the data, as far as the task names them."""
+    names = " on ".join(shareable(name) for name in (task.model, *task.sources) if name)
+    return f"; {names}" if names else ""
+
+
 def _winner_words(experiment: Experiment, result: SearchResult, best: Trial | None) -> str:
     if best is None:
         closest = next(iter(rank(experiment, result.trials)), None)
@@ -171,7 +178,7 @@ def _tiles(experiment: Experiment, result: SearchResult, best: Trial | None) -> 
             tiles.append((shown, f"{objective.name} on validation rows"))
         if test and objective.reads <= set(test):
             shown = formatting.number(objective.value(test))
-            tiles.append((shown, f"{objective.name} on held-out test rows"))
+            tiles.append((shown, f"{objective.name} on {experiment.task.gate_rows}"))
     counts = result.counts()
     finished = sum(counts.get(s.value, 0) for s in TrialState if s.is_final)
     states = ", ".join(f"{count} {state}" for state, count in counts.items())

@@ -1,0 +1,204 @@
+"""The Trainer of a trial, and what is done with its model: measured, and saved."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import Trainer
+
+from hpo_pipeline.errors import TrialError
+from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, SCORE
+from hpo_pipeline.experiment.serve import PLAIN, Serve
+from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.kind import Collate, Loaded
+from hpo_pipeline.trial.artefact.build import Artefact, build_artefact
+from hpo_pipeline.trial.loading import (
+    finished_model,
+    load_data,
+    load_model,
+    save_model,
+    training_arguments,
+)
+from hpo_pipeline.trial.practical_metrics import Finished, Forward, measure
+
+logger = logging.getLogger(__name__)
+
+NEEDS_ROWS = ("latency_p50_ms", "latency_p95_ms", "throughput_per_s")
+
+Served = tuple[Artefact | None, dict[str, float]]
+
+OwnMeasure = Callable[[Any, Path | None], Mapping[str, Any]]
+"""The user's practical metrics, given the model and the folder where it is saved, if it is."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows on which the model's speed is measured, and how they become a batch."""
+
+    rows: Sequence[Any]
+    collate: Collate
+    forward: Forward
+
+
+class Practical:
+    """Practical metrics of a trial: for its curve, as far as they are missing, and at its end.
+
+    Latency and throughput hardly change during training, so one measurement serves all
+    evaluations; those of the result are measured on the finished model.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[], Sample | None],
+        own: OwnMeasure | None = None,
+        *,
+        earlier: float = 0.0,
+    ) -> None:
+        """Measure on rows, if `find` has any; the training took `earlier` seconds before."""
+        self._find = find
+        self._own = own
+        self._finished: Finished | None = None
+        self._start = time.perf_counter() - earlier
+
+    def missing(self, model: Any, names: Collection[str]) -> dict[str, float]:
+        """Return those of the named metrics that are practical ones."""
+        found: dict[str, float] = {}
+        if wanted := set(names) & set(PRACTICAL_METRICS):
+            if self._finished is None:
+                self._finished = self._of(model, None, lambda: time.perf_counter() - self._start)
+            found |= self._measured(self._finished, wanted)
+        if set(names) - set(PRACTICAL_METRICS):
+            found |= self._owned(model, None)
+        return found
+
+    def final(
+        self,
+        model: Any,
+        folder: Path,
+        train_seconds: float,
+        *,
+        served: Artefact | None = None,
+        serve: Serve = PLAIN,
+    ) -> dict[str, float]:
+        """Return all practical metrics of the finished model, as it is served."""
+        finished = self._of(model, folder, lambda: train_seconds)
+        finished.served, finished.serve = served, serve
+        return {
+            **self._measured(finished, set(PRACTICAL_METRICS)),
+            **self._owned(model, folder),
+        }
+
+    @cached_property
+    def _sample(self) -> Sample | None:
+        return self._find()
+
+    def _of(self, model: Any, folder: Path | None, seconds: Callable[[], float]) -> Finished:
+        if self._sample is None:
+            return Finished(model, (), lambda rows: {}, folder, seconds)
+        rows, collate, forward = self._sample.rows, self._sample.collate, self._sample.forward
+        return Finished(model, rows, collate, folder, seconds, forward=forward)
+
+    def _measured(self, finished: Finished, wanted: Collection[str]) -> dict[str, float]:
+        absent = NEEDS_ROWS if self._sample is None else ()
+        rows = {n: row for n, row in PRACTICAL_METRICS.items() if n not in absent}
+        return measure(finished, rows) if set(wanted) & set(rows) else {}
+
+    def _owned(self, model: Any, folder: Path | None) -> dict[str, float]:
+        if self._own is None:
+            return {}
+        return checked_metrics(self._own(model, folder), "task.measure")
+
+
+def checked_metrics(found: object, source: str) -> dict[str, float]:
+    """Return the metrics that the user's code gave.
+
+    Raises:
+        TrialError: they are no mapping, one is not a finite number, or a name is taken.
+    """
+    if not isinstance(found, Mapping):
+        raise TrialError(f"{source} must return a mapping of metrics, got {found!r}")
+    refuse_taken(found, source)
+    metrics: dict[str, float] = {}
+    for name, value in found.items():
+        try:
+            metrics[str(name)] = float(value)
+        except (TypeError, ValueError) as error:
+            raise TrialError(f"{source}: {name} must be a number, got {value!r}") from error
+        if not math.isfinite(metrics[str(name)]):
+            raise TrialError(f"{source}: {name} is {value}")
+    return metrics
+
+
+def refuse_taken(names: Collection[Any], source: str) -> None:
+    """Raise where a name of the user's metrics is one of ours.
+
+    Raises:
+        TrialError: it is; the message has the names.
+    """
+    taken = [str(name) for name in names if name in {*PRACTICAL_METRICS, SCORE}]
+    if taken:
+        raise TrialError(
+            f"{source} gives {', '.join(taken)}, which every trial measures by itself; give "
+            f"{'it another name' if len(taken) == 1 else 'them other names'}"
+        )
+
+
+@dataclass(frozen=True)
+class Built:
+    """A Trainer that is ready, and what is done with its model.
+
+    `save` writes the model into a folder, and returns it as it is deployed. `serve` makes the
+    artefact that is served, and returns it with the metrics that it reaches; None and nothing where
+    the model is served as it is, whose own metrics hold.
+    """
+
+    trainer: Trainer
+    practical: Practical
+    save: Callable[[Path], Any]
+    serve: Callable[[Serve, Any, Path], Served] = lambda serve, model, folder: (None, {})
+
+
+def build(task: Task, dataset: Path, output: Path, seed: int, *, earlier: float = 0.0) -> Built:
+    """Return the Trainer of a kind of task that is ours, with the trial's own values."""
+    kind = TASKS[task.kind]
+    data = load_data(task, dataset)
+    arguments = training_arguments(task, output, seed)
+    transformers.set_seed(arguments.seed)
+    model = load_model(task, data)
+    trainer = kind.trainer(
+        task,
+        model=model,
+        args=arguments,
+        data_collator=data.collate,
+        train_dataset=data.train,
+        eval_dataset=data.validation,
+        compute_metrics=kind.compute_metrics(task, data.processor, data.meta.labels),
+        preprocess_logits_for_metrics=kind.reduced_logits,
+    )
+
+    def save(folder: Path) -> Any:
+        finished = finished_model(task, data, model, folder)
+        save_model(finished, data, folder)
+        return finished
+
+    def serve_it(serve: Serve, finished: Any, folder: Path) -> Served:
+        if serve.is_plain:
+            return None, {}
+        finished.eval()
+        rows, threads = data.validation, torch.get_num_threads()
+        served = build_artefact(finished, serve, folder, rows, data.collate, threads)
+        loaded = Loaded(served.model, data.processor, rows, data.collate, data.meta.labels)
+        return served, kind.evaluate(task, loaded).metrics
+
+    sample = Sample(data.validation, data.collate, data.forward)
+    return Built(trainer, Practical(lambda: sample, earlier=earlier), save, serve_it)
