@@ -28,7 +28,7 @@ from hpo_pipeline.tasks import TASKS
 ROWS_PER_PROCESS = 20_000
 """Fewer rows are encoded before another process has started."""
 MAX_PROCESSES = 8
-FILES_PER_PROCESS = 4
+FILES_PER_PROCESS = 8
 ENCODED_ROWS = 1024
 """Rows that are encoded at a time."""
 FIRST = 256
@@ -170,10 +170,13 @@ def _ranges(rows: int) -> list[tuple[int, int]]:
 
 def _processes(rows: int) -> int:
     """Return on how many cores rows are encoded."""
+    return max(1, min(_cores(), MAX_PROCESSES, rows // ROWS_PER_PROCESS))
+
+
+def _cores() -> int:
     if sys.platform != "linux":  # elsewhere a process cannot be forked with what it has loaded
         return 1
-    cores = len(os.sched_getaffinity(0))
-    return max(1, min(cores, MAX_PROCESSES, rows // ROWS_PER_PROCESS))
+    return len(os.sched_getaffinity(0))
 
 
 _job: _Job | None = None
@@ -189,14 +192,21 @@ def _run(
         for number, bounds in enumerate(ranges):
             yield job.encode(number, count, bounds, progress)
         return
-    with (
-        _shared(job),
-        ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("fork")) as pool,
-    ):
+    fork = multiprocessing.get_context("fork")
+    with _shared(job), ProcessPoolExecutor(processes - 1, mp_context=fork) as pool:
         futures = [pool.submit(_work, i, count, bounds) for i, bounds in enumerate(ranges)]
-        for future, (start, stop) in zip(futures, ranges, strict=True):
+        # This process takes its share too, from the end, of what no other has begun.
+        own = {
+            i: job.encode(i, count, ranges[i], progress)
+            for i in reversed(range(count))
+            if futures[i].cancel()
+        }
+        for i, (start, stop) in enumerate(ranges):
+            if i in own:
+                yield own[i]
+                continue
             try:
-                yield future.result()
+                yield futures[i].result()
             except BrokenProcessPool as error:
                 raise DataError(
                     "task.data: a process that encodes rows was killed, most likely because "
