@@ -5,6 +5,7 @@ hundredth), averaged over seeds; steps are training steps, of all trials, as a s
 random search without stopping.
 
     python benchmarks/recorded/compare.py [--seeds 30] [--trials 60] [--only "tpe gp"]
+    python benchmarks/recorded/compare.py --plain --rules "model.hidden_size >= 24"
     python benchmarks/recorded/compare.py --write     the table and the plot of benchmarks/README.md
 
 The algorithms are the very ones that the engines use; only training is replaced by the table.
@@ -73,18 +74,20 @@ STRATEGIES = [
 ]
 
 
-def play(recorded: table.Recorded, trials: int, job: tuple[Strategy, int]) -> table.Outcome:
+def play(
+    recorded: table.Recorded, trials: int, rules: Sequence[str], job: tuple[Strategy, int]
+) -> table.Outcome:
     """Run one strategy with one seed."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     strategy, seed = job
     return table.play(
         recorded,
-        {"algorithm": strategy.search, "settings": strategy.settings},
+        {"algorithm": strategy.search, "settings": strategy.settings, "seed": seed},
         strategy.stopping,
-        seed=seed,
         trials=trials,
         parallel=PARALLEL,
+        rules=rules,
     )
 
 
@@ -154,30 +157,39 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--only", nargs="+", help="search algorithms, beside random")
+    parser.add_argument("--plain", action="store_true", help="without stopping or settings")
+    parser.add_argument("--rules", nargs="+", default=[], help="space_rules that every trial keeps")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    if options.write and options.rules:
+        parser.error("the table of the README has no rules: leave --write or --rules out")
     recorded = table.Recorded()
+    best = recorded.best(options.rules)
     chosen = [
         s for s in STRATEGIES if not options.only or s.search in options.only or s.name == "random"
     ]
+    if options.plain:
+        chosen = [s for s in chosen if s.name == s.search]
     jobs = [(strategy, seed) for strategy in chosen for seed in range(options.seeds)]
     start = time.monotonic()
     with multiprocessing.get_context("spawn").Pool() as pool:
-        outcomes = pool.map(partial(play, recorded, options.trials), jobs, chunksize=1)
+        outcomes = pool.map(
+            partial(play, recorded, options.trials, options.rules), jobs, chunksize=1
+        )
     found: dict[str, list[table.Outcome]] = {strategy.name: [] for strategy in chosen}
     for (strategy, _), outcome in zip(jobs, outcomes, strict=True):
         found[strategy.name].append(outcome)
-    made = as_table(found, recorded.best, options.trials)
+    made = as_table(found, best, options.trials)
     print(made)
     print(
-        f"{len(recorded)} recorded trials, best {recorded.best:.4f}; {options.seeds} seeds, "
+        f"{len(recorded)} recorded trials, best {best:.4f}; {options.seeds} seeds, "
         f"{PARALLEL} in parallel; {time.monotonic() - start:.0f} s"
     )
     if options.write:
         text = README.read_text("utf-8")
         marks = r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)"
         README.write_text(re.sub(marks, lambda _: made, text, flags=re.DOTALL), "utf-8")
-        draw(found, recorded.best)
+        draw(found, best)
     return 0
 
 

@@ -11,6 +11,7 @@ import csv
 import gzip
 import heapq
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,12 @@ class Recorded:
                 point = Point(step, done, float(row["epoch"]), metrics)
                 self._curves[key] = (*self._curves.get(key, ()), point)
         self._rates = sorted({key[0] for key in self._curves})
-        self.best = max(max(p.metrics["accuracy"] for p in c) for c in self._curves.values())
-        """The highest accuracy of the table: what regret is measured against."""
+
+    def best(self, rules: Sequence[str] = ()) -> float:
+        """Return the highest accuracy of what keeps the rules: regret is measured against it."""
+        problem = _experiment({"algorithm": "random"}, {"algorithm": "none"}, rules).problem
+        kept = (c for key, c in self._curves.items() if not problem.broken(_configuration(key)))
+        return max(point.metrics["accuracy"] for curve in kept for point in curve)
 
     def __len__(self) -> int:
         return len(self._curves)
@@ -77,27 +82,38 @@ class _Running:
         return self.curve[self.seen].training_step - before
 
 
-def play(
-    recorded: Recorded,
-    search: dict[str, Any],
-    stopping: dict[str, Any],
-    *,
-    seed: int,
-    trials: int,
-    parallel: int,
-) -> Outcome:
-    """Run a search on the recorded trials."""
-    experiment = Experiment.model_validate(
+def _configuration(key: tuple[float, ...]) -> dict[str, Any]:
+    return {"learning_rate": key[0], **{n: int(v) for n, v in zip(CHOICES, key[1:], strict=True)}}
+
+
+def _experiment(
+    search: dict[str, Any], stopping: dict[str, Any], rules: Sequence[str], **budget: int
+) -> Experiment:
+    return Experiment.model_validate(
         {
             "name": "recorded",
             "task": {"kind": "image-classification", "model": "vit", "data": "digits"},
             "objective": {"metric": "accuracy", "goal": "maximize"},
             "space": SPACE,
-            "search": {**search, "seed": seed},
+            "space_rules": list(rules),
+            "search": search,
             "stopping": stopping,
-            "budget": {"trials": trials, "parallel": parallel},
+            "budget": {"trials": 1, **budget},
         }
     )
+
+
+def play(
+    recorded: Recorded,
+    search: dict[str, Any],
+    stopping: dict[str, Any],
+    *,
+    trials: int,
+    parallel: int,
+    rules: Sequence[str] = (),
+) -> Outcome:
+    """Run a search on the recorded trials."""
+    experiment = _experiment(search, stopping, rules, trials=trials, parallel=parallel)
     study = Study(experiment.problem)
     clock: list[tuple[int, int, _Running]] = []  # when it evaluates next, its number, the trial
     best, steps, spent, asked, now = [], [], 0, 0, 0

@@ -184,7 +184,9 @@ def _rule_faults(sections: dict[str, Any]) -> list[str]:
     space, texts, task = (sections.get(name) for name in ("space", "space_rules", "task"))
     if space is None or not texts:
         return []
-    return rule_faults(texts, space, known_values(task), is_whole=task is not None)
+    return rule_faults(
+        texts, space, known_values(task, sections.get("serve")), is_whole=task is not None
+    )
 
 
 def _value_faults(sections: dict[str, Any]) -> list[str]:

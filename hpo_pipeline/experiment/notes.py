@@ -23,7 +23,7 @@ def notes(experiment: Experiment) -> list[str]:
     found = [_too_few_trials(experiment), _too_late(experiment), _short_grid(experiment)]
     said = [note for note in found if note is not None]
     if experiment.space_rules:
-        known = known_values(experiment.task)
+        known = known_values(experiment.task, experiment.serve)
         said += rule_notes(experiment.space_rules, experiment.space, known)
     return said
 

@@ -203,7 +203,7 @@ class Experiment(Frozen):
             trials=self.budget.trials,
             constraints=self.constraints,
             stopping=self.stopping,
-            rules=bound(self.space_rules, self.space, known_values(self.task)),
+            rules=bound(self.space_rules, self.space, known_values(self.task, self.serve)),
             longest=self.longest_training(),
         )
 

@@ -48,7 +48,7 @@ def strategy_faults(sections: dict[str, Any]) -> list[str]:
 
 def _search_faults(sections: dict[str, Any]) -> list[str]:
     space, search = sections.get("space"), sections.get("search")
-    rules = _rules(sections)
+    rules = rules_of(sections)
     objectives, stopping = sections.get("objective"), sections.get("stopping")
     budget = sections.get("budget")
     faults: list[str] = []
@@ -198,14 +198,14 @@ def _stopping_faults(sections: dict[str, Any]) -> list[str]:
     return []
 
 
-def _rules(sections: dict[str, Any]) -> Rules:
+def rules_of(sections: dict[str, Any]) -> Rules:
     """Return the rules of an experiment; none where they, or what they read, have faults."""
     if isinstance(given := sections.get("rules"), Rules):
         return given
     space, texts, task = (sections.get(name) for name in ("space", "space_rules", "task"))
     if not texts or space is None or task is None:
         return NO_RULES
-    known = known_values(task)
+    known = known_values(task, sections.get("serve"))
     return NO_RULES if rule_faults(texts, space, known) else bound(texts, space, known)
 
 

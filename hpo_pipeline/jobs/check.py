@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.experiment.space import Space
+from hpo_pipeline.experiment.strategy_checks import rules_of
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.jobs.model_checks import model_faults
 from hpo_pipeline.jobs.training_checks import training_faults
@@ -27,7 +28,7 @@ def argument_faults(sections: dict[str, Any]) -> list[str]:
         serve = sections.get("serve")
         if TASKS[task.kind].is_own_code and serve is not None and not serve.is_plain:
             faults.append(f"serve: a model of {task.kind} is served as its training saves it")
-        faults += model_faults(task, space)
+        faults += model_faults(task, space, rules_of(sections))
     return faults
 
 

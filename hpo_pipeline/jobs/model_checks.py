@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.experiment.loading import MODEL
+from hpo_pipeline.experiment.rules import NO_RULES, Rules
+from hpo_pipeline.experiment.rules.nearest import kept_points
 from hpo_pipeline.experiment.schema import bounds
 from hpo_pipeline.experiment.space import Space, Value
 from hpo_pipeline.experiment.task import Task
@@ -36,8 +38,11 @@ _ANYTHING = Exception
 VOCABULARY = "task.vocab_size"
 
 
-def model_faults(task: Task, space: Space | None) -> list[str]:
-    """Return what is wrong with the model of a task, at the bounds of the space."""
+def model_faults(task: Task, space: Space | None, rules: Rules = NO_RULES) -> list[str]:
+    """Return what is wrong with the model of a task, at the bounds of the space.
+
+    With rules, where the bounds break one, at the nearest configurations that do not.
+    """
     if TASKS[task.kind].is_own_code:
         return []
     from transformers.utils import logging
@@ -54,20 +59,21 @@ def model_faults(task: Task, space: Space | None) -> list[str]:
         return [
             fault
             for model in models
-            for fault in _model_faults(task.assigned({MODEL: model}), space)
+            for fault in _model_faults(task.assigned({MODEL: model}), space, rules)
             if model
         ]
     finally:
         logging.set_verbosity(level)
 
 
-def _model_faults(task: Task, space: Space | None) -> list[str]:
+def _model_faults(task: Task, space: Space | None, rules: Rules) -> list[str]:
     try:
         source = model_source(task.model)
         base = base_config(task, source)
     except DataError as error:
         return [str(error)]
-    searched = {n: _values(space, n) for n in space if n.startswith("model.")} if space else {}
+    names = [n for n in space or () if n.startswith("model.")]
+    searched = {n: _values(space, n, rules) for n in names} if space else {}
     fields = {f"task.config.{n}": [v] for n, v in task.config.items()}
     fields |= {f"space.{name}": values for name, values in searched.items()}
     faults = _field_faults(task, base, fields)
@@ -85,7 +91,10 @@ def _model_faults(task: Task, space: Space | None) -> list[str]:
         return faults
     fixed = {**(derived if task.from_scratch else {}), **task.config}
     models = Models(task, ConfigRecipe.of(base), fixed, shapes)
-    faults = _config_faults(models, searched)
+    points = _points(list(searched.values()))
+    if rules and space is not None:
+        points = iter(kept_points(space, rules, names, points))
+    faults = _config_faults(models, searched, points)
     return faults or [
         *_position_faults(task, space, models),
         *_freeze_faults(task, space, models),
@@ -142,13 +151,15 @@ def _shapes_of(model: Any) -> dict[str, Shape]:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def _values(space: Space, name: str) -> list[Value]:
+def _values(space: Space, name: str, rules: Rules) -> list[Value]:
     """Return values that span a parameter, and for whole numbers one that is not round."""
     values = bounds(space, name)
     parameter = space[name]
     if parameter.type == "int" and parameter.low + parameter.step < parameter.high:
         values.insert(1, parameter.low + parameter.step)
-    return values
+    if not rules:
+        return values
+    return [value for (value,) in kept_points(space, rules, [name], [(v,) for v in values])]
 
 
 def _derived(task: Task, source: str) -> dict[str, Any]:
@@ -182,17 +193,18 @@ def _is_within(value: object, limit: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limit
 
 
-def _config_faults(models: Models, searched: Mapping[str, Sequence[Value]]) -> list[str]:
-    """Return the faults of the configurations, each with the field that is to blame."""
+def _config_faults(
+    models: Models,
+    searched: Mapping[str, Sequence[Value]],
+    points: Iterable[tuple[Value, ...]],
+) -> list[str]:
+    """Return the faults of the configurations at `points`, each with the field to blame."""
     if models.shapes is not None:
         faults = _alone_faults(models, searched)
         if faults or len(searched) < 2:
             return faults
     names = [name.removeprefix("model.") for name in searched]
-    tried = {
-        point: models.fault(dict(zip(names, point, strict=True)))
-        for point in _points(list(searched.values()))
-    }
+    tried = {point: models.fault(dict(zip(names, point, strict=True))) for point in points}
     if not any(tried.values()):
         return []
     faults = []

@@ -306,6 +306,8 @@ def test_the_values_to_blame_are_named(check) -> None:
     )
     (fault,) = check(FRESH, space=space)
     assert fault.startswith("space: with model.hidden_size=18, model.num_attention_heads=4: ")
+    rules = "[model.hidden_size % model.num_attention_heads == 0]"
+    assert check(FRESH, space=space, space_rules=rules) == []
 
 
 @pytest.mark.parametrize("name", ["gpt2", "distilbert", "modernbert", "bart", "llama"])

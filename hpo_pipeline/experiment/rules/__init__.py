@@ -58,8 +58,8 @@ def bound(texts: Iterable[str], space: Space, known: Mapping[str, Value]) -> Rul
     return Rules(texts, tuple((name, known[name]) for name in read))
 
 
-def known_values(task: Any) -> dict[str, Value]:
-    """Return the values that a task fixes, under the names that they have in a space."""
+def known_values(task: Any, serve: Any = None) -> dict[str, Value]:
+    """Return the values that a task and `serve` fix, under the names that they have in a space."""
     found: dict[str, Any] = dict(DEFAULTS)
     if task is None:
         return found
@@ -70,4 +70,5 @@ def known_values(task: Any) -> dict[str, Value]:
     for section in ("settings", "lora"):
         for name, value in getattr(task, section, None) or ():
             found[f"{'task' if section == 'settings' else section}.{name}"] = value
+    found |= {f"serve.{name}": value for name, value in serve or ()}
     return {name: v for name, v in found.items() if isinstance(v, bool | int | float | str)}

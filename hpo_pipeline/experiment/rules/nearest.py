@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hpo_pipeline.experiment.rules.drawing import several
-from hpo_pipeline.experiment.rules.region import Region
-from hpo_pipeline.experiment.space import Value
+from hpo_pipeline.experiment.rules import Rules
+from hpo_pipeline.experiment.rules.drawing import draw, several
+from hpo_pipeline.experiment.rules.region import Region, region_of
+from hpo_pipeline.experiment.space import Space, Value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +63,28 @@ def nearest(
         assert best is not None
     found = region.assignments(_placed(region, names, best[np.newaxis], kept), 0)
     return {**found, **kept}
+
+
+def kept_points(
+    space: Space, rules: Rules, names: Sequence[str], points: Iterable[Sequence[Value]]
+) -> list[tuple[Value, ...]]:
+    """Return values of some parameters that configurations have that keep the rules.
+
+    Args:
+        names: the parameters.
+        points: their values to begin with; instead of those that break a rule, the nearest come.
+    """
+    import numpy as np
+
+    region, rng = region_of(space, rules), np.random.default_rng(0)
+    found = []
+    for point in points:
+        given = dict(zip(names, point, strict=True))
+        wish = {name: given.get(name, space[name].point(0)) for name in space}
+        whole = draw(region, rng, given) or nearest(region, wish, rng)
+        if whole is not None:
+            found.append(tuple(whole[name] for name in names))
+    return list(dict.fromkeys(found))
 
 
 def _share(region: Region, name: str, value: Value) -> float:
