@@ -30,6 +30,7 @@ from hpo_pipeline.data.variants import (
     described,
     encoding_folder,
     first_variant,
+    trained_on,
     variants,
     varied_by,
 )
@@ -59,7 +60,7 @@ def prepare(experiment: Experiment, out: Path, progress: Progress | None = None)
     splits = split(tables.tables, task.rows, tables.tallies, form=tables.form, progress=progress)
     varied = varied_by(experiment)
     first = first_variant(experiment)
-    train = splits.tables["train"]["input"]
+    train = trained_on(first, splits.tables["train"])
     processor = kind.processor(
         first, model_source(first.model) if first.model else "", train, tables.shape
     )
@@ -137,7 +138,10 @@ def _write(
         full += int((lengths >= meta.max_length).sum())
     if encoder.processor is not None:
         encoder.processor.save_pretrained(str(draft / PROCESSOR_FOLDER))
-    if not full:
+    kind = TASKS[encoder.task.kind]
+    notes = kind.processor_notes(encoder.task, encoder.processor)
+    meta = replace(meta, notes=[*meta.notes, *notes])
+    if not full or not kind.is_cut:
         return meta
     text = (
         f"{full:,} of {meta.counts['used']:,} texts have {meta.max_length} tokens or more; "

@@ -63,7 +63,7 @@ def _pointed(pointer: Path) -> Path | None:
 
 _DATA_FIELDS = {
     *("kind", "model", "data", "data_version", "columns", "rows"),
-    *("from_scratch", "vocab_size", "config", "settings", "trust_remote_code"),
+    *("from_scratch", "vocab_size", "tokenizer", "config", "settings", "trust_remote_code"),
     *("subset", "revision", "splits", "encoding", "delimiter", "text_rows", "max_bad_rows"),
 }
 

@@ -67,6 +67,13 @@ def first_variant(experiment: Experiment) -> Task:
     return experiment.task.assigned({name: bounds(experiment.space, name)[0] for name in names})
 
 
+def trained_on(task: Task, train: Part) -> Sequence[Any]:
+    """Return what a tokenizer is trained on: the inputs, and the labels where those are texts."""
+    if not task.vocab_size or TASKS[task.kind].form(task).label != "text":
+        return train["input"]
+    return [*train["input"], *train["label"]]
+
+
 def encoding_folder(dataset: Path, task: Task, progress: Progress | None = None) -> Path:
     """Return the folder with the rows and the processor of a trial's task; make it if need be.
 
@@ -121,9 +128,8 @@ def _make(dataset: Path, task: Task, meta: DatasetMeta, draft: Path, progress: P
         name: Part.whole(read_folder(dataset / ROWS_FOLDER / name))
         for name in ("train", "validation")
     }
-    processor = kind.processor(
-        task, model_source(task.model), parts["train"]["input"], meta.image_shape
-    )
+    train = trained_on(task, parts["train"])
+    processor = kind.processor(task, model_source(task.model), train, meta.image_shape)
     draft.mkdir(parents=True)
     encoder = Encoder(
         task.model_copy(update={"max_length": meta.max_length}), processor, meta.labels
@@ -137,4 +143,4 @@ def _make(dataset: Path, task: Task, meta: DatasetMeta, draft: Path, progress: P
     if processor is not None:
         processor.save_pretrained(str(draft / PROCESSOR_FOLDER))
     values = {name: str(value) for name, value in _values(task, meta.varied).items()}
-    write_json(draft / FACTS_FILE, {"values": values, "at_max_length": full})
+    write_json(draft / FACTS_FILE, {"values": values, "at_max_length": full if kind.is_cut else 0})

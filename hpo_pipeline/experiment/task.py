@@ -83,6 +83,7 @@ class Task(Frozen):
     max_length: Annotated[int, Field(ge=4, le=131_072)] = 128
     from_scratch: bool = False
     vocab_size: Annotated[int, Field(ge=50)] | None = None
+    tokenizer: Literal["wordpiece", "bpe"] | None = None
     freeze: Literal["none", "embeddings", "base"] = "none"
     lora: Lora | None = None
     quantize: Literal["4bit"] | None = None
@@ -143,6 +144,8 @@ class Task(Frozen):
             raise ValueError("vocab_size trains a tokenizer, which needs from_scratch: true")
         if faults := self.columns.faults(self.kind, TASKS[self.kind].form(self)):
             raise ValueError(faults[0])
+        if self.tokenizer and not self.vocab_size:
+            raise ValueError("tokenizer says how one is trained, which needs vocab_size")
         if self.reinitialise and self.from_scratch:
             raise ValueError("reinitialise is for pretrained weights; from_scratch has none")
         if self.lora and self.from_scratch:

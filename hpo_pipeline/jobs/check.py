@@ -33,6 +33,8 @@ def argument_faults(sections: dict[str, Any]) -> list[str]:
 
 
 def _metric_faults(task: Task) -> list[str]:
+    if task.metrics and not TASKS[task.kind].has_own_metrics:
+        return [f"task.metrics: {task.kind} computes no metrics of yours; leave them out"]
     found = {name: metric_fault(target) for name, target in task.metrics.items()}
     return [f"task.metrics.{name}: {fault}" for name, fault in found.items() if fault]
 

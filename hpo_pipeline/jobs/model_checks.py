@@ -122,6 +122,8 @@ class Models:
         """Return why trials with these fields would fail, or None."""
         try:
             config = self.recipe.build({**self.fixed, **changes})
+            if reason := TASKS[self.task.kind].model_fault(self.task, config):
+                return reason
             with tempfile.TemporaryDirectory() as folder:
                 config.save_pretrained(folder)
                 again = type(config).from_pretrained(folder)

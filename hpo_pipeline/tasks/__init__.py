@@ -9,6 +9,7 @@ from __future__ import annotations
 from hpo_pipeline.tasks import (
     custom,
     image_classification,
+    language_modeling,
     text_classification,
     token_classification,
 )
@@ -19,4 +20,5 @@ TASKS: dict[str, TaskKind] = {
     "token-classification": token_classification.KIND,
     "image-classification": image_classification.KIND,
     "custom": custom.KIND,
+    "language-modeling": language_modeling.KIND,
 }

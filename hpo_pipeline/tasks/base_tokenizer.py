@@ -66,8 +66,8 @@ def _empty(task: TaskFields, name: str, config: Any) -> Any:
     # Whether a tokenizer can be made without files depends on the architecture.
     except Exception as error:
         raise DataError(
-            f"task.model: {name} has no tokenizer that could be trained; name a model folder that "
-            f"has one"
+            f"task.model: {name} has no tokenizer that could be trained; set tokenizer: bpe or "
+            f"wordpiece, or name a model folder that has one"
         ) from error
     return _padding(tokenizer, name, None)
 

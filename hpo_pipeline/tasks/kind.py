@@ -69,6 +69,10 @@ class TaskFields(Protocol):
         """The names of the columns: `input` is a tuple of two for a pair of texts."""
 
     @property
+    def tokenizer(self) -> Literal["wordpiece", "bpe"] | None:
+        """How that tokenizer finds its tokens; None takes the way of the model's own."""
+
+    @property
     def max_length(self) -> int:
         """Tokens after which an input is cut."""
 
@@ -178,6 +182,8 @@ class TaskKind(ABC):
             exported to ONNX; a model that generates text runs many.
         trains_head: whether the head of the model belongs to the task, so that it is trained even
             where all else is frozen; a language model keeps the head that it has.
+        has_own_metrics: whether `task.metrics`, the user's functions, are computed.
+        is_cut: whether what exceeds `task.max_length` is left out.
         needs: fields of the section `task` that the kind cannot do without.
         is_own_code: whether the user's code trains, so that metrics and parameters are not known.
     """
@@ -189,6 +195,8 @@ class TaskKind(ABC):
     has_text: ClassVar[bool] = True
     exports: ClassVar[bool] = False
     trains_head: ClassVar[bool] = True
+    has_own_metrics: ClassVar[bool] = True
+    is_cut: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("model", "data")
     is_own_code: ClassVar[bool] = False
 
@@ -239,6 +247,10 @@ class TaskKind(ABC):
             DataError: the model has none, or one that does not fit it.
         """
 
+    def processor_notes(self, task: TaskFields, processor: Any) -> tuple[str, ...]:
+        """Return sentences on the processor for the report."""
+        return ()
+
     @abstractmethod
     def load_processor(self, folder: Path) -> Any:
         """Return the processor from a folder to which its `save_pretrained` wrote it."""
@@ -270,6 +282,14 @@ class TaskKind(ABC):
         """Return the function that turns rows into a batch."""
 
     # The model.
+
+    def model_fault(self, task: TaskFields, config: Any) -> str | None:
+        """Say why a model of this config cannot be trained for this task, or return None.
+
+        Args:
+            config: of the model, with the fields of the task and the trial in it.
+        """
+        return None
 
     @abstractmethod
     def model_class(self, task: TaskFields) -> Any:

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 from hpo_pipeline.tasks.base_tokenizer import base_tokenizer
 from hpo_pipeline.tasks.kind import Collate, Row, Shape, TaskFields, TaskKind
 from hpo_pipeline.tasks.token_cutting import SPECIAL
+from hpo_pipeline.tasks.trained_tokenizer import texts_of, trained_tokenizer
 
 
 class TextKind(TaskKind):
     """What the kinds of task over text have in common."""
 
-    searchable: ClassVar[tuple[str, ...]] = ("freeze", "max_length", "vocab_size")
+    searchable: ClassVar[tuple[str, ...]] = ("freeze", "max_length", "vocab_size", "tokenizer")
     shared: ClassVar[tuple[str, ...]] = ("vocab_size", "pad_token_id")
 
     def processor(
@@ -25,10 +26,21 @@ class TextKind(TaskKind):
         Raises:
             DataError: the model has no tokenizer, or one that does not fit it.
         """
+        if task.tokenizer and task.vocab_size:
+            return trained_tokenizer(task.tokenizer, inputs, task.vocab_size)
         tokenizer = base_tokenizer(task, source)
         if task.vocab_size:
-            tokenizer = tokenizer.train_new_from_iterator(inputs, task.vocab_size)
+            tokenizer = tokenizer.train_new_from_iterator(texts_of(inputs), task.vocab_size)
         return tokenizer
+
+    def processor_notes(self, task: TaskFields, processor: Any) -> tuple[str, ...]:
+        """Say where a trained tokenizer found fewer tokens than it was allowed."""
+        if not task.vocab_size or len(processor) >= task.vocab_size:
+            return ()
+        return (
+            f"The tokenizer got only {len(processor):,} of {task.vocab_size:,} tokens "
+            f"(task.vocab_size): the training rows have no more that occur often enough.",
+        )
 
     def load_processor(self, folder: Path) -> Any:
         """Return the tokenizer that a folder holds."""

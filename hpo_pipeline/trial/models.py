@@ -68,6 +68,8 @@ def build_model(
     common = {"dtype": torch.float32, "trust_remote_code": task.trust_remote_code}
     try:
         config = ConfigRecipe.of(base).build(overrides)
+        if fault := TASKS[task.kind].model_fault(task, config):
+            raise TrialError(f"task.model: {fault}")
         if task.from_scratch:
             return Built(model_class.from_config(config, **common))
         model, loaded = model_class.from_pretrained(

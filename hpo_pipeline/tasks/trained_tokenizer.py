@@ -1,0 +1,100 @@
+"""Tokenizers trained on the training rows: WordPiece for words, byte-level BPE for any text.
+
+Both keep the case of the text. Byte-level BPE can spell every text and gives it back unchanged;
+WordPiece loses blanks and writes [UNK] for characters that the training rows do not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from hpo_pipeline.errors import DataError
+
+_NAMES = {
+    "wordpiece": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    "bpe": ("<pad>", "<unk>", "<s>", "</s>", "<mask>"),
+}
+
+
+def trained_tokenizer(algorithm: str, inputs: Iterable[Any], vocab_size: int) -> Any:
+    """Return a tokenizer of transformers, trained on the texts in the inputs.
+
+    Its rows begin with the first special token and end with the last: `[CLS] … [SEP]` or
+    `<s> … </s>`. The two are also its tokens for the beginning and the end of a text.
+
+    Raises:
+        DataError: `vocab_size` has no room for the characters that have to be in it.
+    """
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
+    pad, unknown, start, end, mask = names = _NAMES[algorithm]
+    backend, trainer = (_wordpiece if algorithm == "wordpiece" else _bpe)(vocab_size, list(names))
+    backend.train_from_iterator(texts_of(inputs), trainer)
+    if backend.get_vocab_size() > vocab_size:
+        raise DataError(
+            f"task.vocab_size: {algorithm} needs at least {backend.get_vocab_size()} tokens for "
+            f"the characters of these texts, got {vocab_size}"
+        )
+    second = 1 if algorithm == "wordpiece" else 0  # BERT tells two texts apart by their type
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A {end}",
+        pair=f"{start} $A {end} $B:{second} {end}:{second}",
+        special_tokens=[(token, backend.token_to_id(token)) for token in (start, end)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token=pad,
+        unk_token=unknown,
+        cls_token=start,
+        bos_token=start,
+        sep_token=end,
+        eos_token=end,
+        mask_token=mask,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def texts_of(inputs: Iterable[Any]) -> Iterator[str]:
+    """Yield the texts in inputs of any form: texts, pairs, words, or messages."""
+    for value in inputs:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            yield from texts_of(v for k, v in value.items() if k != "role" and v is not None)
+        elif isinstance(value, list | tuple):
+            yield from texts_of(value)
+
+
+def _wordpiece(vocab_size: int, special: list[str]) -> tuple[Any, Any]:
+    from tokenizers import (
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        trainers,
+    )
+
+    backend: Any = Tokenizer(models.WordPiece(unk_token=special[1]))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    options: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": special}
+    return backend, trainers.WordPieceTrainer(**options, show_progress=False)
+
+
+def _bpe(vocab_size: int, special: list[str]) -> tuple[Any, Any]:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    backend: Any = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    return backend, trainer
