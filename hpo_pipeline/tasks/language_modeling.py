@@ -217,7 +217,7 @@ class LanguageModeling(TextKind):
             train: Any = _masked(
                 arguments["train_dataset"], size, tokenizer, share, seed=args.seed, epoch=0
             )
-            arguments["callbacks"] = [*arguments["callbacks"], EpochCallback(train)]
+            arguments["callbacks"] = [*arguments.get("callbacks", ()), EpochCallback(train)]
             extras = {}
         else:
             train = _read_by(model, Windows.of(arguments["train_dataset"], size), task)
