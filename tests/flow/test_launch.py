@@ -9,11 +9,13 @@ import pytest
 from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.katib.engine import KatibEngine
-from hpo_pipeline.engines.kubernetes.api import JOBS
+from hpo_pipeline.engines.katib.names import DATA_ANNOTATION
+from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, JOBS
 from hpo_pipeline.errors import BackendError, DataError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.flow.launch import launch
 from hpo_pipeline.flow.stages import Flow
+from hpo_pipeline.jobs.commands import train_job
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.results.job import Job
 from hpo_pipeline.results.run_folder import RunFolder
@@ -65,12 +67,26 @@ def test_a_run_on_a_cluster_ends_with_a_champion_in_the_storage(
     assert len(models) == 2  # the winner's, and that of the search's best (budget.keep)
     state = RunFolder(tmp_path / "run").state()
     assert sum(map(sum, state.gate.evaluation.confusion)) == 60
+    notes = cluster.get(EXPERIMENTS, "hpo", "toy")["metadata"]["annotations"]
+    assert state.data_fingerprint == notes[DATA_ANNOTATION] == state.gate.fingerprint
 
     # From another folder, as after the loss of this one: nothing is done again.
     before = jobs(cluster)
     assert there(file, "again").winner == winner
     assert jobs(cluster) == before
     assert len(open_registry(str(cluster.storage / "models")).versions("toy")) == 1
+
+
+def test_a_run_whose_data_have_changed_is_refused(cluster, write_for_cluster, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    context = RunContext(load(write_for_cluster()), folder, Lines(), cluster=cluster)
+    folder.path.mkdir()
+    folder.update(data_fingerprint="of the data before")
+    train = train_job("toy-0000-s2", number=0, seed=2, assignments={"learning_rate": 0.01})
+    with Interruption().installed() as interruption:
+        (output,) = KatibEngine(context).run([train], interruption)
+    assert output.answer["state"] == "failed"
+    assert "have changed since this run was started" in output.answer["reason"]
 
 
 def test_a_job_that_failed_says_why_and_is_tried_again(
