@@ -1,6 +1,7 @@
 """The kinds for texts against simple baselines on the same rows, over several seeds.
 
     python benchmarks/kinds/texts.py [numbers|several|pairs|names|speech] [--seeds 3]
+    python benchmarks/kinds/texts.py --write names names.jsonl
 
 numbers  the mean rating of tweets, from -4 to 4; ridge regression on TF-IDF
 several  what a sentence is about (tweets, films, products) and whether it is positive or negative;
@@ -218,8 +219,8 @@ TEXTS = {
     "config": {"num_hidden_layers": 2},
 }
 WORDS = {"kind": "token-classification", "max_length": 80, "config": {"num_hidden_layers": 2}}
-ROWS = {"train": 1000, "validation": 150, "test": 600}
-FEW = {"validation": 150, "test": 500}  # and all others for training
+ROWS = {"train": 800, "validation": 100, "test": 500}
+FEW = {"validation": 100, "test": 400}  # and all others for training
 CASES = {
     "numbers": Case(
         "spearman", numbers, ridge, {**TEXTS, "problem": "regression"},
@@ -259,11 +260,16 @@ def experiment(case: Case, data: Path, seed: int) -> dict[str, Any]:
     }
 
 
+def write_rows(case: Case, file: Path) -> None:
+    """Write the data of a case as JSON lines."""
+    file.write_text("\n".join(map(json.dumps, case.rows())) + "\n", "utf-8")
+
+
 def measure(case: Case, seed: int, folder: Path) -> tuple[float, float, float]:
     """Return the baseline's metric, the model's, and the seconds of its training."""
     data = folder / "rows.jsonl"
     if not data.exists():
-        data.write_text("\n".join(map(json.dumps, case.rows())) + "\n", "utf-8")
+        write_rows(case, data)
     file = folder / f"seed-{seed}.json"
     file.write_text(json.dumps(experiment(case, data, seed)), "utf-8")
     made = load(file)
@@ -292,7 +298,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", choices=[*CASES, []])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--write", nargs=2, metavar=("CASE", "FILE"), help="write the data only")
     arguments = parser.parse_args()
+    if arguments.write:
+        write_rows(CASES[arguments.write[0]], Path(arguments.write[1]))
+        return
     for name in arguments.cases or CASES:
         case, found = CASES[name], []
         with tempfile.TemporaryDirectory() as folder:

@@ -13,6 +13,7 @@ from hpo_pipeline.data.tables import Tables
 from hpo_pipeline.data.tally import Tally
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Form
 
 DIGITS = "digits"
@@ -21,11 +22,17 @@ RATING_THRESHOLD = 0.5
 
 
 def read_sentences(task: Task) -> Tables:
-    """Return the rated sentences of an asset as positive or negative.
+    """Return the rated sentences of an asset: as positive or negative, or with their mean rating.
 
     Raises:
         DataError: the asset holds something else, or cannot be fetched.
     """
+    form = TASKS[task.kind].form(task)
+    if form not in (Form("text", "class"), Form("text", "number"), Form("text", None)):
+        raise DataError(
+            f"task.data: the asset {task.data} has texts with a class or a number each, and the "
+            f"task reads rows of another form"
+        )
     (name,) = task.sources
     asset = assets.ASSETS[name]
     if asset.kind != "data":
@@ -36,6 +43,8 @@ def read_sentences(task: Task) -> Tables:
     path = folder / asset.members[0].name
     rows = [line.split("\t", 2) for line in path.read_text("utf-8").splitlines() if line]
     rated = [(float(rating), html.unescape(text).strip()) for _, rating, text in rows]
+    if form.label != "class":
+        return _unfiltered(form, asset, rated)
     kept = [(text, rating) for rating, text in rated if abs(rating) >= RATING_THRESHOLD]
     texts = [text for text, _ in kept]
     labels = ["positive" if rating > 0 else "negative" for _, rating in kept]
@@ -51,6 +60,14 @@ def read_sentences(task: Task) -> Tables:
             f"neutral than {RATING_THRESHOLD}.",
         ),
     )
+
+
+def _unfiltered(form: Form, asset: assets.Asset, rated: list[tuple[float, str]]) -> Tables:
+    """Return all sentences, with their mean rating where the form has a number."""
+    table = _table(form, [text for _, text in rated], [rating for rating, _ in rated])
+    sha256 = asset.members[0].sha256
+    counts = {"train": Tally(read=len(table))}
+    return Tables(f"asset {asset.name}", sha256, {"train": table}, form, tallies=counts)
 
 
 def read_digits() -> Tables:
@@ -71,7 +88,7 @@ def read_digits() -> Tables:
     )
 
 
-def _table(form: Form, inputs: Sequence[Any], labels: Sequence[str]) -> RowTable:
+def _table(form: Form, inputs: Sequence[Any], labels: Sequence[Any]) -> RowTable:
     store = RowStore(schema_of(form))
     store.append({"input": inputs, "label": labels}, sum(map(len, inputs)))
     return store.table()

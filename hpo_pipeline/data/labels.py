@@ -236,7 +236,8 @@ def check_classes(different: Sequence[str], rows: int, column: str) -> None:
         raise DataError(
             f"task.columns.label: column {column!r} holds scores, not classes: {len(different):,} "
             f"different numbers, such as {listed(fractions)}; classification needs classes: put "
-            f"the scores into groups, such as low, middle and high"
+            f"the scores into groups, such as low, middle and high, or let text-classification "
+            f"learn them as numbers with problem: regression"
         )
     if len(different) > max(MANY_LABELS, rows // 2):
         raise DataError(
@@ -265,7 +266,13 @@ def _not_a_label(value: object) -> str:
     shown = shown if len(shown) <= 60 else shown[:59] + "…"
     kind, advice = "an object", "a label is text or a number"
     if isinstance(value, list | tuple):
-        kind, advice = "a list", "one label a row is needed"
+        kind, advice = (
+            "a list",
+            (
+                "one label a row is needed; text-classification learns several with problem: "
+                "multi_label"
+            ),
+        )
     elif isinstance(value, bytes):
         kind = "bytes"
     return f"the label is {kind} ({shown}); {advice}"

@@ -11,6 +11,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from hpo_pipeline.data import assets
+from hpo_pipeline.data.sources import read_tables
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Loaded, rows_of
@@ -170,3 +172,19 @@ def test_a_champion_of_classes_has_no_numbers() -> None:
     one = Fixed([[3.0], [1.0]], id2label={0: "LABEL_0"}, problem_type="regression")
     found = measured(one, [2.0, 2.0], [], "regression").metrics
     assert found == {"loss": 1.0, "mse": 1.0, "rmse": 1.0, "mae": 1.0}
+
+
+def test_an_asset_gives_classes_or_ratings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = assets.ASSETS["tweets"].members[0].name
+    (tmp_path / file).write_text(
+        "1\t2.5\tgood &amp; bad\n2\t-0.1\tplain\n3\t-1.5\tawful\n", "utf-8"
+    )
+    monkeypatch.setattr(assets, "fetch", lambda name: tmp_path)
+    classes = read_tables(task(data="tweets")).tables["train"]
+    assert list(classes["input"]) == ["good & bad", "awful"]
+    assert list(classes["label"]) == ["positive", "negative"]
+    numbers = read_tables(task(data="tweets", problem="regression")).tables["train"]
+    assert list(numbers["input"]) == ["good & bad", "plain", "awful"]
+    assert list(numbers["label"]) == [2.5, -0.1, -1.5]
+    with pytest.raises(DataError, match="the asset tweets has texts with a class or a number each"):
+        read_tables(task(data="tweets", problem="multi_label"))
