@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from hpo_pipeline.data.folders import image_files
-from hpo_pipeline.data.images import fit_pixels, headers_of, image_pixels, notes_on, shape_of
+from hpo_pipeline.data.images import (
+    Picture,
+    fit_pixels,
+    header_of,
+    headers_of,
+    image_pixels,
+    notes_on,
+    shape_of,
+)
 from hpo_pipeline.data.labels import label_text
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.readers.source_file import BadRows
@@ -72,6 +80,55 @@ def read_images(
         tallies,
         (*notes, *bad_rows.notes(), *notes_on(list(headers.values()), shape)),
     )
+
+
+def decoded(
+    tables: Tables,
+    bad_rows: BadRows,
+    progress: Progress,
+    *,
+    size: tuple[int, int] | None,
+    channels: int | None,
+) -> Tables:
+    """Decode images whose files are in the rows of tables, as data sets of the hub have them.
+
+    Raises:
+        DataError: more than are allowed cannot be read.
+    """
+    progress.start("Looking at images", sum(map(len, tables.tables.values())))
+    headers = {
+        split: [header_of(picture, bad_rows) for picture in _pictures(split, table, progress)]
+        for split, table in tables.tables.items()
+    }
+    known = [header for found in headers.values() for header in found if header is not None]
+    if not known:
+        raise DataError("task.data: there is no image that can be read")
+    shape = shape_of(known, size=size, channels=channels)
+    progress.start("Decoding images", sum(map(len, tables.tables.values())))
+    converted: dict[str, RowTable] = {}
+    tallies = dict(tables.tallies)
+    for split, table in tables.tables.items():
+        store, left_out = RowStore(schema_of(FORM)), 0
+        pictures = zip(
+            _pictures(split, table, progress), table["label"], headers[split], strict=True
+        )
+        for picture, label, header in pictures:
+            pixels = None if header is None else image_pixels(picture, shape, bad_rows)
+            if pixels is None:
+                left_out += 1
+            else:
+                store.append({"input": [pixels], "label": [label]}, len(pixels))
+        converted[split] = store.table()
+        tally = tallies[split]
+        tallies[split] = replace(tally, unreadable=tally.unreadable + left_out)
+    notes = (*tables.notes, *bad_rows.notes(), *notes_on(known, shape))
+    return replace(tables, tables=converted, shape=shape, tallies=tallies, notes=notes)
+
+
+def _pictures(split: str, table: RowTable, progress: Progress) -> Iterator[Picture]:
+    for number, content in enumerate(table["input"], start=1):
+        progress.add(1)
+        yield f"image {number:,} of the {split} rows", content
 
 
 def fitted(tables: Tables, *, size: tuple[int, int] | None, channels: int | None) -> Tables:

@@ -7,12 +7,13 @@ image processors do.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.readers.source_file import BadRows
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 T = TypeVar("T")
+
+Picture = Path | tuple[str, bytes]
+"""A file of an image, or the name of an image for messages and the content of its file."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 """Suffixes in lower case; a file is taken whatever the case of its own."""
@@ -88,13 +92,22 @@ def headers_of(files: Sequence[Path], bad_rows: BadRows, progress: Progress) -> 
     """
     found: dict[Path, Header] = {}
     for path in files:
-        header = _counted(path, _header, bad_rows)
+        header = header_of(path, bad_rows)
         progress.add(1)
         if header is not None:
             found[path] = header
     if not found:
         raise DataError("task.data: none of the images can be read")
     return found
+
+
+def header_of(picture: Picture, bad_rows: BadRows) -> Header | None:
+    """Return what is known of an image before it is decoded; None for a bad one of those allowed.
+
+    Raises:
+        DataError: pillow is missing, or too many images cannot be read; the message names one.
+    """
+    return _counted(picture, _header, bad_rows)
 
 
 def shape_of(
@@ -113,13 +126,13 @@ def shape_of(
     return _checked((*size, channels), len(headers))
 
 
-def image_pixels(path: Path, shape: Shape, bad_rows: BadRows) -> bytes | None:
-    """Return the pixels of a file in a shape; None where it is a bad one of those allowed.
+def image_pixels(picture: Picture, shape: Shape, bad_rows: BadRows) -> bytes | None:
+    """Return the pixels of an image in a shape; None where it is a bad one of those allowed.
 
     Raises:
-        DataError: too many files cannot be read; the message names this one.
+        DataError: too many images cannot be read; the message names this one.
     """
-    return _counted(path, lambda image: _pixels(image, shape), bad_rows)
+    return _counted(picture, lambda image: _pixels(image, shape), bad_rows)
 
 
 def fit_pixels(
@@ -157,10 +170,10 @@ def _pillow() -> Any:
     return Image
 
 
-def _counted(path: Path, read: Callable[[Image], T], bad_rows: BadRows) -> T | None:
-    """Return what `read` makes of an image file; None where it is a bad one of those allowed."""
+def _counted(picture: Picture, read: Callable[[Image], T], bad_rows: BadRows) -> T | None:
+    """Return what `read` makes of an image; None where it is a bad one of those allowed."""
     try:
-        return _opened(path, read)
+        return _opened(picture, read)
     except UnreadableImage as error:
         try:
             bad_rows.add(str(error).removeprefix("task.data: "))
@@ -173,8 +186,13 @@ class UnreadableImage(DataError):
     """A file that is not an image, or is one that cannot be decoded."""
 
 
-def _opened(path: Path, read: Callable[[Image], T]) -> T:
-    """Return what `read` makes of an image file."""
+def _stream(picture: Picture) -> IO[bytes]:
+    return picture.open("rb") if isinstance(picture, Path) else io.BytesIO(picture[1])
+
+
+def _opened(picture: Picture, read: Callable[[Image], T]) -> T:
+    """Return what `read` makes of an image."""
+    path = picture if isinstance(picture, Path) else picture[0]
     pillow = _pillow()
     import PIL
 
@@ -183,7 +201,7 @@ def _opened(path: Path, read: Callable[[Image], T]) -> T:
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes, which are checked here
             # Opened by its name, a file may be mapped into memory, and pillow 13.0 then reads an
             # uncompressed TIFF that must be turned wrongly.
-            with path.open("rb") as stream, pillow.open(stream) as image:
+            with _stream(picture) as stream, pillow.open(stream) as image:
                 width, height = image.size
                 if width * height > MAX_PIXELS:
                     raise UnreadableImage(

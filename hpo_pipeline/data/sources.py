@@ -15,9 +15,10 @@ from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.data.cleaning import Rules
 from hpo_pipeline.data.folders import by_split, matching_files, split_files
 from hpo_pipeline.data.hub import is_saved, read_hub, read_saved
-from hpo_pipeline.data.image_tables import fitted, read_images
+from hpo_pipeline.data.image_tables import decoded, fitted, read_images
 from hpo_pipeline.data.opening import check_size, copied
 from hpo_pipeline.data.progress import Progress
+from hpo_pipeline.data.readers import TEXT_SUFFIXES, data_suffix
 from hpo_pipeline.data.readers.source_file import BadRows, SourceFile
 from hpo_pipeline.data.tables import Tables, tables_from_files
 from hpo_pipeline.errors import DataError
@@ -66,17 +67,20 @@ class Source:
         return read_hub(task, self._rules())
 
     def images(self, *, size: tuple[int, int] | None, channels: int | None) -> Tables:
-        """Read a folder of images for each label."""
+        """Read a folder of images for each label, or a column of images and one of labels."""
         task = self.task
         if task.data == DIGITS:
             return fitted(read_digits(), size=size, channels=channels)
         folder = Path(task.sources[0])
-        if not (len(task.sources) == 1 and folder.is_absolute() and folder.is_dir()):
-            raise DataError(
-                f"task.data: {task.kind} reads a folder with a folder of images for each "
-                f"label, or the asset {DIGITS}; {task.data!r} is neither"
-            )
         bad = BadRows(task.max_bad_rows)
+        if not folder.is_dir() or not folder.is_absolute() or is_saved(folder):
+            if task.data in assets.ASSETS or data_suffix(task.sources[0]) in TEXT_SUFFIXES:
+                raise DataError(
+                    f"task.data: {task.kind} reads a folder with a folder of images for each "
+                    f"label, a column of images in parquet or Arrow files, a saved data set, one "
+                    f"of the hub, or the asset {DIGITS}; {task.data!r} is none of these"
+                )
+            return decoded(self.rows(), bad, self.progress, size=size, channels=channels)
         return read_images(folder, bad, self.progress, size=size, channels=channels)
 
     def model(self) -> str:

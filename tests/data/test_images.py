@@ -6,12 +6,15 @@ import struct
 import zlib
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
 
 from hpo_pipeline.data.images import Images, decode_images, fit_pixels
+from hpo_pipeline.data.sources import read_tables
 from hpo_pipeline.errors import DataError
+from hpo_pipeline.experiment.task import Task
 
 WHITE, RED = (255, 255, 255), (200, 10, 20)
 
@@ -173,3 +176,47 @@ def test_pixels_that_are_already_decoded_are_fitted_too() -> None:
     assert images.shape == (4, 4, 3)
     assert set(values(images).flatten()) == {100}
     assert images.notes == ("1 of 1 images were resized to 4 x 4 pixels.",)
+
+
+def columns_of_images(folder: Path) -> Path:
+    colours = [0, 60, 120, 180, 240]
+    pictures = [saved(folder, Image.new("L", (6, 4), c), f"{c}.png").read_bytes() for c in colours]
+    pictures[3] = b"no image"
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["dark", "light"])}
+    )
+    rows = {"image": [{"bytes": p, "path": None} for p in pictures], "label": [0, 0, 0, 1, 1]}
+    datasets.Dataset.from_dict(rows, features).save_to_disk(str(folder / "saved"))
+    return folder / "saved"
+
+
+def test_a_column_of_images_is_decoded_and_a_bad_one_is_named(tmp_path: Path) -> None:
+    content = {
+        "kind": "image-classification",
+        "model": "m",
+        "data": str(columns_of_images(tmp_path)),
+        "from_scratch": True,
+    }
+    with pytest.raises(DataError, match="image 4 of the train rows is not an image, whatever"):
+        read_tables(Task.model_validate(content))
+    found = read_tables(Task.model_validate({**content, "max_bad_rows": 1}))
+    assert found.shape == (4, 6, 1)
+    assert [pixels[0] for pixels in found.tables["train"]["input"]] == [0, 60, 120, 240]
+    assert list(found.tables["train"]["label"]) == ["dark", "dark", "dark", "light"]
+    assert found.tallies["train"].unreadable == 1
+    assert found.notes[0].startswith("1 rows could not be read and are left out: image 4 of the")
+
+
+def test_a_limit_of_bad_files_lets_the_others_be_read(tmp_path: Path) -> None:
+    for label, colour in (("dark", 0), ("light", 255)):
+        (tmp_path / label).mkdir()
+        for i in range(3):
+            picture = Image.new("L", (4, 4), abs(colour - i))
+            saved(tmp_path / label, picture, f"{i}.png")
+    (tmp_path / "dark" / "1.png").write_bytes(b"no image")
+    content = {"kind": "image-classification", "model": "m", "data": str(tmp_path)}
+    task = Task.model_validate({**content, "from_scratch": True, "max_bad_rows": 1})
+    found = read_tables(task)
+    assert list(found.tables["train"]["label"]) == ["dark", "dark", "light", "light", "light"]
+    assert (found.tallies["train"].read, found.tallies["train"].unreadable) == (6, 1)
+    assert "1.png is not an image" in found.notes[0]

@@ -157,7 +157,7 @@ def test_the_kind_of_data_must_fit_the_kind_of_task(tmp_path: Path) -> None:
         read("digits")
     with pytest.raises(DataError, match="image-classification reads a folder with a"):
         read(write(tmp_path / "x.csv"), kind="image-classification")
-    with pytest.raises(DataError, match="'someone/images' is neither"):
+    with pytest.raises(DataError, match="'someone/images' is not an asset"):
         read("someone/images", kind="image-classification")
 
 

@@ -38,7 +38,8 @@ _BINARY: dict[str, Reader] = {
     ".feather": read_arrow,
 }
 READERS: dict[str, Reader] = {**_TEXT, **_BINARY}
-SUFFIXES = (*READERS, *(f"{suffix}{packed}" for packed in COMPRESSED for suffix in _TEXT))
+TEXT_SUFFIXES = (*_TEXT, *(f"{suffix}{packed}" for packed in COMPRESSED for suffix in _TEXT))
+SUFFIXES = (*TEXT_SUFFIXES, *_BINARY)
 """Suffixes of data files, in lower case; the case of a file's own suffix does not matter."""
 
 _ERRORS = (ValueError, TypeError, OSError, EOFError, RecursionError, csv.Error, zlib.error)
