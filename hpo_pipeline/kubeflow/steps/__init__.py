@@ -1,8 +1,8 @@
 """The stages of a run as steps of a pipeline, each in a pod of its own whose disk is then lost.
 
-texts.py: the experiment as the pipeline's parameters give it. folders.py: the run folder, which
-goes from step to step. stages.py: the steps. pages.py: what they show. Nothing here knows
-Kubeflow: the components of `pipelines/` import and call.
+experiment_text.py: the experiment as the pipeline's parameters give it. workspace.py: the run
+folder, which goes from step to step, and models.py its models. stages.py: the steps. artifacts.py:
+what they show. Nothing here knows kfp: the components of `pipelines/` import and call.
 """
 
 from hpo_pipeline.kubeflow.steps.artifacts import report, shown_gate, shown_model
