@@ -207,13 +207,13 @@ def _schema(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from hpo_pipeline.data.assets import cache_folder
+    from hpo_pipeline.data.assets import prepared_folder
     from hpo_pipeline.data.dataset import DatasetMeta
     from hpo_pipeline.data.prepare_once import prepared_once
     from hpo_pipeline.data.progress import ProgressLine
     from hpo_pipeline.experiment.loading import load
 
-    datasets = options.datasets or cache_folder() / "datasets"
+    datasets = options.datasets or prepared_folder()
     folder = prepared_once(load(options.file), datasets, ProgressLine())
     for note in DatasetMeta.read(folder).notes:
         print(note, file=sys.stderr)  # the output is the folder alone, for scripts

@@ -16,7 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.data.assets import ASSETS, Asset, Member, cache_folder, fetch, is_fetched, verify
+from hpo_pipeline.data.assets import (
+    ASSETS,
+    Asset,
+    Member,
+    cache_folder,
+    fetch,
+    is_fetched,
+    prepared_folder,
+    verify,
+)
 from hpo_pipeline.data.assets.download import download_artefact
 from hpo_pipeline.errors import DataError
 
@@ -241,6 +250,16 @@ def test_the_cache_folder_is_read_when_asked(
     assert cache_folder() == tmp_path
     monkeypatch.delenv("HPO_CACHE")
     assert cache_folder() == Path.home() / ".cache" / "hpo-pipeline"
+
+
+def test_prepared_data_go_elsewhere_where_the_cache_is_baked_into_an_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_CACHE", str(tmp_path))
+    assert prepared_folder() == tmp_path / "datasets"
+    # Root may write anywhere, so that the user of the image is only told of here.
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    assert prepared_folder() == Path.home() / ".cache" / "hpo-pipeline" / "datasets"
 
 
 def test_the_catalogue_is_pinned() -> None:

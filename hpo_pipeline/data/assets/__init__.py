@@ -4,7 +4,7 @@ The step before `prepare`: it turns `minilm` or `tweets` into a folder of files.
 mean is not known here.
 """
 
-from hpo_pipeline.data.assets.cache import cache_folder, fetch, is_fetched, verify
+from hpo_pipeline.data.assets.cache import cache_folder, fetch, is_fetched, prepared_folder, verify
 from hpo_pipeline.data.assets.catalogue import ASSETS, RATED_SENTENCES, Asset, Member
 from hpo_pipeline.data.assets.download import download_artefact
 
@@ -17,5 +17,6 @@ __all__ = [
     "download_artefact",
     "fetch",
     "is_fetched",
+    "prepared_folder",
     "verify",
 ]

@@ -29,7 +29,22 @@ DRAFT = ".draft-"
 def cache_folder() -> Path:
     """Return the folder that HPO_CACHE names, or the user's cache folder."""
     named = os.environ.get("HPO_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "hpo-pipeline"
+    return Path(named).expanduser() if named else _users_folder()
+
+
+def prepared_folder() -> Path:
+    """Return the folder for prepared data sets: in the cache folder, if that can be written to.
+
+    In the images of the trials HPO_CACHE names assets that are baked in and belong to root; data
+    that a step of a pipeline prepares there go into the user's cache folder.
+    """
+    folder = cache_folder() / "datasets"
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    return folder if os.access(nearest, os.W_OK) else _users_folder() / "datasets"
+
+
+def _users_folder() -> Path:
+    return Path.home() / ".cache" / "hpo-pipeline"
 
 
 def is_fetched(asset: Asset, cache: Path) -> bool:

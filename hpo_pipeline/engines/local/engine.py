@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from hpo_pipeline.data.assets import ASSETS, cache_folder, fetch
+from hpo_pipeline.data.assets import ASSETS, fetch, prepared_folder
 from hpo_pipeline.engines import RunContext, Searched
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.local import hardware
@@ -110,7 +110,7 @@ class LocalEngine:
             run=self._folder.path,
             out=out,
             dataset=self._dataset,
-            datasets=cache_folder() / "datasets",
+            datasets=prepared_folder(),
             registry=context.registry,
             source=str(context.source) if context.source else None,
         )
