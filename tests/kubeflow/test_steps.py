@@ -98,10 +98,12 @@ def test_what_still_runs_is_ended_and_reported_on(text, cluster, tmp_path):
 
     thread = threading.Thread(target=wind_up)
     thread.start()
-    found = steps.search(checked.experiment, "katib", tmp_path / "1", api=cluster)
+    with pytest.raises(
+        BackendError, match=r"cut off after 2 of 2 trials .*the run of the pipeline"
+    ):
+        steps.search(checked.experiment, "katib", tmp_path / "1", api=cluster)
     thread.join()
     assert ended == [True]
-    assert found["stopped"] == found["trials"] == 2
     assert yaml.safe_load(checked.experiment)["name"] in page.read_text("utf-8")
 
 
@@ -136,10 +138,11 @@ def test_a_terminated_pipeline_ends_by_itself(text, cluster, tmp_path, monkeypat
         return len(items) > 1 and all(map(is_complete, items))
 
     wait_until(has_ended, seconds=60)
-    found = steps.search(checked.experiment, "katib", tmp_path / "retried", api=cluster)
-    assert found["stopped"] == found["trials"] > 0
-    state = RunFolder(tmp_path / "retried").state()
-    assert state.ended == "the pipeline that followed it has gone"
+    with pytest.raises(BackendError, match="a retry cannot go on with it: start a new run"):
+        steps.search(checked.experiment, "katib", tmp_path / "retried", api=cluster)
+    folder = RunFolder(tmp_path / "retried")
+    assert folder.state().ended == "the pipeline that followed it has gone"
+    assert {trial.state for trial in folder.finished_trials()} == {TrialState.STOPPED}
 
 
 def test_what_a_pipeline_starts_is_marked_and_what_a_person_starts_is_not(text, cluster, tmp_path):

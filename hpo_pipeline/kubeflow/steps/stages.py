@@ -12,6 +12,7 @@ from typing import Any
 
 from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.katib.engine import KatibEngine
+from hpo_pipeline.engines.katib.follow_mark import ABANDONED
 from hpo_pipeline.engines.kubernetes.api import Api, KubernetesApi
 from hpo_pipeline.engines.local import hardware
 from hpo_pipeline.errors import BackendError, ClusterError, ExperimentError
@@ -35,6 +36,7 @@ from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import TrialState
 
 REASONS = 5
+RUN_ENDED = "the run of the pipeline has ended"
 SUCCEEDED = "The run has succeeded; its results are in the step report.\n"
 FAILED = (
     "The run has failed or was terminated. The log of the first step that failed says why; "
@@ -87,8 +89,9 @@ def search(
         gpus: with the engine local, how many GPUs the step has asked for.
 
     Raises:
-        BackendError: no trial gave a usable result, with the reasons of the trials; or the step
-            has GPUs that it cannot use, or lacks those that it needs.
+        BackendError: no trial gave a usable result, with the reasons of the trials; the search was
+            cut off when the run was terminated or lost, and this is a retry; or the step has GPUs
+            that it cannot use, or lacks those that it needs.
     """
     experiment = read_text(text)
     if engine == "katib":
@@ -99,6 +102,7 @@ def search(
     with opened(experiment, engine, folder, dataset=dataset, api=api) as step:
         step.flow.search(step.interruption)
     result = folder.result()
+    _raise_if_cut_off(experiment, folder.state().ended or "", len(result.trials))
     _raise_if_failed(experiment, folder, result)
     _hand_over(folder, engine, models)
     hand_on(folder, out)
@@ -232,7 +236,7 @@ def _stopped(experiment: Experiment, api: Api | None) -> tuple[bool, SearchResul
         folder, progress = RunFolder(Path(scratch) / "run"), PlainLines(experiment, sys.stdout)
         context = RunContext(experiment, folder, progress, cluster=api or KubernetesApi())
         katib = KatibEngine(context)
-        was_running = katib.stop("the run of the pipeline has ended")
+        was_running = katib.stop(RUN_ENDED)
         return was_running, katib.status()
 
 
@@ -257,6 +261,20 @@ def _with_pods(experiment: Experiment, pods: Mapping[str, Any]) -> Experiment:
     if not changes:
         return experiment
     return with_changes(as_text(experiment), {"cluster": _merged(experiment, changes)})
+
+
+def _raise_if_cut_off(experiment: Experiment, why: str, trials: int) -> None:
+    """Fail a search that was ended with its run: Katib cannot go on with an ended experiment.
+
+    Its trials were stopped wherever they were; the winner among them must not be registered.
+    """
+    if RUN_ENDED not in why and ABANDONED not in why:
+        return
+    raise BackendError(
+        f"{experiment.name}: the search was cut off after {trials} of {experiment.budget.trials} "
+        f"trials ({why}), and a retry cannot go on with it: start a new run of the pipeline; with "
+        f"search.warm_start it learns from the trials that had ended"
+    )
 
 
 def _raise_if_failed(experiment: Experiment, folder: RunFolder, result: SearchResult) -> None:
