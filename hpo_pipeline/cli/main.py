@@ -11,12 +11,15 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpo_pipeline.cli import cluster, models, pipeline, schedule
 from hpo_pipeline.cli.running import run_and_show
 from hpo_pipeline.engines import ENGINES
 from hpo_pipeline.errors import ExperimentError, HpoError
+
+if TYPE_CHECKING:
+    from hpo_pipeline.experiment.schema import Experiment
 
 RUNS = Path("runs")
 EXIT_CODES = """\
@@ -90,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="find all faults of an experiment file")
     check.set_defaults(command=_check)
     check.add_argument("file", type=Path, help="experiment file")
+    check.add_argument(
+        "--smoke", action="store_true", help="train two steps on a few rows, and list the metrics"
+    )
 
     schema = commands.add_parser("schema", help="print the JSON Schema of experiment files")
     schema.set_defaults(command=_schema)
@@ -176,7 +182,28 @@ def _check(options: argparse.Namespace) -> int:
     size = size_text(experiment.problem)
     points = "" if size is None else f", {size}"
     print(f"{options.file}: no faults; {len(experiment.space)} parameters{points}")
+    if options.smoke:
+        _smoke(experiment, str(options.file))
     return 0
+
+
+def _smoke(experiment: Experiment, source: str) -> None:
+    """Train two steps, and find objectives that read what no trial reports."""
+    import tempfile
+
+    from hpo_pipeline.data.assets import cache_folder
+    from hpo_pipeline.data.prepare_once import prepared_once
+    from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, SCORE
+    from hpo_pipeline.trial.smoke import smoke
+
+    dataset = prepared_once(experiment, cache_folder() / "datasets")
+    with tempfile.TemporaryDirectory() as folder:
+        found = smoke(experiment, dataset, Path(folder))
+    print(f"two training steps on a few rows: metrics {', '.join(sorted(found))}")
+    has_own = getattr(experiment.task.settings, "measure", None) is not None
+    missing = experiment.reads - {*found, *PRACTICAL_METRICS, SCORE}
+    if missing and not has_own:
+        raise ExperimentError(source, [f"no trial reports {', '.join(sorted(missing))}"])
 
 
 class _Version(argparse.Action):

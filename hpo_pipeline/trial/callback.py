@@ -103,7 +103,7 @@ class TrialCallback(TrainerCallback):
     ) -> None:
         """Report the evaluation and keep the weights if it is the best so far."""
         start = time.perf_counter()
-        found = _own_names(metrics or {})
+        found = own_names(metrics or {})
         self.evaluate_seconds += float((metrics or {}).get("eval_runtime", 0.0))
         for name, value in found.items():
             if not math.isfinite(value):
@@ -142,7 +142,12 @@ def is_better(objectives: Sequence[Objective], one: Point, other: Point) -> bool
     return new > old or (math.isnan(old) and not math.isnan(new))
 
 
-def _own_names(metrics: Metrics) -> dict[str, float]:
+def own_names(metrics: Metrics) -> dict[str, float]:
+    """Return the metrics of an evaluation by the names that objectives use.
+
+    Raises:
+        TrialError: one is not a number.
+    """
     names = {name.removeprefix("eval_"): value for name, value in metrics.items()}
     names = {n: v for n, v in names.items() if n not in _TIMINGS and n != "epoch"}
     try:

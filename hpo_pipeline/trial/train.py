@@ -107,7 +107,7 @@ def run_trial(
     serve = experiment.serve.assigned(spec.assignments)
     # The Trainer makes this folder though nothing may be written there.
     output = spec.folder / (TRAINER_FOLDER if members is None else CHECKPOINT_FOLDER)
-    built = _build(task, spec, output, earlier=clock.seconds.get("train", 0.0))
+    built = build_trainer(task, spec, output, earlier=clock.seconds.get("train", 0.0))
     trainer = built.trainer
     callback = TrialCallback(
         experiment.objective,
@@ -248,7 +248,8 @@ def _best(callback: TrialCallback) -> Point:
     return callback.best
 
 
-def _build(task: Task, spec: TrialSpec, output: Path, *, earlier: float) -> Built:
+def build_trainer(task: Task, spec: TrialSpec, output: Path, *, earlier: float = 0.0) -> Built:
+    """Return the Trainer of a trial: that of a kind of ours, or the user's own."""
     if not TASKS[task.kind].is_own_code:
         return build(task, spec.dataset, output, spec.seed, earlier=earlier)
     context = own_context(

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import hpo_pipeline
+from hpo_pipeline.cli.main import main as hpo
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment.loading import load, read
@@ -16,6 +17,7 @@ from hpo_pipeline.jobs.check import argument_faults
 from hpo_pipeline.results.trial import TrialState, read_trial
 from hpo_pipeline.trial import own_trainer
 from hpo_pipeline.trial.__main__ import main
+from hpo_pipeline.trial.callback import TrialCallback
 from hpo_pipeline.trial.command import TrialCommand
 from hpo_pipeline.trial.evaluate import evaluate
 
@@ -225,6 +227,39 @@ def test_several_gpus_in_one_trial_are_refused(write, run, monkeypatch):
 )
 def test_check_finds_code_that_is_not_there(write, task, fault):
     assert any(fault in line for line in faults(write(task=task))), faults(write(task=task))
+
+
+def test_smoke_trains_two_steps_and_lists_the_metrics(write, capsys):
+    assert hpo(["check", str(write()), "--smoke"]) == 0
+    assert "two training steps on a few rows: metrics hits, loss" in capsys.readouterr().out
+    assert hpo(["check", str(write(metric="hit")), "--smoke"]) == 2
+    assert "no trial reports hit" in capsys.readouterr().err
+
+
+def test_an_own_trainer_resumes_to_the_last_digit(write, run, tmp_path, monkeypatch):
+    whole, ends = TrialCallback.on_step_end, [11]
+
+    class CutOff(BaseException):
+        pass
+
+    def end(self, args, state, control, **kwargs):
+        if [state.global_step] == ends:
+            ends.clear()
+            raise CutOff
+        whole(self, args, state, control, **kwargs)
+
+    file = write(more="checkpoint: {every: 5}")
+    run(file, name="whole")
+    monkeypatch.setattr(TrialCallback, "on_step_end", end)
+    with pytest.raises(CutOff):
+        run(file, name="broken")
+    assert [p.name for p in (tmp_path / "trials/broken/resume").iterdir()] == ["step-10"]
+    run(file, name="broken")
+    found, other = (
+        load_file(str(tmp_path / f"trials/{name}/model/model.safetensors"))
+        for name in ("whole", "broken")
+    )
+    assert all(torch.equal(found[name], other[name]) for name in found)
 
 
 SCRIPT = """
