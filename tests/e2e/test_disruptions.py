@@ -154,7 +154,7 @@ def test_a_search_whose_data_change_ends(api, clean, tmp_path):
     done = run(file, tmp_path / "run")
     thread.join()
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "the data have changed since" in done.stderr
+    assert "have changed since this run was started" in done.stderr
     states = summary(tmp_path / "run")["trials"]
     assert states["failed"] == 1
     assert states["succeeded"] < 11
