@@ -10,6 +10,7 @@ from hpo_pipeline.tasks import (
     custom,
     image_classification,
     language_modeling,
+    seq2seq,
     text_classification,
     token_classification,
 )
@@ -21,4 +22,5 @@ TASKS: dict[str, TaskKind] = {
     "image-classification": image_classification.KIND,
     "custom": custom.KIND,
     "language-modeling": language_modeling.KIND,
+    "seq2seq": seq2seq.KIND,
 }
