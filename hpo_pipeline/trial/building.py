@@ -30,6 +30,7 @@ from hpo_pipeline.trial.loading import (
     training_arguments,
 )
 from hpo_pipeline.trial.practical_metrics import Finished, Forward, measure
+from hpo_pipeline.trial.precision import with_precision
 
 logger = logging.getLogger(__name__)
 
@@ -168,17 +169,32 @@ class Built:
     serve: Callable[[Serve, Any, Path], Served] = lambda serve, model, folder: (None, {})
 
 
-def build(task: Task, dataset: Path, output: Path, seed: int, *, earlier: float = 0.0) -> Built:
-    """Return the Trainer of a kind of task that is ours, with the trial's own values."""
+def build(
+    task: Task,
+    dataset: Path,
+    output: Path,
+    seed: int,
+    *,
+    earlier: float = 0.0,
+    by_length: bool = True,
+) -> Built:
+    """Return the Trainer of a kind of task that is ours, with the trial's own values.
+
+    Args:
+        earlier: seconds that the training took before.
+        by_length: whether batches may get texts of about one length.
+    """
     kind = TASKS[task.kind]
     data = load_data(task, dataset)
-    arguments = training_arguments(task, output, seed)
+    # Of rows in memory the lengths are quick to ask.
+    by_length = by_length and kind.has_text and isinstance(data.train, list)
+    arguments = training_arguments(task, output, seed, by_length=by_length)
     transformers.set_seed(arguments.seed)
     model = load_model(task, data)
     trainer = kind.trainer(
         task,
         model=model,
-        args=arguments,
+        args=with_precision(arguments, task.precision, model),
         data_collator=data.collate,
         train_dataset=data.train,
         eval_dataset=data.validation,

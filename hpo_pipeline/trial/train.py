@@ -43,6 +43,7 @@ from hpo_pipeline.trial.own_trainer import (
     write_metrics,
 )
 from hpo_pipeline.trial.pbt_interval import IntervalCallback, read_parent
+from hpo_pipeline.trial.precision import precision_of
 from hpo_pipeline.trial.reporting import Reporter
 from hpo_pipeline.trial.stop_request import StopRequest
 from hpo_pipeline.trial.training_state import restore_weights
@@ -107,7 +108,9 @@ def run_trial(
     serve = experiment.serve.assigned(spec.assignments)
     # The Trainer makes this folder though nothing may be written there.
     output = spec.folder / (TRAINER_FOLDER if members is None else CHECKPOINT_FOLDER)
-    built = build_trainer(task, spec, output, earlier=clock.seconds.get("train", 0.0))
+    earlier = clock.seconds.get("train", 0.0)
+    # A member of a population stops and resumes between steps, which a sampler by length forgets.
+    built = build_trainer(task, spec, output, earlier=earlier, by_length=members is None)
     trainer = built.trainer
     callback = TrialCallback(
         experiment.objective,
@@ -163,7 +166,7 @@ def run_trial(
         training_steps=trainer.state.global_step,
         seconds=clock.seconds,
         parent=parent.number if parent else None,
-        environment=environment(saved),
+        environment={**environment(saved), "precision": precision_of(trainer.args)},
     )
 
 
@@ -248,10 +251,12 @@ def _best(callback: TrialCallback) -> Point:
     return callback.best
 
 
-def build_trainer(task: Task, spec: TrialSpec, output: Path, *, earlier: float = 0.0) -> Built:
+def build_trainer(
+    task: Task, spec: TrialSpec, output: Path, *, earlier: float = 0.0, by_length: bool = True
+) -> Built:
     """Return the Trainer of a trial: that of a kind of ours, or the user's own."""
     if not TASKS[task.kind].is_own_code:
-        return build(task, spec.dataset, output, spec.seed, earlier=earlier)
+        return build(task, spec.dataset, output, spec.seed, earlier=earlier, by_length=by_length)
     context = own_context(
         task,
         name=spec.name,

@@ -1,0 +1,73 @@
+"""The precision of a training: bfloat16 where the hardware computes it and it pays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from hpo_pipeline.errors import TrialError
+
+WIDE = 256
+"""Hidden size from which on matrix products outweigh the casts that autocast adds to each step.
+
+Measured on a CPU with avx512_bf16, training steps of fp32 over bf16: 0.7 at 48, 0.6 at 128, 1.1 at
+256, 1.6 to 1.8 at 384 (benchmarks/README.md).
+"""
+_CHOSEN = ("bf16", "fp16")
+
+
+def with_precision(arguments: TrainingArguments, wanted: str, model: Any) -> TrainingArguments:
+    """Return the arguments of a training with its precision in them.
+
+    Args:
+        wanted: `auto`, `fp32`, `bf16` or `fp16`; `auto` leaves a choice that the arguments make.
+
+    Raises:
+        TrialError: this machine does not compute in the precision that was asked for by name.
+    """
+    has_choice = any(getattr(arguments, name) for name in _CHOSEN)
+    if wanted == "auto":
+        pays = _width(model) >= WIDE and has_native_bf16()
+        return _with(arguments, "bf16") if pays and not has_choice else arguments
+    if wanted == "bf16" and not has_native_bf16():
+        raise TrialError(
+            "task.precision: bf16 is not native here, and would be slow; use auto or fp32"
+        )
+    if wanted == "fp16" and not torch.cuda.is_available():
+        raise TrialError("task.precision: fp16 needs a GPU, and there is none; use auto or fp32")
+    return _with(arguments, wanted)
+
+
+def precision_of(arguments: TrainingArguments) -> str:
+    """Return the precision of a training, for its record."""
+    return next((name for name in _CHOSEN if getattr(arguments, name)), "fp32")
+
+
+def has_native_bf16() -> bool:
+    """Return whether the GPU, or else the CPU, multiplies matrices of bfloat16 by itself."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # PyTorch has no public name for this question.
+    ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(ask and ask())
+
+
+def _with(arguments: TrainingArguments, precision: str) -> TrainingArguments:
+    """Return the arguments in another precision; transformers wants to be told of a missing GPU."""
+    chosen = {name: name == precision for name in _CHOSEN}
+    return replace(arguments, use_cpu=not torch.cuda.is_available(), **chosen)
+
+
+def _width(model: Any) -> int:
+    """Return the hidden size of a model; of one with several stages, the largest."""
+    config = model.config
+    for name in ("hidden_size", "d_model", "dim", "n_embd", "hidden_sizes", "embed_dim"):
+        value = getattr(config, name, None)
+        if isinstance(value, list | tuple):
+            value = max((v for v in value if isinstance(v, int)), default=None)
+        if isinstance(value, int):
+            return value
+    return 0
