@@ -73,7 +73,7 @@ def test_yaml_is_an_experiment_or_a_part_of_one(page, info, text, tmp_path):
     content = yaml.safe_load(text)
     whole = content if "name" in content else {**BASE, **content}
     file = tmp_path / "experiment.yaml"
-    file.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    file.write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
     (tmp_path / "my-model-folder").mkdir()
     (tmp_path / "reviews.csv").write_text("review,stars\ngood,5\nbad,1\n")
     assert load(file).name == whole["name"]
