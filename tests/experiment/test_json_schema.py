@@ -23,7 +23,7 @@ def is_valid(**sections: Any) -> bool:
     return found
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_our_own_experiments_are_valid(path: Path) -> None:
     content = yaml.safe_load(path.read_text("utf-8"))
     jsonschema.validate(content, SCHEMA, cls=jsonschema.Draft202012Validator)

@@ -315,7 +315,7 @@ def test_the_longest_input_of_any_trial_is_known(write) -> None:
 
 
 def test_the_experiments_of_this_repository_have_no_faults() -> None:
-    files = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+    files = sorted((Path(__file__).parents[2] / "experiments").rglob("*.yaml"))
     assert files
     for file in files:
         assert load(file).name == file.stem
