@@ -169,26 +169,11 @@ class Built:
     serve: Callable[[Serve, Any, Path], Served] = lambda serve, model, folder: (None, {})
 
 
-def build(
-    task: Task,
-    dataset: Path,
-    output: Path,
-    seed: int,
-    *,
-    earlier: float = 0.0,
-    by_length: bool = True,
-) -> Built:
-    """Return the Trainer of a kind of task that is ours, with the trial's own values.
-
-    Args:
-        earlier: seconds that the training took before.
-        by_length: whether batches may get texts of about one length.
-    """
+def build(task: Task, dataset: Path, output: Path, seed: int, *, earlier: float = 0.0) -> Built:
+    """Return the Trainer of a kind of task that is ours, with the trial's own values."""
     kind = TASKS[task.kind]
     data = load_data(task, dataset)
-    # Of rows in memory the lengths are quick to ask.
-    by_length = by_length and kind.has_text and isinstance(data.train, list)
-    arguments = training_arguments(task, output, seed, by_length=by_length)
+    arguments = training_arguments(task, output, seed)
     transformers.set_seed(arguments.seed)
     model = load_model(task, data)
     trainer = kind.trainer(

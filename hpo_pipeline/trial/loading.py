@@ -69,18 +69,11 @@ def load_rows(folder: Path) -> Any:
     return rows.to_list() if len(rows) <= ROWS_IN_MEMORY else rows
 
 
-def training_arguments(
-    task: Task, output: Path, seed: int, *, by_length: bool = False
-) -> TrainingArguments:
-    """Return the arguments of a trial: ours over those of the task, over the defaults.
-
-    Args:
-        by_length: batches get rows of about one length, unless the task says otherwise.
-    """
+def training_arguments(task: Task, output: Path, seed: int) -> TrainingArguments:
+    """Return the arguments of a trial: ours over those of the task, over the defaults."""
     own = {**own_arguments(task, output, seed), "remove_unused_columns": False}
-    order = {"train_sampling_strategy": "group_by_length"} if by_length else {}
     try:
-        arguments = TrainingArguments(**{**order, **own})
+        arguments = TrainingArguments(**own)
     except (ValueError, TypeError) as error:
         raise TrialError(f"the training arguments were refused: {error}") from error
     if str(arguments.eval_strategy) in ("no", "IntervalStrategy.NO"):

@@ -108,9 +108,7 @@ def run_trial(
     serve = experiment.serve.assigned(spec.assignments)
     # The Trainer makes this folder though nothing may be written there.
     output = spec.folder / (TRAINER_FOLDER if members is None else CHECKPOINT_FOLDER)
-    earlier = clock.seconds.get("train", 0.0)
-    # A member of a population stops and resumes between steps, which a sampler by length forgets.
-    built = build_trainer(task, spec, output, earlier=earlier, by_length=members is None)
+    built = build_trainer(task, spec, output, earlier=clock.seconds.get("train", 0.0))
     trainer = built.trainer
     callback = TrialCallback(
         experiment.objective,
@@ -251,12 +249,10 @@ def _best(callback: TrialCallback) -> Point:
     return callback.best
 
 
-def build_trainer(
-    task: Task, spec: TrialSpec, output: Path, *, earlier: float = 0.0, by_length: bool = True
-) -> Built:
+def build_trainer(task: Task, spec: TrialSpec, output: Path, *, earlier: float = 0.0) -> Built:
     """Return the Trainer of a trial: that of a kind of ours, or the user's own."""
     if not TASKS[task.kind].is_own_code:
-        return build(task, spec.dataset, output, spec.seed, earlier=earlier, by_length=by_length)
+        return build(task, spec.dataset, output, spec.seed, earlier=earlier)
     context = own_context(
         task,
         name=spec.name,

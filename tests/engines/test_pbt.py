@@ -99,7 +99,7 @@ def test_intervals_with_the_same_settings_are_one_training(write_experiment, run
     # Of a ViT, transformers saves the weights under other names than it loads.
     often = {
         "training": "{num_train_epochs: 4, per_device_train_batch_size: 8, "
-        "eval_strategy: steps, eval_steps: 5, train_sampling_strategy: random}",
+        "eval_strategy: steps, eval_steps: 5}",
         "objective": LOSS,
         "space": SPACE,
         **task,
