@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,15 @@ ONNX = Serve(format="onnx")
 INT8 = Serve(format="onnx", quantize="int8")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _graphs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the graphs of these tests together: an export takes seconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HPO_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that keeps the graphs of these tests together: an export takes seconds."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _cache(graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPO_CACHE", str(graphs))
 
 
 def bert(seed: int) -> Any:
