@@ -86,7 +86,7 @@ class Task(Frozen):
     vocab_size: Annotated[int, Field(ge=50)] | None = None
     tokenizer: Literal["wordpiece", "bpe"] | None = None
     freeze: Literal["none", "embeddings", "base"] = "none"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     lora: Lora | None = None
     quantize: Literal["4bit"] | None = None
     reinitialise: Annotated[tuple[Pattern, ...], BeforeValidator(as_tuple)] = ()

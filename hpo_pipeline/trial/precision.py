@@ -14,7 +14,7 @@ WIDE = 256
 """Hidden size from which on matrix products outweigh the casts that autocast adds to each step.
 
 Measured on a CPU with avx512_bf16, training steps of fp32 over bf16: 0.7 at 48, 0.6 at 128, 1.1 at
-256, 1.6 to 1.8 at 384 (benchmarks/README.md).
+256, 1.6 to 1.8 at 384.
 """
 _CHOSEN = ("bf16", "fp16")
 
@@ -23,15 +23,19 @@ def with_precision(arguments: TrainingArguments, wanted: str, model: Any) -> Tra
     """Return the arguments of a training with its precision in them.
 
     Args:
-        wanted: `auto`, `fp32`, `bf16` or `fp16`; `auto` leaves a choice that the arguments make.
+        wanted: `auto`, `fp32`, `bf16` or `fp16`; the first two leave a choice that the arguments
+            make.
 
     Raises:
         TrialError: this machine does not compute in the precision that was asked for by name.
     """
-    has_choice = any(getattr(arguments, name) for name in _CHOSEN)
+    if any(getattr(arguments, name) for name in _CHOSEN) and wanted in ("auto", "fp32"):
+        return arguments
     if wanted == "auto":
         pays = _width(model) >= WIDE and has_native_bf16()
-        return _with(arguments, "bf16") if pays and not has_choice else arguments
+        return _with(arguments, "bf16") if pays else arguments
+    if wanted == "fp32":
+        return arguments
     if wanted == "bf16" and not has_native_bf16():
         raise TrialError(
             "task.precision: bf16 is not native here, and would be slow; use auto or fp32"

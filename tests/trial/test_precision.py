@@ -49,7 +49,8 @@ def test_a_choice_by_name_holds_or_is_refused(
     chosen = with_precision(arguments, "bf16", NARROW)
     assert precision_of(chosen) == "bf16"
     assert precision_of(with_precision(chosen, "auto", NARROW)) == "bf16"
-    assert precision_of(with_precision(chosen, "fp32", WIDE)) == "fp32"
+    assert precision_of(with_precision(chosen, "fp32", WIDE)) == "bf16"
+    assert precision_of(with_precision(arguments, "fp32", WIDE)) == "fp32"
     monkeypatch.setattr(precision, "has_native_bf16", lambda: False)
     with pytest.raises(TrialError, match=r"task\.precision: bf16 is not native here"):
         with_precision(arguments, "bf16", WIDE)
