@@ -34,8 +34,6 @@ from hpo_pipeline.trial.precision import with_precision
 
 logger = logging.getLogger(__name__)
 
-NEEDS_ROWS = ("latency_p50_ms", "latency_p95_ms", "throughput_per_s")
-
 Served = tuple[Artefact | None, dict[str, float]]
 
 OwnMeasure = Callable[[Any, Path | None], Mapping[str, Any]]
@@ -77,7 +75,8 @@ class Practical:
         if wanted := set(names) & set(PRACTICAL_METRICS):
             if self._finished is None:
                 self._finished = self._of(model, None, lambda: time.perf_counter() - self._start)
-            found |= self._measured(self._finished, wanted)
+            measured = measure(self._finished)
+            found |= measured if wanted & set(measured) else {}
         if set(names) - set(PRACTICAL_METRICS):
             found |= self._owned(model, None)
         return found
@@ -92,27 +91,20 @@ class Practical:
         serve: Serve = PLAIN,
     ) -> dict[str, float]:
         """Return all practical metrics of the finished model, as it is served."""
-        finished = self._of(model, folder, lambda: train_seconds)
-        finished.served, finished.serve = served, serve
-        return {
-            **self._measured(finished, set(PRACTICAL_METRICS)),
-            **self._owned(model, folder),
-        }
+        finished = self._of(model, folder, lambda: train_seconds, served=served, serve=serve)
+        return {**measure(finished), **self._owned(model, folder)}
 
     @cached_property
     def _sample(self) -> Sample | None:
         return self._find()
 
-    def _of(self, model: Any, folder: Path | None, seconds: Callable[[], float]) -> Finished:
+    def _of(
+        self, model: Any, folder: Path | None, seconds: Callable[[], float], **served: Any
+    ) -> Finished:
         if self._sample is None:
-            return Finished(model, (), lambda rows: {}, folder, seconds)
+            return Finished(model, folder=folder, train_seconds=seconds, **served)
         rows, collate, forward = self._sample.rows, self._sample.collate, self._sample.forward
-        return Finished(model, rows, collate, folder, seconds, forward=forward)
-
-    def _measured(self, finished: Finished, wanted: Collection[str]) -> dict[str, float]:
-        absent = NEEDS_ROWS if self._sample is None else ()
-        rows = {n: row for n, row in PRACTICAL_METRICS.items() if n not in absent}
-        return measure(finished, rows) if set(wanted) & set(rows) else {}
+        return Finished(model, rows, collate, folder, seconds, forward=forward, **served)
 
     def _owned(self, model: Any, folder: Path | None) -> dict[str, float]:
         if self._own is None:

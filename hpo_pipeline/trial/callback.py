@@ -58,7 +58,6 @@ class TrialCallback(TrainerCallback):
         `measure` gives those of the `wanted` metrics that an evaluation lacks, as far as it can.
         """
         self._objectives = objectives
-        self._reads = frozenset().union(*(objective.reads for objective in objectives))
         self._reporter = reporter
         self._wanted = wanted
         self._measure = measure
@@ -112,12 +111,7 @@ class TrialCallback(TrainerCallback):
         refuse_taken(found, "the evaluation")
         if missing := self._wanted - set(found) - {SCORE}:
             found = {**found, **self._measure(kwargs["model"], missing)}
-        if missing := self._reads - set(found):
-            names = ", ".join(sorted(missing))
-            raise TrialError(
-                f"the evaluation gives no {names}, which the objective reads; it gives "
-                f"{', '.join(sorted(found)) or 'nothing'}"
-            )
+        check_reads(self._objectives, found, "the evaluation")
         found = with_score(found, self._objectives)
         number = self._earlier + len(self.curve) + 1
         point = Point(number, state.global_step, float(state.epoch or 0), found)
@@ -133,6 +127,24 @@ class TrialCallback(TrainerCallback):
             self.best = point
             # After the last step the model itself keeps the weights: no copy is needed.
             self.best_weights = None if is_last else copy_weights(model)
+
+
+def reads_of(objectives: Sequence[Objective]) -> frozenset[str]:
+    """Return the metrics that objectives are made of."""
+    return frozenset().union(*(objective.reads for objective in objectives))
+
+
+def check_reads(objectives: Sequence[Objective], found: Metrics, source: str) -> None:
+    """Raise where metrics lack one that an objective reads.
+
+    Raises:
+        TrialError: they do; the message names it, and what there is.
+    """
+    if missing := reads_of(objectives) - set(found):
+        raise TrialError(
+            f"{source} gives no {', '.join(sorted(missing))}, which the objective reads; it gives "
+            f"{', '.join(sorted(found)) or 'nothing'}"
+        )
 
 
 def is_better(objectives: Sequence[Objective], one: Point, other: Point) -> bool:

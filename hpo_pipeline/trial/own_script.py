@@ -12,17 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 
 from hpo_pipeline.errors import HpoError, TrialError
-from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.objective import Objective, with_score
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.trial import Point
 from hpo_pipeline.trial import session
 from hpo_pipeline.trial.building import checked_metrics
-from hpo_pipeline.trial.callback import Progress, is_better
+from hpo_pipeline.trial.callback import Progress, check_reads, is_better, reads_of
 from hpo_pipeline.trial.practical_metrics import Finished, measure
 from hpo_pipeline.trial.reporting import METRIC_NAME, Reporter
 from hpo_pipeline.trial.stop_request import StopRequest
@@ -51,7 +49,6 @@ class ScriptRun:
         progress: Progress,
     ) -> None:
         self._objectives = objectives
-        self._reads = frozenset().union(*(objective.reads for objective in objectives))
         self._reporter = reporter
         self._stop = stop
         self._progress = progress
@@ -102,14 +99,9 @@ class ScriptRun:
         metrics = checked_metrics(found, "report")
         if wrong := [name for name in metrics if not METRIC_NAME.fullmatch(name)]:
             raise TrialError(f"report: {wrong[0]!r} cannot be the name of a metric")
-        missing = self._reads - set(metrics)
-        if missing:
+        if missing := reads_of(self._objectives) - set(metrics):
             metrics |= self._practical(missing)
-        if missing := self._reads - set(metrics):
-            raise TrialError(
-                f"the report gives no {', '.join(sorted(missing))}, which the objective reads; it "
-                f"gives {', '.join(sorted(metrics)) or 'nothing'}"
-            )
+        check_reads(self._objectives, metrics, "the report")
         metrics = with_score(metrics, self._objectives)
         point = Point(len(self.curve) + 1, int(step), float(epoch), metrics)
         self.curve.append(point)
@@ -144,8 +136,4 @@ def script_of(task: Task) -> Path:
 
 def folder_metrics(folder: Path, seconds: float) -> dict[str, float]:
     """Return the practical metrics that need no model: those of the files, and of the process."""
-    known = ("model_size_mb", "peak_memory_mb", "train_seconds")
-    rows = {name: PRACTICAL_METRICS[name] for name in known}
-    return measure(
-        Finished(torch.nn.Identity(), (), lambda rows: {}, folder, lambda: seconds), rows
-    )
+    return measure(Finished(None, folder=folder, train_seconds=lambda: seconds))

@@ -40,13 +40,17 @@ def forward_whole(model: Any, batch: dict[str, Any]) -> Any:
     return model(**batch)
 
 
+def _no_batch(rows: list[Row]) -> dict[str, Any]:
+    raise AssertionError("unreachable: without rows there is no batch")
+
+
 @dataclass
 class Finished:
     """A model that can be measured; what several metrics need is measured once.
 
     Attributes:
-        model: a model of transformers, on its device.
-        rows: rows of the dataset, at least one.
+        model: a model of transformers, on its device; None where only its files are known.
+        rows: rows of the dataset; speed is measured where there is one.
         collate: makes a batch of rows.
         folder: where the model is saved, or None before it is.
         train_seconds: returns the seconds of training so far, or None where that is not known.
@@ -56,8 +60,8 @@ class Finished:
     """
 
     model: Any
-    rows: Sequence[Row]
-    collate: Collate
+    rows: Sequence[Row] = ()
+    collate: Collate = _no_batch
     folder: Path | None = None
     train_seconds: Callable[[], float] | None = None
     forward: Forward = forward_whole
@@ -130,32 +134,36 @@ def measure(
     Raises:
         TrialError: a row of the table names no function.
     """
-    model = finished.model
-    was_training, threads = model.training, torch.get_num_threads()
-    model.eval()
+    model, threads = finished.model, torch.get_num_threads()
+    was_training = model is not None and model.training
+    if model is not None:
+        model.eval()
     torch.set_num_threads(finished.serve.threads or threads)
     try:
         with torch.inference_mode():
             values = {name: _measure_of(name, row)(finished) for name, row in metrics.items()}
     finally:
-        model.train(was_training)
+        if model is not None:
+            model.train(was_training)
         torch.set_num_threads(threads)
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
-def latency_p50_ms(finished: Finished) -> float:
+def latency_p50_ms(finished: Finished) -> float | None:
     """Return the median milliseconds of a forward pass."""
-    return statistics.median(finished.forward_ms)
+    return statistics.median(finished.forward_ms) if finished.rows else None
 
 
-def latency_p95_ms(finished: Finished) -> float:
+def latency_p95_ms(finished: Finished) -> float | None:
     """Return the 95th percentile of the milliseconds of a forward pass."""
+    if not finished.rows:
+        return None
     return statistics.quantiles(finished.forward_ms, n=20, method="inclusive")[-1]
 
 
-def throughput_per_s(finished: Finished) -> float:
+def throughput_per_s(finished: Finished) -> float | None:
     """Return the examples per second."""
-    return finished.rows_per_s
+    return finished.rows_per_s if finished.rows else None
 
 
 def model_size_mb(finished: Finished) -> float:
@@ -168,8 +176,10 @@ def model_size_mb(finished: Finished) -> float:
     return sum(file.stat().st_size for file in finished.folder.glob("*.safetensors")) / 1e6
 
 
-def parameters_m(finished: Finished) -> float:
+def parameters_m(finished: Finished) -> float | None:
     """Return the millions of parameters."""
+    if finished.model is None:
+        return None
     return float(sum(p.numel() for p in finished.model.parameters())) / 1e6
 
 

@@ -11,7 +11,7 @@ import logging
 import platform
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import accelerate
@@ -150,21 +150,41 @@ def run_trial(
     seconds = clock.seconds["train"]
     measured = built.practical.final(model, folder, seconds, served=served, serve=serve)
     clock.lap("measure")
-    metrics = with_score({**best.metrics, **quality, **measured}, experiment.objective)
-    if TASKS[task.kind].is_own_code:
-        write_metrics(folder, metrics)
+    found = {**best.metrics, **quality, **measured}
+    trial = _result(
+        experiment, spec, callback, found, steps=trainer.state.global_step, seconds=clock.seconds
+    )
+    return replace(
+        trial,
+        parent=parent.number if parent else None,
+        environment={**environment(saved), "precision": precision_of(trainer.args)},
+    )
+
+
+def _result(
+    experiment: Experiment,
+    spec: TrialSpec,
+    followed: TrialCallback | ScriptRun,
+    found: dict[str, float],
+    *,
+    steps: int,
+    seconds: dict[str, float],
+) -> Trial:
+    """Return the result of a trial with these metrics; for a gate without rows, write them too."""
+    metrics = with_score(found, experiment.objective)
+    if TASKS[experiment.task.kind].is_own_code:
+        write_metrics(spec.folder / MODEL_FOLDER, metrics)
     return Trial(
         name=spec.name,
         number=spec.number,
-        state=TrialState.STOPPED if callback.is_stopped else TrialState.SUCCEEDED,
+        state=TrialState.STOPPED if followed.is_stopped else TrialState.SUCCEEDED,
         assignments=spec.assignments,
         metrics=metrics,
-        curve=tuple(callback.curve),
-        best_step=best.step,
-        training_steps=trainer.state.global_step,
-        seconds=clock.seconds,
-        parent=parent.number if parent else None,
-        environment={**environment(saved), "precision": precision_of(trainer.args)},
+        curve=tuple(followed.curve),
+        best_step=None if followed.best is None else followed.best.step,
+        training_steps=steps,
+        seconds=seconds,
+        environment=environment(),
     )
 
 
@@ -288,17 +308,6 @@ def _run_script(
     if (own := own_measure(task)) is not None:
         measured |= checked_metrics(own(None, folder), "task.measure")
     clock.lap("measure")
-    metrics = with_score({**best.metrics, **measured}, experiment.objective)
-    write_metrics(folder, metrics)
-    return Trial(
-        name=spec.name,
-        number=spec.number,
-        state=TrialState.STOPPED if ran.is_stopped else TrialState.SUCCEEDED,
-        assignments=spec.assignments,
-        metrics=metrics,
-        curve=tuple(ran.curve),
-        best_step=best.step,
-        training_steps=ran.curve[-1].training_step,
-        seconds=clock.seconds,
-        environment=environment(),
-    )
+    found = {**best.metrics, **measured}
+    steps = ran.curve[-1].training_step
+    return _result(experiment, spec, ran, found, steps=steps, seconds=clock.seconds)
