@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -23,6 +25,14 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request) -> No
     if "real_cache" not in request.keywords:
         monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HPO_REGISTRY", str(tmp_path / "models"))
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """Take back what a trial that ran in this process does at SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,6 @@ def file(write_experiment):
 @pytest.fixture
 def run_trial(tmp_path):
     """Return a function that runs one trial in this process and returns its result."""
-    before = signal.getsignal(signal.SIGTERM)
 
     def run(file: Path, number: int, *, resume: int | None = None, **assignments: float) -> Trial:
         output = tmp_path / "trials"
@@ -69,8 +68,7 @@ def run_trial(tmp_path):
         assert trial is not None
         return trial
 
-    yield run
-    signal.signal(signal.SIGTERM, before)
+    return run
 
 
 SAME = {"learning_rate": 0.01, "weight_decay": 0.05}

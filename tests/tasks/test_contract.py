@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,13 +103,6 @@ CASES = {
     "all tokens": Case("token-classification", "f1", tagged, "label_all: true"),
     "parts of speech": Case("token-classification", "accuracy", spoken, "scheme: none"),
 }
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def write_rows(case: Case, file: Path, count: int = 200) -> Path:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +43,6 @@ def texts(count: int, seed: int = 0) -> list[str]:
 def tokenizer() -> Any:
     """A byte-level tokenizer that knows the words."""
     return trained_tokenizer("bpe", texts(200), 320)
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def task_of(**fields: Any) -> Task:

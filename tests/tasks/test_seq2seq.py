@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,6 @@ from hpo_pipeline.tasks.generation_metrics import generation_metrics
 from hpo_pipeline.trial.evaluate import evaluate
 from tests.conftest import BAD, GOOD
 from tests.tasks.prepared import trained
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def test_the_metrics_are_those_of_other_programs() -> None:

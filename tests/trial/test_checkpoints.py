@@ -32,13 +32,6 @@ class CutOff(BaseException):
     """Ends a training in this process as abruptly as a kill."""
 
 
-@pytest.fixture(autouse=True)
-def _signals():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 @pytest.fixture
 def command(write_experiment, tmp_path):
     """Return a function that gives the command of a trial with checkpoints."""

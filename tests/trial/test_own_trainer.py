@@ -1,7 +1,6 @@
 """Trials whose training is the user's code: a Trainer of their own, or a plain script."""
 
 import os
-import signal
 from textwrap import dedent
 
 import pytest
@@ -102,13 +101,6 @@ SPACE = (
 )
 VALUES = {"learning_rate": "0.05", "width": "8"}
 TASK = "kind: custom\ntrainer: mine:{name}\ntraining: {{num_train_epochs: 3}}\n{more}"
-
-
-@pytest.fixture(autouse=True)
-def _signals():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

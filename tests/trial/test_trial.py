@@ -25,13 +25,6 @@ from hpo_pipeline.trial.reporting import read_metric_line
 from hpo_pipeline.trial.stop_request import StopRequest
 
 
-@pytest.fixture(autouse=True)
-def _signals():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 @pytest.fixture
 def run(write_experiment, tmp_path):
     """Return a function that runs one trial of an experiment and returns its result."""
