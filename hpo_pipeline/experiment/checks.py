@@ -25,7 +25,7 @@ from hpo_pipeline.experiment.schema import (
     SelectWeights,
     bounds,
 )
-from hpo_pipeline.experiment.space import Space
+from hpo_pipeline.experiment.space import Frozen, Space
 from hpo_pipeline.experiment.strategy_checks import strategy_faults
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
@@ -149,11 +149,20 @@ def _lora_faults(task: Task | None, space: Space) -> list[str]:
         if field not in known:
             faults.append(f"space.{name}: of LoRA, only {', '.join(known)} can be searched")
             continue
-        for value in bounds(space, name):
-            try:
-                Lora.model_validate({field: value})
-            except ValidationError as error:
-                faults.append(f"space.{name}: {error.errors()[0]['msg']}, got {value!r}")
+        faults += _refused(space, name, Lora, {}, field)
+    return faults
+
+
+def _refused(
+    space: Space, name: str, section: type[Frozen], fixed: Mapping[str, Any], field: str
+) -> list[str]:
+    """Return the values that span a parameter and that a section refuses for a field."""
+    faults = []
+    for value in bounds(space, name):
+        try:
+            section.model_validate({**fixed, field: value}, strict=True)
+        except ValidationError as error:
+            faults.append(f"space.{name}: {error.errors()[0]['msg']}, got {value!r}")
     return faults
 
 
@@ -207,14 +216,9 @@ def _value_faults(sections: dict[str, Any]) -> list[str]:
 
 
 def _task_value_faults(task: Task, space: Space, name: str) -> list[str]:
-    faults, field = [], name.removeprefix("task.")
+    field = name.removeprefix("task.")
     fixed = {"kind": task.kind, "model": "m", "data": "d", "from_scratch": task.from_scratch}
-    for value in bounds(space, name):
-        try:
-            Task.model_validate({**fixed, field: value}, strict=True)
-        except ValidationError as error:
-            faults.append(f"space.{name}: {error.errors()[0]['msg']}, got {value!r}")
-    return faults
+    return _refused(space, name, Task, fixed, field)
 
 
 def _selection_faults(sections: dict[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hpo_pipeline.errors import ModelFilesError, RegistryError
 from hpo_pipeline.registry.record import folder_sha256
+from hpo_pipeline.results.files import to_disk
 
 DRAFT = ".draft"
 LOCK = ".lock"
@@ -67,10 +68,10 @@ def place(model_folder: Path, target: Path, *, expected: str) -> None:
     try:
         _copy(model_folder, draft)
         for path in (*draft.rglob("*"), draft):
-            _to_disk(path)
+            to_disk(path)
         check_sha256(draft, expected, named=model_folder)
         draft.rename(target)
-        _to_disk(target.parent)
+        to_disk(target.parent)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -107,11 +108,3 @@ def _copy(source: Path, target: Path) -> None:
             copy.mkdir(exist_ok=True)
         else:
             shutil.copy2(path, copy)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

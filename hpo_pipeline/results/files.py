@@ -69,6 +69,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def to_disk(path: Path) -> None:
+    """Make a file, or the names in a folder, last."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def validated(kind: type[T], data: Mapping[str, Any], path: Path) -> T:
     """Return a value of a dataclass from plain data that was read from a file.
 

@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hpo_pipeline.experiment.rules import NO_RULES, Rules
 from hpo_pipeline.experiment.rules.region import Region, region_of
 from hpo_pipeline.experiment.space import ANY_NAMES, Space, Value
-from hpo_pipeline.search.distributions import distributions
+from hpo_pipeline.search.whole_space import WholeSpaceSampler
 
 Point = dict[str, Value]
 
 
-class GridSampler(BaseSampler):
+class GridSampler(WholeSpaceSampler):
     """Every point once, in an order that the seed decides.
 
     Optuna's own grid gives points by the trial's number, so that start configurations are tried
@@ -29,16 +28,9 @@ class GridSampler(BaseSampler):
     """
 
     def __init__(self, space: Space, seed: int, rules: Rules = NO_RULES) -> None:
+        super().__init__(space)
         self._rules = rules
-        self._distributions = distributions(space)
-        self._space = space
         self._seed = seed
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the whole space."""
-        return self._distributions
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -52,16 +44,6 @@ class GridSampler(BaseSampler):
         free = (point for point in self._points() if _key(point) not in taken)
         point = next(free, None) or next(self._points())
         return {name: point.get(name, self._space[name].point(0)) for name in self._space}
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Return any value: only asked for where a start configuration lacks a parameter."""
-        return self._space[param_name].point(0)
 
     def _points(self) -> Iterator[Point]:
         """Yield the active part of each point, in the order of the seed."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 from scipy.stats.qmc import Sobol
 
 from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.rules.region import Region, region_of
-from hpo_pipeline.search.distributions import distributions
+from hpo_pipeline.search.whole_space import WholeSpaceSampler
 
 _BLOCK, _MAX_BLOCKS = 2**13, 32
 
 
-class RuledQmcSampler(BaseSampler):
+class RuledQmcSampler(WholeSpaceSampler):
     """The n-th trial gets the n-th point that keeps the rules; all parameters are dimensions.
 
     Where so few of the first 2**18 points do that there is none for a trial, it proposes nothing,
@@ -25,7 +24,7 @@ class RuledQmcSampler(BaseSampler):
     """
 
     def __init__(self, problem: Problem, *, seed: int) -> None:
-        self._distributions = distributions(problem.space)
+        super().__init__(problem.space)
         self._region = region_of(problem.space, problem.rules)
         # With the region, which lives as long as the process: a sampler is built for each trial.
         key = ("sobol", seed)
@@ -33,26 +32,14 @@ class RuledQmcSampler(BaseSampler):
             self._region.memory[key] = _Sequence(len(problem.space), seed)
         self._sequence: _Sequence = self._region.memory[key]
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the whole space."""
-        return self._distributions
-
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return the point of a trial's number."""
         return self._sequence.point(self._region, trial.number)
 
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Return any value: all that are asked for come from `sample_relative`."""
+    def sample_independent(self, *arguments: Any, **others: Any) -> Any:
+        """Refuse: all values that are asked for come from `sample_relative`."""
         raise AssertionError("unreachable: RuleKeeping asks for whole configurations")
 
 

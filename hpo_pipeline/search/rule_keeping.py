@@ -23,20 +23,20 @@ from hpo_pipeline.experiment.rules.drawing import draw
 from hpo_pipeline.experiment.rules.nearest import nearest
 from hpo_pipeline.experiment.rules.region import Region
 from hpo_pipeline.experiment.space import Value
-from hpo_pipeline.search.distributions import distributions
+from hpo_pipeline.search.whole_space import WholeSpaceSampler
 
 ATTEMPTS = 30
 _GIVEN = "fixed_params"
 """System attribute of a trial in which Optuna keeps the values with which it was enqueued."""
 
 
-class RuleKeeping(BaseSampler):
+class RuleKeeping(WholeSpaceSampler):
     """A sampler around another one, whose proposals keep the rules of a region."""
 
     def __init__(self, inner: BaseSampler, region: Region, *, seed: int) -> None:
+        super().__init__(region.space)  # the whole of it: rules may tie any of its parameters
         self.inner = inner
         self._region = region
-        self._distributions = distributions(region.space)
         self._rng = np.random.default_rng((seed, 2))
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -48,12 +48,6 @@ class RuleKeeping(BaseSampler):
     ) -> None:
         """Pass it on."""
         self.inner.after_trial(study, trial, state, values)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the whole space: rules may tie any of its parameters."""
-        return self._distributions
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -75,16 +69,6 @@ class RuleKeeping(BaseSampler):
             if not proposal:
                 break
         return self._nearest(first, given)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Return any value: all that are asked for come from `sample_relative`."""
-        return self._region.space[param_name].point(0)
 
     def _completed(self, wish: Mapping[str, Value]) -> dict[str, Value] | None:
         if wish.keys() < set(self._distributions):

@@ -25,7 +25,13 @@ from typing import Any
 
 from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import DataError, RunFolderError
-from hpo_pipeline.results.files import RESUME_FOLDER, read_json, validated_or_none, write_json
+from hpo_pipeline.results.files import (
+    RESUME_FOLDER,
+    read_json,
+    to_disk,
+    validated_or_none,
+    write_json,
+)
 from hpo_pipeline.results.trial import Point
 
 logger = logging.getLogger(__name__)
@@ -114,7 +120,7 @@ class Checkpoints:
             write_json(draft / RECORD_FILE, content)
             shutil.rmtree(place, ignore_errors=True)
             draft.replace(place)
-            _sync(self._folder)
+            to_disk(self._folder)
         # safetensors and torch raise errors of their own where the disk is full.
         except Exception as error:
             shutil.rmtree(draft, ignore_errors=True)
@@ -209,12 +215,3 @@ def _checksum(path: Path) -> int:
             found = zlib.crc32(chunk, found)
         os.fsync(stream.fileno())
     return found
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder last."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -29,13 +29,12 @@ def with_precision(arguments: TrainingArguments, wanted: str, model: Any) -> Tra
     Raises:
         TrialError: this machine does not compute in the precision that was asked for by name.
     """
-    if any(getattr(arguments, name) for name in _CHOSEN) and wanted in ("auto", "fp32"):
-        return arguments
-    if wanted == "auto":
-        pays = _width(model) >= WIDE and has_native_bf16()
-        return _with(arguments, "bf16") if pays else arguments
     if wanted == "fp32":
         return arguments
+    if wanted == "auto":
+        is_open = precision_of(arguments) == "fp32"
+        pays = is_open and _width(model) >= WIDE and has_native_bf16()
+        return _with(arguments, "bf16") if pays else arguments
     if wanted == "bf16" and not has_native_bf16():
         raise TrialError(
             "task.precision: bf16 is not native here, and would be slow; use auto or fp32"

@@ -8,7 +8,7 @@ longer uniform. Every step has a bound, and a generator decides everything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from hpo_pipeline.experiment.rules.region import Region
@@ -102,14 +102,7 @@ def _group_rows(
 def _drawn(
     region: Region, group: tuple[str, ...], rng: Generator, count: int, given: Mapping[str, Value]
 ) -> Places:
-    import numpy as np
-
-    return {
-        name: np.full(count, float(region.axes[name].place(given[name])))
-        if name in given
-        else region.axes[name].places(rng.random(count))
-        for name in group
-    }
+    return _places(region, group, given, count, lambda i: rng.random(count))
 
 
 def _accepted(
@@ -202,12 +195,23 @@ def _total(gaps: list[Floats], scales: list[float]) -> Floats:
 def _placed(
     region: Region, group: tuple[str, ...], shares: Floats, given: Mapping[str, Value]
 ) -> Places:
+    return _places(region, group, given, len(shares), lambda i: shares[:, i])
+
+
+def _places(
+    region: Region,
+    group: tuple[str, ...],
+    given: Mapping[str, Value],
+    count: int,
+    shares: Callable[[int], Floats],
+) -> Places:
+    """Return the places of a group: of what is given, else of the shares by parameter."""
     import numpy as np
 
     return {
-        name: np.full(len(shares), float(region.axes[name].place(given[name])))
+        name: np.full(count, float(region.axes[name].place(given[name])))
         if name in given
-        else region.axes[name].places(shares[:, i])
+        else region.axes[name].places(shares(i))
         for i, name in enumerate(group)
     }
 
