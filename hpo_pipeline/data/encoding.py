@@ -24,6 +24,7 @@ from hpo_pipeline.data.row_table import BATCH, Index, Part, RowTable
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.kind import rows_of
 
 ROWS_PER_PROCESS = 20_000
 """Fewer rows are encoded before another process has started."""
@@ -64,9 +65,7 @@ class Encoder:
     def lengths(self, columns: Mapping[str, Sequence[Any]]) -> list[int]:
         """Return the length of each encoded row."""
         kind = TASKS[self.task.kind]
-        names = list(columns)
-        rows = zip(*columns.values(), strict=True)
-        return [kind.length(dict(zip(names, row, strict=True))) for row in rows]
+        return [kind.length(row) for row in rows_of(columns)]
 
 
 def encode(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpo_pipeline.tasks.kind import Evaluated, Loaded, Metric, TaskFields, TaskKind
-from hpo_pipeline.tasks.prediction import logits_of
+from hpo_pipeline.tasks.prediction import LEAST_PROBABILITY, logits_of
 from hpo_pipeline.tasks.user_metrics import measure_own
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ METRICS: dict[str, Metric] = {
         "higher",
     ),
 }
-_LEAST_PROBABILITY = 1e-7  # of a label that a model does not know: its loss must stay finite
 
 
 def label_names(labels: Iterable[str]) -> list[str]:
@@ -55,13 +54,17 @@ def encode_labels(labels: Sequence[str], names: Sequence[str]) -> list[int]:
     return [number[label] for label in labels]
 
 
-def config_fields(names: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of the model's config that name the labels, and say one label a row."""
+def label_maps(names: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of the model's config that name the labels."""
     return {
-        "problem_type": "single_label_classification",
         "id2label": dict(enumerate(names)),
         "label2id": {name: i for i, name in enumerate(names)},
     }
+
+
+def config_fields(names: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of the model's config that name the labels, and say one label a row."""
+    return {"problem_type": "single_label_classification", **label_maps(names)}
 
 
 def classification_metrics(
@@ -108,7 +111,7 @@ def evaluate(
     from sklearn.metrics import confusion_matrix
 
     answers = [*names, *(name for name in known if name not in names)]
-    logs = np.full((len(labels), len(answers)), np.log(_LEAST_PROBABILITY))
+    logs = np.full((len(labels), len(answers)), np.log(LEAST_PROBABILITY))
     logs[:, [answers.index(name) for name in known]] = _log_softmax(predictions)
     predicted = logs.argmax(axis=-1)
     loss = -logs[np.arange(len(labels)), labels].mean()

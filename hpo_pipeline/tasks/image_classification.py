@@ -127,23 +127,15 @@ class ImageClassification(ClassificationKind):
         settings: Augmentation = task.settings
         if not settings.is_on:
             return super().trainer(task, **arguments)
-        from transformers import Trainer
+        from hpo_pipeline.tasks.training_collator import TrainingCollatorTrainer
 
-        class Augmenting(Trainer):  # type: ignore[misc]  # transformers has no types
-            """A Trainer that has another collator for the training."""
+        collate: Collate = arguments["data_collator"]
 
-            data_collator: Any
+        def augmented_batch(rows: list[Row]) -> dict[str, Any]:
+            batch = collate(rows)
+            return {**batch, "pixel_values": augmented(batch["pixel_values"], settings)}
 
-            def get_train_dataloader(self) -> Any:
-                """Return the batches of the training, augmented."""
-                collate = self.data_collator
-                self.data_collator = lambda rows: _with_augmented(collate(rows), settings)
-                try:
-                    return super().get_train_dataloader()
-                finally:
-                    self.data_collator = collate
-
-        return Augmenting(**arguments)
+        return TrainingCollatorTrainer(training_collator=augmented_batch, **arguments)
 
     def config_fields(
         self, task: TaskFields, processor: ImageScaling, shape: Shape | None
@@ -153,10 +145,6 @@ class ImageClassification(ClassificationKind):
         height, width, channels = shape
         size = height if height == width else [height, width]
         return {"image_size": size, "num_channels": channels}
-
-
-def _with_augmented(batch: dict[str, Any], settings: Augmentation) -> dict[str, Any]:
-    return {**batch, "pixel_values": augmented(batch["pixel_values"], settings)}
 
 
 def _preprocessor(task: TaskFields, source: str) -> Mapping[str, Any]:

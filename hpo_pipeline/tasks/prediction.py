@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 64
+LEAST_PROBABILITY = 1e-7
+"""Of a label that a model does not know: its loss must stay finite."""
 
 
 def logits_of(loaded: Loaded) -> NDArray[Any]:

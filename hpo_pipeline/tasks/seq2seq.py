@@ -19,8 +19,9 @@ from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Met
 from hpo_pipeline.tasks.kind import TaskFields as Task
 from hpo_pipeline.tasks.language_rows import ends
 from hpo_pipeline.tasks.text_inputs import TextKind
+from hpo_pipeline.tasks.token_cutting import IGNORED
 from hpo_pipeline.tasks.token_metrics import TokenSums, rows_at_once
-from hpo_pipeline.tasks.token_windows import IGNORED, column
+from hpo_pipeline.tasks.token_windows import column
 from hpo_pipeline.tasks.user_metrics import measure_own
 
 MAX_ROWS = 32

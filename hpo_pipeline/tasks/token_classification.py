@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks import entities
-from hpo_pipeline.tasks.classification import label_names
+from hpo_pipeline.tasks.classification import label_maps, label_names
 from hpo_pipeline.tasks.kind import (
     Batch,
     Collate,
@@ -174,10 +174,7 @@ class TokenClassification(TextKind):
 
     def label_fields(self, task: TaskFields, names: Sequence[str]) -> dict[str, Any]:
         """Return the fields of the config that name the tags."""
-        return {
-            "id2label": dict(enumerate(names)),
-            "label2id": {name: i for i, name in enumerate(names)},
-        }
+        return label_maps(names)
 
     def trainer(self, task: TaskFields, **arguments: Any) -> Any:
         """Return a Trainer whose metrics see the words that no token stands for."""

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from hpo_pipeline.tasks.kind import Row
 
+IGNORED = -100
+"""The label of a token that the loss leaves out, as torch has it."""
 SPECIAL = -1
 """The part of a token that belongs to no text."""
 _OF_TOKENS = ("input_ids", "token_type_ids")

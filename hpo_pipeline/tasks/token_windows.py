@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipeline.tasks.kind import Row
+from hpo_pipeline.tasks.token_cutting import IGNORED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-IGNORED = -100
-"""The label of a token that is not predicted."""
 MASKED_SHARE = 0.15
 """The share of tokens that are masked when a model is evaluated."""
 

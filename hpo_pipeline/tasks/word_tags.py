@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipeline.tasks.entities import OUTSIDE, SchemeName, entity_scores
 from hpo_pipeline.tasks.kind import Evaluated, Loaded, Row
-from hpo_pipeline.tasks.prediction import BATCH
-from hpo_pipeline.tasks.token_cutting import SPECIAL, cut_words
+from hpo_pipeline.tasks.prediction import BATCH, LEAST_PROBABILITY
+from hpo_pipeline.tasks.token_cutting import IGNORED, SPECIAL, cut_words
 from hpo_pipeline.tasks.user_metrics import measure_own
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-UNLABELLED = -100
-"""The label of a token that the loss leaves out, as torch has it."""
-_LEAST_PROBABILITY = 1e-7  # of a tag that a model does not know: its loss must stay finite
 Words = list[list[str]]
 
 
@@ -48,7 +45,7 @@ class WordCollator:
             [{name: row[name] for name in columns} for row in whole], return_tensors="pt"
         )
         width = batch["input_ids"].shape[1]
-        labels = torch.full((len(whole), width), UNLABELLED)
+        labels = torch.full((len(whole), width), IGNORED)
         for i, row in enumerate(whole):
             own = torch.tensor(self._labels(row))
             if self.tokenizer.padding_side == "left":
@@ -61,7 +58,7 @@ class WordCollator:
         found, before = [], SPECIAL
         for word in row["word_ids"]:
             if word == SPECIAL or (word == before and not self.label_all):
-                found.append(UNLABELLED)
+                found.append(IGNORED)
             else:
                 found.append(row["inside" if word == before else "tags"][word])
             before = word
@@ -91,7 +88,7 @@ class WordMetrics:
         import numpy as np
 
         answers, truth = [], []
-        places = np.asarray(predicted.label_ids) != UNLABELLED
+        places = np.asarray(predicted.label_ids) != IGNORED
         for i, (found, right) in enumerate(
             zip(predicted.predictions, predicted.label_ids, strict=True)
         ):
@@ -152,10 +149,10 @@ def evaluate(loaded: Loaded, metrics: WordMetrics) -> Evaluated:
             labels = batch.pop("labels").cpu().numpy()
             logits = loaded.model(**batch).logits.double().log_softmax(dim=-1).cpu().numpy()
             for row, logs, right in zip(rows, logits, labels, strict=True):
-                at = right != UNLABELLED
+                at = right != IGNORED
                 wanted = column[right[at]]
                 own = np.where(
-                    wanted < 0, np.log(_LEAST_PROBABILITY), logs[at][np.arange(at.sum()), wanted]
+                    wanted < 0, np.log(LEAST_PROBABILITY), logs[at][np.arange(at.sum()), wanted]
                 )
                 losses.append(own)
                 tags = [known[i] for i in logs[at].argmax(axis=-1)]
