@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hpo_pipeline.engines.katib.names import FOLLOWED_ANNOTATION
 from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, Api, Object
@@ -21,8 +21,11 @@ logger = logging.getLogger(__name__)
 
 RENEW_SECONDS = 30.0
 SILENCE_SECONDS = 150.0
-"""How long a mark may stay the same; trials then get another minute to end by themselves."""
+"""How long a mark may stay the same; trials then get some seconds more to end by themselves."""
 READ_SECONDS = 60.0
+GRACE_SECONDS = 50.0
+"""How long a follower has to renew a mark that was already old when it was first read."""
+MARK_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 ABANDONED = "the pipeline that followed it has gone"
 FORBIDDEN, NOT_FOUND = 403, 404
 
@@ -35,7 +38,7 @@ def mark_of(experiment: Object) -> str | None:
 
 def new_mark(now: datetime) -> dict[str, str]:
     """Return the annotation that marks an experiment as followed at this moment."""
-    return {FOLLOWED_ANNOTATION: now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return {FOLLOWED_ANNOTATION: now.astimezone(UTC).strftime(MARK_FORMAT)}
 
 
 class Renewal:
@@ -87,17 +90,42 @@ class Silence:
 
     It uses the clock of the service alone, so clocks of other machines do not matter. Time during
     which nothing could be read does not count: the follower could not renew the mark then either.
+
+    Services may start late, or again, when the follower has long gone. So the first reading takes
+    the time in the mark at its word, and leaves the follower `GRACE_SECONDS` to renew it, more
+    than it needs. A clock that is wrong can cost a living follower no more than that.
     """
 
     def __init__(self) -> None:
         self._mark: str | None = None
         self._since: datetime | None = None
         self._read: datetime | None = None
+        self.is_doubtful = False
+        """Whether the mark was old when it was first read, and has not been renewed yet."""
+
+    @property
+    def has_read(self) -> bool:
+        """Whether the mark was ever read."""
+        return self._read is not None
 
     def is_too_long(self, mark: str | None, now: datetime) -> bool:
         """Take the mark as just read; tell whether the follower has been silent for too long."""
         was_blind = self._read is None or (now - self._read).total_seconds() > READ_SECONDS
-        if mark != self._mark or was_blind or self._since is None:
+        if self._read is None:
+            age = _age(mark, now)
+            self.is_doubtful = age > SILENCE_SECONDS
+            self._since = now - timedelta(seconds=min(age, SILENCE_SECONDS - GRACE_SECONDS))
+        elif mark != self._mark or was_blind or self._since is None:
             self._since = now
+            self.is_doubtful = self.is_doubtful and mark == self._mark
         self._mark, self._read = mark, now
         return mark is not None and (now - self._since).total_seconds() > SILENCE_SECONDS
+
+
+def _age(mark: str | None, now: datetime) -> float:
+    """Return how many seconds ago a mark was written; 0 where it holds no time of the past."""
+    try:
+        written = datetime.strptime(mark or "", MARK_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return 0.0
+    return max(0.0, (now - written).total_seconds())

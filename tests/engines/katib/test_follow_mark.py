@@ -143,6 +143,42 @@ def test_twenty_terminated_pipelines_leave_nothing_that_runs_five_minutes_later(
         assert ABANDONED in ended["status"]["conditions"][-1]["message"]
 
 
+@pytest.mark.parametrize("late", [20, 100, 150, 180])
+def test_services_that_start_after_the_termination_end_it_within_five_minutes(objects, late):
+    objects.create(EXPERIMENTS, "hpo", experiment(followed=True))
+    objects.create(TRIALS, "hpo", trial(0))
+    objects.create(JOBS, "hpo", {"metadata": {"name": f"{NAME}-0000"}, "spec": {}})
+    objects.pass_time(late)
+    ending = services(objects)
+    while objects.now < START + timedelta(minutes=5):
+        ending.check()
+        objects.pass_time(5)
+    assert ending.reason == ABANDONED
+    assert all(is_complete(item) for item in objects.list(TRIALS, "hpo")["items"])
+    assert objects.list(JOBS, "hpo")["items"] == []
+
+
+def test_services_that_find_an_old_mark_propose_nothing_until_it_is_renewed(objects):
+    found = objects.create(EXPERIMENTS, "hpo", experiment(followed=True))
+    objects.pass_time(600)  # the API server was away, or the clocks differ: the follower lives
+    ending = services(objects)
+    assert "renew" in ending.refuses_more()
+    objects.pass_time(30)
+    follower(objects).renew(found)
+    for _ in range(40):
+        ending.check()
+        assert ending.refuses_more() is None
+        objects.pass_time(3)
+
+
+@pytest.mark.parametrize("mark", ["2126-01-01T00:00:00Z", "yesterday", ""])
+def test_a_mark_without_a_time_of_the_past_has_a_whole_silence(mark):
+    silence, now = Silence(), START
+    for seconds in range(0, 150, 50):
+        assert not silence.is_too_long(mark, now + timedelta(seconds=seconds))
+    assert not silence.is_doubtful
+
+
 def run(objects: Objects, reports, terminated: datetime, *, until: datetime, rng) -> None:
     """Let a pipeline follow until it is terminated, and the services look every five seconds."""
     ending, renewal = services(objects), follower(objects)

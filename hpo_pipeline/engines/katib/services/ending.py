@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 120.0
 """Seconds that trials have to end by themselves once the search is over."""
-ABANDONED_PATIENCE = 60.0
+ABANDONED_PATIENCE = 40.0
 """The same where nobody waits for the results any more."""
 SEEN_SECONDS = 4.0
 """Seconds after which Katib has seen that a trial is Killed."""
@@ -61,6 +61,14 @@ class Ending:
         if reason is not None and self.reason is None:
             self.reason, self._since = reason, self._now()
             logger.info("%s is over: %s", self._experiment, reason)
+
+    def refuses_more(self) -> str | None:
+        """Return why no more trials are wanted at this moment, or None."""
+        if self.reason is None and not self._silence.has_read:
+            self.check()
+        if self.reason is None and self._silence.is_doubtful:
+            return "waiting for the pipeline that follows it to renew its mark"
+        return self.reason
 
     def check(self) -> None:
         """Look whether the time is up or somebody asked to stop; end what has ended."""

@@ -179,7 +179,8 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
         self._admission.experiment(request.experiment_name)
         with self._lock:
             ending = self._ending(request.experiment_name)
-        return live_pb2.Decision(stop=ending.reason is not None, reason=ending.reason or "")
+        reason = ending.refuses_more()
+        return live_pb2.Decision(stop=reason is not None, reason=reason or "")
 
     def _admitted(
         self, request: live_pb2.ReportRequest | live_pb2.FinishRequest, context: Any

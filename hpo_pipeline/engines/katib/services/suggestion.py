@@ -113,7 +113,7 @@ class SuggestionService(katib_pb2_grpc.SuggestionServicer):
         """Return exactly as many configurations as were asked for."""
         reason = self._is_over(request.experiment.name)
         if reason is not None:
-            raise NotNow(f"the search is over: {reason}")
+            raise NotNow(f"no more trials are proposed: {reason}")
         problem, earlier = convert.search_problem(request.experiment)
         count = request.current_request_number
         if not 0 <= count <= MAX_REQUEST:
