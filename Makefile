@@ -16,7 +16,7 @@ run: $(READY)  ## the main job on real data, on this machine
 	$(BIN)/hpo run experiments/tweets.yaml
 
 test: $(READY)  ## the default tests: no network, no GPU, no cluster
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: lint docs test  ## what a change must pass: linters, docs, tests
 
