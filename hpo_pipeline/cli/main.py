@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hpo_pipeline.cli import cluster, models, pipeline, schedule
+from hpo_pipeline.cli import cluster, init, models, pipeline, schedule
 from hpo_pipeline.cli.running import run_and_show
 from hpo_pipeline.engines import ENGINES
 from hpo_pipeline.errors import ExperimentError, HpoError
@@ -79,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    init.add_commands(commands)
 
     run = commands.add_parser("run", help="run an experiment, or resume its run")
     run.set_defaults(command=_run)
