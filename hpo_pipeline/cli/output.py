@@ -98,7 +98,7 @@ def print_trial(experiment: Experiment, folder: RunFolder, wanted: str) -> None:
     if trial.reason:
         _say(console, f"reason: {trial.reason}")
     _print_pairs(console, "assignments", {n: render(v) for n, v in trial.assignments.items()})
-    _print_pairs(console, "metrics", {n: f"{v:.6g}" for n, v in trial.metrics.items()})
+    _print_pairs(console, "metrics", _with_intervals(trial))
     _print_pairs(console, "seconds", {n: f"{v:.2f}" for n, v in trial.seconds.items()})
     _print_curve(console, experiment, trial)
     place = folder.trials if trial in trials else others.trials
@@ -221,6 +221,16 @@ def _say(console: Console, text: str) -> None:
 def printable(text: str) -> str:
     """Return a text in which characters that control a terminal are escaped."""
     return "".join(map(_shown, text))
+
+
+def _with_intervals(trial: Trial) -> dict[str, str]:
+    found = trial.metrics.items()
+    return {
+        name: formatting.sampled(value, trial.intervals[name])
+        if name in trial.intervals
+        else f"{value:.6g}"
+        for name, value in found
+    }
 
 
 def _shown(character: str) -> str:

@@ -25,6 +25,7 @@ from hpo_pipeline.experiment.schema import (
     SelectWeights,
     bounds,
 )
+from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.experiment.space import Frozen, Space
 from hpo_pipeline.experiment.strategy_checks import strategy_faults
 from hpo_pipeline.experiment.task import Task
@@ -171,6 +172,8 @@ def _serve_faults(sections: dict[str, Any]) -> list[str]:
     task, serve, space = (sections.get(name) for name in ("task", "serve", "space"))
     if task is None or serve is None or space is None:
         return []
+    if fault := _length_fault(task, serve):
+        return [fault]
     names = [name for name in space if name.startswith("serve.")]
     if wrong := [name for name in names if name not in SERVED]:
         return [f"space.{wrong[0]}: of serve, only {', '.join(SERVED)} can be searched"]
@@ -187,6 +190,20 @@ def _serve_faults(sections: dict[str, Any]) -> list[str]:
         if not found.is_plain and not TASKS[task.kind].exports:
             return [f"serve: models of {task.kind} are served as they are; leave serve out"]
     return list(dict.fromkeys(faults))
+
+
+def _length_fault(task: Task, serve: Serve) -> str | None:
+    """Return why requests cannot have the lengths that they are to have."""
+    if serve.lengths is None:
+        return None
+    if not TASKS[task.kind].has_text or TASKS[task.kind].is_own_code:
+        return f"serve.lengths: {task.kind} has no tokens that we could count; leave it out"
+    if serve.lengths[1] > task.max_length:
+        return (
+            f"serve.lengths: the longest must be at most task.max_length, {task.max_length}, "
+            f"after which a text is cut; got {serve.lengths[1]}"
+        )
+    return None
 
 
 def _rule_faults(sections: dict[str, Any]) -> list[str]:

@@ -21,13 +21,19 @@ _MEASURES = "hpo_pipeline.trial.practical_metrics"
 
 PRACTICAL_METRICS: dict[str, Metric] = {
     "latency_p50_ms": Metric(
-        "median time of one forward pass at batch size 1",
+        "median time of one forward pass, of one row unless serve.batch says more",
         better="lower",
         unit="ms",
         measure=f"{_MEASURES}:latency_p50_ms",
     ),
+    "latency_p90_ms": Metric(
+        "90th percentile of the time of one forward pass",
+        better="lower",
+        unit="ms",
+        measure=f"{_MEASURES}:latency_p90_ms",
+    ),
     "latency_p95_ms": Metric(
-        "95th percentile of the time of one forward pass at batch size 1",
+        "95th percentile of the time of one forward pass",
         better="lower",
         unit="ms",
         measure=f"{_MEASURES}:latency_p95_ms",

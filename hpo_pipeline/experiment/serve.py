@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from hpo_pipeline.experiment.space import Assignments, Count, Frozen, section
+from hpo_pipeline.experiment.space import Assignments, Count, Frozen, as_tuple, section
 
 PRECISIONS = {"torch": ("none", "bf16"), "onnx": ("none", "int8")}
 """How the weights of each format can be stored; `none` is as they were trained."""
@@ -19,13 +19,15 @@ class Serve(Frozen):
 
     `max_drift` is how far any output of the artefact may be from that of the trained model; where
     it is left out, an artefact that is not quantised must be within 1e-4, and a quantised one is
-    judged by its metrics alone.
+    judged by its metrics alone. With `lengths`, the shortest and the longest, requests have any
+    number of tokens between them; without, they are as long as the texts of the data.
     """
 
     format: Literal["torch", "onnx"] = "torch"
     quantize: Literal["none", "int8", "bf16"] = "none"
     threads: Count | None = None
     batch: Annotated[int, Field(ge=1, le=4096)] = 1
+    lengths: Annotated[tuple[Count, Count], BeforeValidator(as_tuple)] | None = None
     max_drift: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
@@ -36,6 +38,10 @@ class Serve(Frozen):
                 f"quantize: {self.format} can be served with {' or '.join(allowed)}, "
                 f"got {self.quantize}"
             )
+        if self.lengths is not None and self.lengths[0] > self.lengths[1]:
+            raise ValueError(
+                f"lengths: must be the shortest and the longest, got {list(self.lengths)}"
+            )
         return self
 
     @property
@@ -44,6 +50,11 @@ class Serve(Frozen):
         if self.max_drift is None and self.quantize == "none":
             return EXACT
         return self.max_drift
+
+    @property
+    def title(self) -> str:
+        """The artefact in words."""
+        return self.format if self.quantize == "none" else f"{self.format} {self.quantize}"
 
     @property
     def is_plain(self) -> bool:

@@ -135,7 +135,12 @@ class Flow:
             output = self._promote(GATE, selected, facts, interruption)
             found = answer_as(GateResult, output.result(), GATE)
         found = replace(found, image=output.image)
-        shown = replace(self._winner(selected), test=found.evaluation.metrics, model=found.model)
+        shown = replace(
+            self._winner(selected),
+            test=found.evaluation.metrics,
+            test_intervals=found.evaluation.intervals,
+            model=found.model,
+        )
         self._folder.update(
             gate=found, kept=facts.keep, data_fingerprint=found.fingerprint, winner=shown
         )
@@ -234,6 +239,7 @@ class Flow:
             name=selected.trial,
             assignments=result.assignments,
             metrics=result.metrics,
+            intervals=result.intervals,
             run=selected.run if selected.is_rerun else None,
         )
         if known is None or not is_same:
@@ -241,6 +247,7 @@ class Flow:
         return replace(
             fresh,
             test=known.test,
+            test_intervals=known.test_intervals,
             model=known.model,
             registered=known.registered,
             note=known.note,

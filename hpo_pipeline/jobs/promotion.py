@@ -70,7 +70,7 @@ class Promotion:
         champion = self._registry.champion(self._experiment.register_.model)
         decision = judge(
             self._experiment,
-            evaluation.metrics,
+            evaluation,
             champion,
             lambda record: self._of_record(record, result),
         )
@@ -97,7 +97,7 @@ class Promotion:
                 "seed": str(selected.seed),
                 **facts.provenance,
             },
-            test=gated.evaluation.metrics,
+            test=gated.evaluation,
             evaluate=lambda record: self._of_record(record, result),
         )
 
@@ -153,6 +153,7 @@ def _evidence(
     asset = ASSETS.get(model)
     return Evidence(
         test=evaluation.metrics,
+        test_intervals=evaluation.intervals,
         counts=facts.counts,
         source=meta["source"],
         fingerprint=meta["fingerprint"],

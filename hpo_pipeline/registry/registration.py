@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 
 from hpo_pipeline.errors import DataError, ModelFilesError, RegistryError
-from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.verdict import Verdict
 from hpo_pipeline.registry import Registry
 from hpo_pipeline.registry.gate import Decision, decide
 from hpo_pipeline.registry.record import (
@@ -31,6 +31,7 @@ from hpo_pipeline.registry.record import (
     idempotency_key,
 )
 from hpo_pipeline.results.outcome import RegistrationResult
+from hpo_pipeline.results.ranking import Known, judged
 from hpo_pipeline.results.trial import Trial
 
 ATTEMPTS = 8
@@ -45,7 +46,7 @@ def register(
     *,
     registry: Registry,
     evidence: Mapping[str, str],
-    test: Mapping[str, float],
+    test: Known,
     evaluate: Evaluate,
 ) -> RegistrationResult:
     """Register the winner and promote it if it beats the champion.
@@ -53,13 +54,13 @@ def register(
     Args:
         evidence: `data_hash` and, where known, `source_revision`, `image_digest`, the `seed` of
             the training where it differs from that of the search, and the pipeline's `run`.
-        test: the winner's metrics on the held-out rows.
+        test: what is known of the winner on the held-out rows.
         evaluate: measures a registered model on the same rows.
 
     Raises:
         RegistryError: the registry cannot be used; trying again repairs what was half done.
     """
-    candidate = _candidate(experiment, trial, model_folder, evidence, test)
+    candidate = _candidate(experiment, trial, model_folder, evidence, test.metrics)
     known = _known(registry, candidate)
     if known is not None and _was_champion(registry, known):
         champion = registry.champion(candidate.name)
@@ -79,19 +80,27 @@ def register(
 
 def judge(
     experiment: Experiment,
-    test: Mapping[str, float],
+    test: Known,
     champion: ModelRecord | None,
     evaluate: Evaluate,
 ) -> Decision:
-    """Decide whether the winner, with its metrics on the test rows, replaces the champion."""
+    """Decide whether the winner, as it was measured on the test rows, replaces the champion."""
     found = _judged(experiment, test, champion, evaluate)
+    unknown = [c for c in experiment.constraints if judged(c, test) is Verdict.UNDECIDED]
+    if found.promote and unknown:
+        # A limit that may be exceeded is not kept: another run, or a quieter machine, will tell.
+        found = Decision(
+            False,
+            f"stays candidate: on the test rows it is undecided whether it keeps "
+            f"{'; '.join(unknown)}; measure again on a quiet machine, or relax the limit",
+        )
     rows = experiment.task.gate_rows.removeprefix("held-out ")
     return replace(found, reason=found.reason.replace("test rows", rows))
 
 
 def _judged(
     experiment: Experiment,
-    test: Mapping[str, float],
+    test: Known,
     champion: ModelRecord | None,
     evaluate: Evaluate,
 ) -> Decision:
@@ -101,7 +110,7 @@ def _judged(
         decide,
         goal=objective.goal,
         min_gain=experiment.register_.min_gain,
-        violations=[c for c in experiment.constraints if Constraint(c).violation(test) > 0],
+        violations=[c for c in experiment.constraints if judged(c, test) is Verdict.MISSED],
     )
     value = None
     if champion is not None:
@@ -109,10 +118,10 @@ def _judged(
             # The cost of training is not measured again: the champion's record has it.
             measured = {**champion.test_metrics, **evaluate(champion)}
         except (DataError, ModelFilesError) as error:
-            alone = decided(objective.value(test), None)
+            alone = decided(objective.value(test.metrics), None)
             return _without_champion(champion, error) if alone.promote else alone
         value = objective.value(measured)
-    return decided(objective.value(test), value)
+    return decided(objective.value(test.metrics), value)
 
 
 def promote_by_hand(

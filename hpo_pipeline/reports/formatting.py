@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from hpo_pipeline.experiment.metrics import Metrics
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import Assignments, Value, render
+from hpo_pipeline.experiment.verdict import Interval
 from hpo_pipeline.results.outcome import Confirmed
 from hpo_pipeline.results.trial import Trial
 
@@ -34,6 +35,14 @@ def number(measured: float | None) -> str:
     if isinstance(measured, int) or abs(measured) >= 10_000:
         return f"{measured:,.0f}".replace(",", THIN_SPACE)
     return f"{measured:#.4g}" if 0.01 <= abs(measured) < 1 else f"{measured:.4g}"
+
+
+def sampled(measured: float | None, interval: Interval | None) -> str:
+    """Write a measured number with its 95 % interval, where it has one."""
+    if measured is None or interval is None:
+        return number(measured)
+    low, high = interval
+    return f"{number(measured)} ({number(low)} to {UNKNOWN if high is None else number(high)})"
 
 
 def value(given: Value) -> str:

@@ -17,6 +17,7 @@ import yaml
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import ChoiceParameter, FloatParameter, IntParameter, render
+from hpo_pipeline.experiment.verdict import Interval, Intervals
 from hpo_pipeline.reports.formatting import spread
 from hpo_pipeline.reports.sharing import hub_id, shareable
 from hpo_pipeline.results.outcome import Confirmed
@@ -32,7 +33,7 @@ class Evidence:
     """What the card says besides the experiment and the trial.
 
     Attributes:
-        test: metrics on the held-out rows.
+        test: metrics on the held-out rows, and the intervals of those that were sampled.
         counts: trials by state.
         source: where the data were read from.
         fingerprint: of the prepared data.
@@ -46,6 +47,7 @@ class Evidence:
     """
 
     test: Mapping[str, float] = field(default_factory=dict)
+    test_intervals: Intervals = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     source: str = ""
     fingerprint: str = ""
@@ -140,8 +142,8 @@ def _metrics(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
     rows = [
         (
             name,
-            _number(trial.metrics.get(name)),
-            _number(evidence.test.get(name)),
+            _sampled(trial.metrics.get(name), trial.intervals.get(name)),
+            _sampled(evidence.test.get(name), evidence.test_intervals.get(name)),
             meanings.get(name, ""),
         )
         for name in names
@@ -187,7 +189,8 @@ def _limits(experiment: Experiment, evidence: Evidence) -> str:
         "## Limitations and licence\n\n"
         "The numbers hold for rows like those of the data above. Searches pick lucky trials, so "
         "validation values are slightly optimistic: quote the test values. Latency, throughput "
-        f"and memory hold for the machine that measured them.\n\n{licence}"
+        "and memory hold for the machine that measured them; in brackets are 95 % intervals."
+        f"\n\n{licence}"
     )
 
 
@@ -215,6 +218,13 @@ def _and(parts: Iterable[str]) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.5g}"
+
+
+def _sampled(value: float | None, interval: Interval | None) -> str:
+    if value is None or interval is None:
+        return _number(value)
+    low, high = map(_number, interval)
+    return f"{_number(value)} ({low} to {high})" if high else f"{_number(value)} (at least {low})"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -89,7 +89,7 @@ def confirm(
 def confirmed_winner(experiment: Experiment, confirmed: Sequence[Confirmed]) -> Confirmed | None:
     """Return the best configuration whose means satisfy the constraints, or None."""
     for found in confirmed[:1]:
-        if _is_complete(experiment, found) and violation(experiment, found.mean) == 0:
+        if _is_complete(experiment, found) and violation(experiment, found) == 0:
             return found
     return None
 
@@ -108,7 +108,7 @@ def no_winner(experiment: Experiment, confirmed: Sequence[Confirmed]) -> str:
 def _top(experiment: Experiment, trials: Sequence[Trial]) -> list[Trial]:
     """Return the best trials whose configurations differ, within the constraints."""
     assert experiment.confirm is not None
-    feasible = (t for t in rank(experiment, trials) if violation(experiment, t.metrics) == 0)
+    feasible = (t for t in rank(experiment, trials) if violation(experiment, t) == 0)
     distinct: list[Trial] = []
     for trial in feasible:
         if all(trial.assignments != other.assignments for other in distinct):
@@ -149,4 +149,4 @@ def _rank_key(experiment: Experiment, found: Confirmed) -> RankKey:
     # A formula's mean over the runs is in the means as `score`, as its value is in the metrics.
     point = tuple(o.sign() * found.mean[o.name] for o in experiment.objective)
     size = found.mean.get("model_size_mb", math.inf)
-    return RankKey(point, violation(experiment, found.mean), size, number=0)
+    return RankKey(point, violation(experiment, found), size, number=0)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from hpo_pipeline.errors import BackendError
 from hpo_pipeline.experiment.space import Value
+from hpo_pipeline.experiment.verdict import Interval
 from hpo_pipeline.results.files import PlainName, validated_or_none
 from hpo_pipeline.results.trial import Trial, TrialState
 
@@ -32,18 +33,31 @@ class Confirmed:
     failed: dict[str, str]
     median: PlainName | None
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the configuration is judged by: the means."""
+        return self.mean
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """None: over several seeds, a constraint is judged by the mean."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Evaluation:
     """A finished model on the held-out test rows, measured alone.
 
     `confusion` counts rows by their label (outer) and by what the model says (inner), in the
-    order of `labels`.
+    order of `labels`; `intervals` are the 95 % intervals of metrics that were sampled, and
+    `environment` says what they were measured on.
     """
 
     metrics: dict[str, float]
     labels: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -129,7 +143,7 @@ class Winner:
     """The best configuration, its validation metrics, and those on the held-out test rows.
 
     `name` is that of its trial in the search; `run` that of the run that its model and its
-    metrics are of, where this is another one.
+    metrics are of, where this is another one; the intervals are those of sampled metrics.
     """
 
     name: PlainName
@@ -140,6 +154,8 @@ class Winner:
     registered: str | None = None
     note: str | None = None
     run: PlainName | None = None
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    test_intervals: dict[str, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

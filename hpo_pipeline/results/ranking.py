@@ -1,5 +1,9 @@
 """Which trial wins: constraints first, then the objectives, ties by model size.
 
+A constraint on what was measured within an interval is met, missed or undecided
+(experiment/verdict.py). Trials that meet all constraints come first, then those of which it is
+undecided, then those that miss one. An undecided trial wins only where none is known to meet them.
+
 Every engine's trials are ranked here and nowhere else. A trial that failed, or whose objective
 is not a finite number, is never chosen. With several objectives the trials are ranked Pareto
 front by Pareto front, and within each by the rule of the experiment.
@@ -31,6 +35,7 @@ from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.metrics import Metrics
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment, SelectLexicographic, SelectWeights
+from hpo_pipeline.experiment.verdict import Intervals, Verdict, verdict
 from hpo_pipeline.results.trial import Trial, TrialState
 
 
@@ -44,6 +49,18 @@ class Judged(Protocol):
     @property
     def constraints(self) -> tuple[str, ...]:
         """The constraints."""
+
+
+class Known(Protocol):
+    """What is known of a model: a trial, or the mean of several."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics by name."""
+
+    @property
+    def intervals(self) -> Intervals:
+        """The intervals of those that were sampled."""
 
 
 ObjectiveVector = tuple[float, ...]
@@ -61,11 +78,13 @@ class RankKey:
     violation: float
     size: float
     number: int
+    is_undecided: bool = False
 
     @property
     def exact(self) -> tuple[float, ...]:
         """The sort key that compares the objectives one after the other."""
-        return (self.violation, *(-value for value in self.point), self.size, self.number)
+        worse = (self.violation, float(self.is_undecided))
+        return (*worse, *(-value for value in self.point), self.size, self.number)
 
 
 @dataclass(frozen=True)
@@ -81,9 +100,21 @@ class Scale:
         return tuple((p - low) / (top - low) if top > low else 0.0 for p, top, low in spans)
 
 
-def violation(experiment: Judged, metrics: Metrics) -> float:
-    """Return the sum of what the constraints are missed by; 0 where all hold."""
-    return math.fsum(max(0.0, Constraint(c).violation(metrics)) for c in experiment.constraints)
+def violation(experiment: Judged, found: Known) -> float:
+    """Return the sum of what the constraints are missed by; 0 where none is known to be missed."""
+    missed = (c for c in experiment.constraints if judged(c, found) is Verdict.MISSED)
+    return math.fsum(max(0.0, Constraint(c).violation(found.metrics)) for c in missed)
+
+
+def judged(constraint: str, found: Known) -> Verdict:
+    """Return what is known of a constraint."""
+    return verdict(constraint, found.metrics, found.intervals)
+
+
+def is_undecided(experiment: Judged, found: Known) -> bool:
+    """Return whether no constraint is missed, and one may be."""
+    verdicts = {judged(c, found) for c in experiment.constraints}
+    return Verdict.MISSED not in verdicts and Verdict.UNDECIDED in verdicts
 
 
 def is_usable(experiment: Judged, trial: Trial) -> bool:
@@ -104,7 +135,7 @@ def listed(experiment: Experiment, trials: Iterable[Trial]) -> tuple[list[Trial]
 def best_objective(experiment: Experiment, trials: Iterable[Trial]) -> float | None:
     """Return the first objective of the best trial; None where none satisfies the constraints."""
     best = rank(experiment, trials)[:1]
-    if not best or violation(experiment, best[0].metrics) > 0:
+    if not best or violation(experiment, best[0]) > 0:
         return None
     return experiment.objective[0].value(best[0].metrics)
 
@@ -134,7 +165,7 @@ def best_first(judged: Judged, trials: Iterable[Trial]) -> list[Trial]:
 def winner(experiment: Experiment, trials: Iterable[Trial]) -> Trial | None:
     """Return the best trial that satisfies the constraints, or None."""
     best = next(iter(rank(experiment, trials)), None)
-    if best is None or violation(experiment, best.metrics) > 0:
+    if best is None or violation(experiment, best) > 0:
         return None
     return best
 
@@ -146,15 +177,34 @@ def order(
     places = sorted(range(len(standings)), key=lambda i: standings[i].exact)
     if len(experiment.objective) == 1:
         return places
-    feasible = [i for i in places if standings[i].violation == 0]
-    points = [standings[i].point for i in feasible]
+    allowed = [i for i in places if standings[i].violation == 0]
+    clear = [i for i in allowed if not standings[i].is_undecided]
+    undecided = [i for i in allowed if standings[i].is_undecided]
+    missed = [i for i in places if standings[i].violation > 0]
+    return [
+        *_by_fronts(experiment, standings, clear, scale),
+        *_by_fronts(experiment, standings, undecided, scale),
+        *missed,
+    ]
+
+
+def _by_fronts(
+    experiment: Experiment,
+    standings: Sequence[RankKey],
+    places: Sequence[int],
+    scale: Scale | None,
+) -> list[int]:
+    """Return places Pareto front by Pareto front, each ordered by the rule of the experiment."""
+    points = [standings[i].point for i in places]
     layers = [sorted(layer) for layer in fronts(points)]
-    scale = scale or _scale([points[j] for layer in layers[:1] for j in layer])
-    ordered = []
-    for layer in layers:
-        chosen = _by_rule(experiment, [points[j] for j in layer], scale)
-        ordered += [feasible[layer[place]] for place in chosen]
-    return ordered + [i for i in places if standings[i].violation > 0]
+    if not layers:
+        return []
+    scale = scale or _scale([points[j] for j in layers[0]])
+    return [
+        places[layer[place]]
+        for layer in layers
+        for place in _by_rule(experiment, [points[j] for j in layer], scale)
+    ]
 
 
 def scale_of(experiment: Experiment, trials: Iterable[Trial]) -> Scale:
@@ -195,9 +245,10 @@ def signed(objectives: Sequence[Objective], metrics: Metrics) -> ObjectiveVector
 def _rank_key(experiment: Judged, trial: Trial) -> RankKey:
     return RankKey(
         point=signed(experiment.objective, trial.metrics),
-        violation=violation(experiment, trial.metrics),
+        violation=violation(experiment, trial),
         size=trial.metrics.get("model_size_mb", math.inf),
         number=trial.number,
+        is_undecided=is_undecided(experiment, trial),
     )
 
 

@@ -253,14 +253,18 @@ def write_leaderboard(path: Path, trials: Sequence[Trial]) -> None:
     """Write a table of trials, in the order given, with all assignments and metrics."""
     assignments = list(dict.fromkeys(name for trial in trials for name in trial.assignments))
     metrics = list(dict.fromkeys(name for trial in trials for name in trial.metrics))
+    sampled = list(dict.fromkeys(name for trial in trials for name in trial.intervals))
+    ends = [f"{name}_{end}" for name in sampled for end in ("low", "high")]
     try:
         with path.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            head = ["trial", "state", *assignments, *metrics, "reason"]
+            head = ["trial", "state", *assignments, *metrics, *ends, "reason"]
             writer.writerow(_cell(name) for name in head)
             for trial in trials:
                 values = [trial.assignments.get(name, "") for name in assignments]
                 numbers = [trial.metrics.get(name, "") for name in metrics]
+                found = (trial.intervals.get(name, (None, None)) for name in sampled)
+                numbers += ["" if end is None else end for interval in found for end in interval]
                 row = [trial.name, trial.state.value, *values, *numbers, trial.reason or ""]
                 writer.writerow(_cell(value) for value in row)
     except OSError as error:

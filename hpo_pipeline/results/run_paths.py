@@ -5,6 +5,7 @@ run.json          state, seconds, winner                 server.log    the proce
 trials/NAME/      result.json, log.txt, model/           model/        the winner, to load
 confirm/          the same, of runs with other seeds     jobs/NAME/    answers and logs of jobs
 leaderboard.csv   every trial with all its metrics       report.html
+quiet/            locks: one trial is timed at a time
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ class RunPaths:
     def journal(self) -> Path:
         """Optuna's study."""
         return self.path / "journal.log"
+
+    @property
+    def quiet(self) -> Path:
+        """Locks by which trials let each other be timed alone."""
+        return self.path / "quiet"
 
     @property
     def timeline(self) -> Path:

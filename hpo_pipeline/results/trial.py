@@ -17,6 +17,7 @@ from pydantic import Field
 
 from hpo_pipeline.errors import RunFolderError
 from hpo_pipeline.experiment.space import Value
+from hpo_pipeline.experiment.verdict import Interval
 from hpo_pipeline.results.files import RESULT_FILE, PlainName, read_json, validated_or_none
 
 
@@ -64,7 +65,8 @@ class Trial:
     """A trial as its `result.json` holds it.
 
     `metrics` are those of the best evaluation, with the practical metrics of the finished
-    model; `seconds` holds the wall time by phase (load, train, evaluate, measure, save). A trial
+    model; `intervals` are the 95 % intervals of those that were sampled. `seconds` holds the wall
+    time by phase (load, train, evaluate, save, export, measure, and wait for others). A trial
     with a `parent` resumed from the checkpoint of the trial of that number: its points, steps
     and epochs count on from there.
     """
@@ -82,6 +84,7 @@ class Trial:
     reused_from: str | None = None
     parent: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
     @property
     def failed_at_start(self) -> bool:
@@ -101,6 +104,10 @@ class Trial:
         Entries of later versions are ignored; types, and the name as a plain file name, are not.
         """
         return validated_or_none(cls, data)
+
+
+TIMES_MEASURED = "times measured"
+"""Entry of a trial's environment: whether it was alone on the machine when it was timed."""
 
 
 _NOT_ITS_FAULT = "the engine that started this trial is gone"

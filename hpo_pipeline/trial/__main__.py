@@ -35,7 +35,7 @@ from hpo_pipeline.results.files import (
 from hpo_pipeline.results.job import write_answer
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.command import TrialCommand, parse
-from hpo_pipeline.trial.names import TOKEN_VARIABLE
+from hpo_pipeline.trial.names import QUIET_VARIABLE, TOKEN_VARIABLE
 from hpo_pipeline.trial.reporting import Channel, EngineGone, MetricLines, Reporter, Several
 from hpo_pipeline.trial.stop_request import StopRequest
 
@@ -121,6 +121,7 @@ def _result(
             resume=_parent(command),
             seed=experiment.search.seed if command.seed is None else command.seed,
             storage=UriStorage(command.storage) if command.storage is not None else None,
+            quiet=Path(quiet) if (quiet := os.environ.get(QUIET_VARIABLE)) else None,
         )
         return run_trial(experiment, spec, reporter=reporter, stop=stop, progress=progress)
     except EngineGone:

@@ -29,8 +29,9 @@ from hpo_pipeline.trial.loading import (
     save_model,
     training_arguments,
 )
-from hpo_pipeline.trial.practical_metrics import Finished, Forward, measure
+from hpo_pipeline.trial.practical_metrics import Finished, Forward, Measured, Purpose, measure
 from hpo_pipeline.trial.precision import with_precision
+from hpo_pipeline.trial.quiet import QuietSlot
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,9 @@ class Practical:
 
     Latency and throughput hardly change during training, so one measurement serves all
     evaluations; those of the result are measured on the finished model.
+
+    Attributes:
+        slot: the quiet in which it is measured.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Practical:
         self._own = own
         self._finished: Finished | None = None
         self._start = time.perf_counter() - earlier
+        self.slot = QuietSlot()
 
     def missing(self, model: Any, names: Collection[str]) -> dict[str, float]:
         """Return those of the named metrics that are practical ones."""
@@ -75,7 +80,9 @@ class Practical:
         if wanted := set(names) & set(PRACTICAL_METRICS):
             if self._finished is None:
                 self._finished = self._of(model, None, lambda: time.perf_counter() - self._start)
-            measured = measure(self._finished)
+                with self.slot.alone():
+                    measure(self._finished)
+            measured = measure(self._finished).metrics
             found |= measured if wanted & set(measured) else {}
         if set(names) - set(PRACTICAL_METRICS):
             found |= self._owned(model, None)
@@ -87,12 +94,17 @@ class Practical:
         folder: Path,
         train_seconds: float,
         *,
+        purpose: Purpose,
         served: Artefact | None = None,
         serve: Serve = PLAIN,
-    ) -> dict[str, float]:
+    ) -> Measured:
         """Return all practical metrics of the finished model, as it is served."""
-        finished = self._of(model, folder, lambda: train_seconds, served=served, serve=serve)
-        return {**measure(finished), **self._owned(model, folder)}
+        finished = self._of(
+            model, folder, lambda: train_seconds, served=served, serve=serve, purpose=purpose
+        )
+        with self.slot.alone():
+            found = measure(finished)
+        return Measured({**found.metrics, **self._owned(model, folder)}, found.intervals)
 
     @cached_property
     def _sample(self) -> Sample | None:

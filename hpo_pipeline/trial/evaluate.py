@@ -22,9 +22,11 @@ from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.outcome import Evaluation
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Loaded, Row, rows_of
-from hpo_pipeline.trial.artefact.build import open_artefact, read_serving
+from hpo_pipeline.trial.artefact.build import open_artefact
+from hpo_pipeline.trial.artefact.record import read_record
+from hpo_pipeline.trial.environment import measured_on
 from hpo_pipeline.trial.own_evaluation import evaluate_own
-from hpo_pipeline.trial.practical_metrics import Finished, measure
+from hpo_pipeline.trial.practical_metrics import Finished, Purpose, measure
 
 
 def evaluate(
@@ -53,7 +55,7 @@ def evaluate(
     processor = kind.load_processor(model_folder)
     collate = kind.collator(task, processor, meta.image_shape)
     rows = _rows(task, dataset, processor, meta.labels)
-    serve = read_serving(model_folder)
+    serve = read_record(model_folder)
     served = open_artefact(model, serve, model_folder, torch.get_num_threads())
     found = kind.evaluate(task, Loaded(served.model, processor, rows, collate, meta.labels))
     forward = partial(kind.forward, task)
@@ -66,10 +68,13 @@ def evaluate(
             forward=forward,
             served=served,
             serve=serve,
+            purpose=Purpose(experiment.reads, experiment.constraints, found.metrics),
         )
     )
-    metrics = with_score({**found.metrics, **practical}, experiment.objective)
-    return Evaluation(metrics, found.labels, found.confusion)
+    metrics = with_score({**found.metrics, **practical.metrics}, experiment.objective)
+    return Evaluation(
+        metrics, found.labels, found.confusion, practical.intervals, measured_on(serve)
+    )
 
 
 def _load(task: Task, folder: Path) -> Any:

@@ -26,6 +26,10 @@ TOKEN_VARIABLE = "HPO_TOKEN"
 """The environment variable from which a trial takes it."""
 
 
+QUIET_VARIABLE = "HPO_QUIET"
+"""The environment variable with the folder in which trials of one machine agree on their turns."""
+
+
 _NUMBER = re.compile(r"-(\d{4,})")
 
 

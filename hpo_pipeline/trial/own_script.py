@@ -136,4 +136,4 @@ def script_of(task: Task) -> Path:
 
 def folder_metrics(folder: Path, seconds: float) -> dict[str, float]:
     """Return the practical metrics that need no model: those of the files, and of the process."""
-    return measure(Finished(None, folder=folder, train_seconds=lambda: seconds))
+    return measure(Finished(None, folder=folder, train_seconds=lambda: seconds)).metrics

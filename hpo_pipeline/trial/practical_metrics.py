@@ -1,18 +1,18 @@
 """Measuring the practical metrics: what a deployment of the finished model pays for.
 
-Measured in evaluation mode, without gradients, on real validation rows, after warm-up. Latency and
-throughput are of the model's forward pass; tokenisation, the network and a server come on top.
-Trials that run side by side slow each other down, so the winner is measured again, alone.
+Measured in evaluation mode, without gradients, on real rows in random order, after warm-up, each
+time with its interval (sampling.py). Latency and throughput are of the model's forward pass;
+tokenisation, the network and a server come on top.
 """
 
 from __future__ import annotations
 
 import importlib
+import random
 import resource
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,25 @@ from typing import Any
 import torch
 
 from hpo_pipeline.errors import TrialError
+from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.serve import PLAIN, Serve
+from hpo_pipeline.experiment.verdict import Interval, Verdict, verdict
 from hpo_pipeline.tasks.kind import Collate, Metric, Row
 from hpo_pipeline.trial.artefact.build import Artefact
+from hpo_pipeline.trial.requests import requests
+from hpo_pipeline.trial.sampling import Estimate, Plan, quantile, sample
 
-WARM_UP = 5
-SAMPLES = 60
-MIN_SAMPLES = 20
-LATENCY_BUDGET = 2.0  # seconds; slow models are measured on at least MIN_SAMPLES rows
+LATENCIES = {"latency_p50_ms": 0.5, "latency_p90_ms": 0.9, "latency_p95_ms": 0.95}
+UNREAD = Plan(width=0.1, seconds=0.5, longest=0.5)
+"""Where nobody judges by the latency: no trial should wait long for a number to look at."""
+READ = Plan(width=0.1, seconds=3.0, longest=10.0)
+REQUESTS, REQUEST_ROWS = 256, 2048
+"""How many are different, and of how many rows together; they are made before the clock runs."""
 BATCH = 32
+THROUGHPUT = Plan(width=0.1, seconds=0.5, longest=0.5)
 Forward = Callable[[Any, dict[str, Any]], Any]
 """Runs a model on a batch, as a deployment would."""
-THROUGHPUT_BUDGET = 0.5
 
 
 def forward_whole(model: Any, batch: dict[str, Any]) -> Any:
@@ -42,6 +48,42 @@ def forward_whole(model: Any, batch: dict[str, Any]) -> Any:
 
 def _no_batch(rows: list[Row]) -> dict[str, Any]:
     raise AssertionError("unreachable: without rows there is no batch")
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a model is measured for: the more depends on its latency, the longer it is sampled.
+
+    `metrics` are those that are known already, by which constraints are judged with the latency.
+    """
+
+    reads: frozenset[str] = frozenset()
+    constraints: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Plan:
+        """How long the latency is sampled."""
+        return READ if self.reads & set(LATENCIES) else UNREAD
+
+    def is_clear(self, found: Mapping[str, Estimate]) -> bool:
+        """Return whether every constraint on the latency is met or missed."""
+        metrics = {**self.metrics, **{name: each.value for name, each in found.items()}}
+        intervals = {name: (each.low, each.high) for name, each in found.items()}
+        judged = (c for c in self.constraints if Constraint(c).names & set(found))
+        return all(
+            verdict(c, metrics, intervals) is not Verdict.UNDECIDED
+            for c in judged
+            if Constraint(c).names <= set(metrics)
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Practical metrics, and the 95 % intervals of those that were sampled."""
+
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
 
 
 @dataclass
@@ -56,7 +98,8 @@ class Finished:
         train_seconds: returns the seconds of training so far, or None where that is not known.
         forward: what latency and throughput are measured on.
         served: the artefact that `forward` runs; None runs the model itself.
-        serve: threads and rows of a request.
+        serve: threads, rows and lengths of a request.
+        purpose: what depends on the latency.
     """
 
     model: Any
@@ -67,39 +110,32 @@ class Finished:
     forward: Forward = forward_whole
     served: Artefact | None = None
     serve: Serve = PLAIN
+    purpose: Purpose = Purpose()
 
     @cached_property
     def forward_ms(self) -> list[float]:
         """Milliseconds of forward passes of `serve.batch` rows each."""
-        # Rows are sorted by length: taking every n-th covers all lengths.
-        stride = max(1, len(self.rows) // SAMPLES)
-        picked = list(self.rows)[::stride][:SAMPLES]
-        while len(picked) < MIN_SAMPLES:
-            picked = picked * 2
-        size = self.serve.batch
-        batches = [self._inputs([row] * size) for row in picked]
-        for batch in batches[:WARM_UP]:
-            self._seconds(batch)
-        times: list[float] = []
-        end = time.perf_counter() + LATENCY_BUDGET
-        for batch in batches:
-            if len(times) >= MIN_SAMPLES and time.perf_counter() > end:
-                break
-            times.append(self._seconds(batch) * 1e3)
-        return times
+        count = max(1, min(REQUESTS, REQUEST_ROWS // self.serve.batch))
+        batches = self._batches(count, self.serve.batch, self.serve.lengths)
+        return sample(
+            lambda i: self._seconds(batches[i % len(batches)]) * 1e3,
+            self.purpose.plan,
+            LATENCIES,
+            self.purpose.is_clear,
+        )
 
     @cached_property
-    def rows_per_s(self) -> float:
-        """Rows per second in batches of BATCH."""
-        stride = max(1, len(self.rows) // BATCH)
-        picked = list(self.rows)[::stride][:BATCH]
-        batch = self._inputs((picked * (BATCH // len(picked) + 1))[:BATCH])
-        self._seconds(batch)
-        seconds, done = 0.0, 0
-        while seconds < THROUGHPUT_BUDGET and done < 10 * BATCH:
-            seconds += self._seconds(batch)
-            done += BATCH
-        return done / seconds
+    def batch_seconds(self) -> list[float]:
+        """Seconds of forward passes of BATCH rows."""
+        (batch,) = self._batches(1, BATCH, None)
+        shares = {"throughput_per_s": 0.5}
+        return sample(lambda i: self._seconds(batch), THROUGHPUT, shares, lambda found: True)
+
+    def _batches(
+        self, count: int, size: int, lengths: tuple[int, int] | None
+    ) -> list[dict[str, Any]]:
+        made = requests(self.rows, count=count, size=size, lengths=lengths, rng=random.Random(0))
+        return [self._inputs(rows) for rows in made]
 
     def _inputs(self, rows: list[Row]) -> dict[str, Any]:
         batch = self.collate(rows)
@@ -126,9 +162,7 @@ class Finished:
         return time.perf_counter() - start
 
 
-def measure(
-    finished: Finished, metrics: Mapping[str, Metric] = PRACTICAL_METRICS
-) -> dict[str, float]:
+def measure(finished: Finished, metrics: Mapping[str, Metric] = PRACTICAL_METRICS) -> Measured:
     """Return the practical metrics that a model has; the model's mode is left as it was.
 
     Raises:
@@ -141,29 +175,41 @@ def measure(
     torch.set_num_threads(finished.serve.threads or threads)
     try:
         with torch.inference_mode():
-            values = {name: _measure_of(name, row)(finished) for name, row in metrics.items()}
+            found = {name: _measure_of(name, row)(finished) for name, row in metrics.items()}
     finally:
         if model is not None:
             model.train(was_training)
         torch.set_num_threads(threads)
-    return {name: float(value) for name, value in values.items() if value is not None}
+    sampled = {n: value for n, value in found.items() if isinstance(value, Estimate)}
+    plain = {n: v.value if isinstance(v, Estimate) else v for n, v in found.items()}
+    return Measured(
+        {name: float(value) for name, value in plain.items() if value is not None},
+        {name: (each.low, each.high) for name, each in sampled.items()},
+    )
 
 
-def latency_p50_ms(finished: Finished) -> float | None:
+def latency_p50_ms(finished: Finished) -> Estimate | None:
     """Return the median milliseconds of a forward pass."""
-    return statistics.median(finished.forward_ms) if finished.rows else None
+    return _latency(finished, "latency_p50_ms")
 
 
-def latency_p95_ms(finished: Finished) -> float | None:
+def latency_p90_ms(finished: Finished) -> Estimate | None:
+    """Return the 90th percentile of the milliseconds of a forward pass."""
+    return _latency(finished, "latency_p90_ms")
+
+
+def latency_p95_ms(finished: Finished) -> Estimate | None:
     """Return the 95th percentile of the milliseconds of a forward pass."""
+    return _latency(finished, "latency_p95_ms")
+
+
+def throughput_per_s(finished: Finished) -> Estimate | None:
+    """Return the examples per second, at the median time of a batch."""
     if not finished.rows:
         return None
-    return statistics.quantiles(finished.forward_ms, n=20, method="inclusive")[-1]
-
-
-def throughput_per_s(finished: Finished) -> float | None:
-    """Return the examples per second."""
-    return finished.rows_per_s if finished.rows else None
+    found = quantile(finished.batch_seconds, 0.5)
+    slowest = 0.0 if found.high is None else BATCH / found.high
+    return Estimate(BATCH / found.value, slowest, BATCH / found.low if found.low else None)
 
 
 def model_size_mb(finished: Finished) -> float:
@@ -195,10 +241,14 @@ def train_seconds(finished: Finished) -> float | None:
     return finished.train_seconds() if finished.train_seconds else None
 
 
-def _measure_of(name: str, row: Metric) -> Callable[[Finished], float | None]:
+def _latency(finished: Finished, name: str) -> Estimate | None:
+    return quantile(finished.forward_ms, LATENCIES[name]) if finished.rows else None
+
+
+def _measure_of(name: str, row: Metric) -> Callable[[Finished], float | Estimate | None]:
     module, _, function = row.measure.partition(":")
     try:
-        found: Callable[[Finished], float | None] = getattr(
+        found: Callable[[Finished], float | Estimate | None] = getattr(
             importlib.import_module(module), function
         )
     except (ImportError, AttributeError, ValueError) as error:

@@ -8,13 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import platform
 import shutil
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import accelerate
 import torch
 import transformers
 from transformers import PrinterCallback, Trainer
@@ -33,7 +31,8 @@ from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.building import Built, build, checked_metrics
 from hpo_pipeline.trial.callback import Progress, TrialCallback
 from hpo_pipeline.trial.checkpoint_callback import CheckpointCallback, Resume
-from hpo_pipeline.trial.checkpoints import Checkpoints, Saved
+from hpo_pipeline.trial.checkpoints import Checkpoints
+from hpo_pipeline.trial.environment import environment, measured_on
 from hpo_pipeline.trial.own_script import ScriptRun, folder_metrics, script_of
 from hpo_pipeline.trial.own_trainer import (
     build_own,
@@ -43,7 +42,10 @@ from hpo_pipeline.trial.own_trainer import (
     write_metrics,
 )
 from hpo_pipeline.trial.pbt_interval import IntervalCallback, read_parent
+from hpo_pipeline.trial.practical_metrics import Purpose
 from hpo_pipeline.trial.precision import precision_of
+from hpo_pipeline.trial.quiet import QuietSlot
+from hpo_pipeline.trial.quiet_callback import QuietCallback
 from hpo_pipeline.trial.reporting import Reporter
 from hpo_pipeline.trial.stop_request import StopRequest
 from hpo_pipeline.trial.training_state import restore_weights
@@ -70,7 +72,8 @@ class TrialSpec:
     """What one trial runs on: `folder` gets its model, `dataset` is a prepared one.
 
     `resume` is the folder of the trial from whose checkpoint it resumes; `seed` decides the new
-    weights, the order of the rows and the dropout; `storage` takes copies of its own checkpoints.
+    weights, the order of the rows and the dropout; `storage` takes copies of its own checkpoints;
+    `quiet` is where the trials of this machine agree on who is timed.
     """
 
     name: str
@@ -81,6 +84,7 @@ class TrialSpec:
     seed: int
     resume: Path | None = None
     storage: UriStorage | None = None
+    quiet: Path | None = None
 
 
 def run_trial(
@@ -98,6 +102,8 @@ def run_trial(
     """
     if getattr(experiment.task.settings, "script", None) is not None:
         return _run_script(experiment, spec, reporter=reporter, stop=stop, progress=progress)
+    slot = QuietSlot(spec.quiet)
+    slot.work()
     resume = _resume(experiment, spec, stop)
     saved = resume.saved if resume else None
     clock = Clock(dict(saved.record.seconds) if saved else {})
@@ -109,7 +115,9 @@ def run_trial(
     # The Trainer makes this folder though nothing may be written there.
     output = spec.folder / (TRAINER_FOLDER if members is None else CHECKPOINT_FOLDER)
     built = build_trainer(task, spec, output, earlier=clock.seconds.get("train", 0.0))
+    built.practical.slot = slot
     trainer = built.trainer
+    waiting = QuietCallback(slot)
     callback = TrialCallback(
         experiment.objective,
         reporter,
@@ -119,7 +127,7 @@ def run_trial(
         progress=progress,
         earlier=parent.evaluations if parent else 0,
     )
-    for follower in (interval, callback) if interval else (callback,):
+    for follower in (waiting, interval, callback) if interval else (waiting, callback):
         trainer.add_callback(follower)
     trainer.remove_callback(PrinterCallback)  # it writes metrics to stdout in a form of its own
     clock.lap("load")
@@ -129,7 +137,7 @@ def run_trial(
             resume,
             callback,
             scaler=lambda: getattr(trainer.accelerator, "scaler", None),
-            spent=lambda: _spent(clock, callback, saving),
+            spent=lambda: _spent(clock, callback, saving, waiting),
             environment=environment(saved),
         )
         trainer.add_callback(saving)
@@ -138,7 +146,7 @@ def run_trial(
     start = saved.folder if saved else parent.checkpoint if parent else None
     _train(trainer, callback, start)
     best = _best(callback)
-    clock = Clock(_spent(clock, callback, saving))
+    clock = Clock(_spent(clock, callback, saving, waiting))
     if callback.best_weights is not None:
         restore_weights(trainer.model, callback.best_weights)
     folder = spec.folder / MODEL_FOLDER
@@ -148,16 +156,25 @@ def run_trial(
     served, quality = built.serve(serve, model, folder)
     clock.lap("export")
     seconds = clock.seconds["train"]
-    measured = built.practical.final(model, folder, seconds, served=served, serve=serve)
+    purpose = Purpose(experiment.reads, experiment.constraints, {**best.metrics, **quality})
+    measured = built.practical.final(
+        model, folder, seconds, purpose=purpose, served=served, serve=serve
+    )
+    slot.end()
     clock.lap("measure")
-    found = {**best.metrics, **quality, **measured}
+    found = {**best.metrics, **quality, **measured.metrics}
     trial = _result(
         experiment, spec, callback, found, steps=trainer.state.global_step, seconds=clock.seconds
     )
     return replace(
         trial,
         parent=parent.number if parent else None,
-        environment={**environment(saved), "precision": precision_of(trainer.args)},
+        environment={
+            **environment(saved),
+            **measured_on(serve, was_quiet=slot.was_quiet),
+            "precision": precision_of(trainer.args),
+        },
+        intervals=measured.intervals,
     )
 
 
@@ -188,26 +205,6 @@ def _result(
     )
 
 
-def environment(saved: Saved | None = None) -> dict[str, str]:
-    """Return the versions of what computed the result, and on what.
-
-    A trial that resumed may have been computed on several devices, which are all named.
-    """
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    found = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "accelerate": accelerate.__version__,
-        "device": device,
-        "threads": str(torch.get_num_threads()),
-    }
-    for name, before in saved.record.environment.items() if saved else ():
-        if found.get(name, before) not in before.split(", "):
-            found[name] = f"{before}, {found[name]}"
-    return found
-
-
 def _resume(experiment: Experiment, spec: TrialSpec, stop: StopRequest) -> Resume | None:
     """Return how this trial saves itself and resumes, or None where the file does not ask."""
     every = experiment.task.checkpoint
@@ -231,10 +228,17 @@ def _resume(experiment: Experiment, spec: TrialSpec, stop: StopRequest) -> Resum
 
 
 def _spent(
-    clock: Clock, callback: TrialCallback, saving: CheckpointCallback | None
+    clock: Clock,
+    callback: TrialCallback,
+    saving: CheckpointCallback | None,
+    waiting: QuietCallback,
 ) -> dict[str, float]:
     """Return the wall time by phase up to now, where the training is the phase."""
-    parts = {"evaluate": callback.evaluate_seconds, "save": saving.seconds if saving else 0.0}
+    parts = {
+        "evaluate": callback.evaluate_seconds,
+        "save": saving.seconds if saving else 0.0,
+        "wait": waiting.seconds,
+    }
     parts["train"] = time.perf_counter() - clock.last - sum(parts.values())
     return clock.seconds | {n: clock.seconds.get(n, 0.0) + s for n, s in parts.items()}
 

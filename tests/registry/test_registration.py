@@ -11,7 +11,7 @@ from hpo_pipeline.errors import DataError, ModelFilesError, RegistryError
 from hpo_pipeline.registry.directory.driver import DirectoryRegistry
 from hpo_pipeline.registry.record import ModelRecord, Stage
 from hpo_pipeline.registry.registration import judge, promote_by_hand, register
-from hpo_pipeline.results.outcome import RegistrationResult
+from hpo_pipeline.results.outcome import Evaluation, RegistrationResult
 from tests.registry.contract import make_model
 from tests.toys import toy_experiment, toy_trial
 
@@ -39,7 +39,7 @@ def registered(
         make_model(folder / f"model-{number}", f"weights {number}"),
         registry=registry,
         evidence={"data_hash": "data"},
-        test=metrics,
+        test=Evaluation(metrics),
         evaluate=evaluate,
     )
 
@@ -76,6 +76,13 @@ def test_a_model_that_misses_a_constraint_is_not_offered_in_place_of_the_champio
     assert "misses loss <= 1" in registered(registry, tmp_path, 1, 0.9, loss=2.0).reason
 
 
+def test_a_limit_that_may_be_exceeded_is_not_kept() -> None:
+    reached = Evaluation({"accuracy": 0.9, "loss": 0.9}, intervals={"loss": (0.8, 1.1)})
+    decision = judge(EXPERIMENT, reached, None, dict)
+    assert not decision.promote
+    assert "undecided whether it keeps loss <= 1; measure again" in decision.reason
+
+
 @pytest.mark.parametrize("error", [DataError("is not a model"), ModelFilesError("is gone")])
 def test_what_makes_a_champion_one_that_cannot_be_measured(
     registry: DirectoryRegistry, tmp_path: Path, error: Exception
@@ -86,7 +93,7 @@ def test_what_makes_a_champion_one_that_cannot_be_measured(
         raise error
 
     champion = registry.champion("tweets")
-    decision = judge(EXPERIMENT, {"accuracy": 0.9, "loss": 0.1}, champion, fail)
+    decision = judge(EXPERIMENT, Evaluation({"accuracy": 0.9, "loss": 0.1}), champion, fail)
     assert not decision.promote
     assert str(error) in decision.reason
 
@@ -100,7 +107,7 @@ def test_a_server_that_fails_is_no_reason_to_decide(
         raise RegistryError("the server is down")
 
     with pytest.raises(RegistryError, match="is down"):
-        judge(EXPERIMENT, {"accuracy": 0.9}, registry.champion("tweets"), fail)
+        judge(EXPERIMENT, Evaluation({"accuracy": 0.9}), registry.champion("tweets"), fail)
 
 
 def test_by_hand_only_a_version_with_its_files(registry: DirectoryRegistry, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.ranking import (
     fronts,
+    is_undecided,
     is_usable,
     pareto_front,
     rank,
@@ -71,9 +73,32 @@ def test_nobody_wins_where_no_trial_satisfies_the_constraints() -> None:
 
 def test_violations_of_several_constraints_add_up() -> None:
     experiment = toy_experiment(constraints=["accuracy >= 0.95", "loss <= 1", "f1 > 0.1"])
-    assert violation(experiment, {"accuracy": 0.9, "loss": 3.0, "f1": 0.9}) == pytest.approx(2.05)
-    assert violation(experiment, {"accuracy": 0.99, "loss": 0.5, "f1": 0.9}) == 0
-    assert violation(experiment, {"accuracy": 0.99}) == math.inf
+    missing = toy_trial(0, accuracy=0.9, loss=3.0, f1=0.9)
+    assert violation(experiment, missing) == pytest.approx(2.05)
+    assert violation(experiment, toy_trial(1, accuracy=0.99, loss=0.5, f1=0.9)) == 0
+    assert violation(experiment, toy_trial(2, accuracy=0.99)) == math.inf
+
+
+def within(number: int, low: float, high: float | None, accuracy: float) -> Trial:
+    """Return a trial whose latency is between two ends."""
+    trial = toy_trial(number, accuracy=accuracy, latency_p95_ms=low)
+    return replace(trial, intervals={"latency_p95_ms": (low, high)})
+
+
+def test_an_undecided_constraint_ranks_between_a_met_and_a_missed_one() -> None:
+    experiment = toy_experiment(constraints=["latency_p95_ms <= 5"])
+    missed, undecided, met = (
+        within(0, 5.1, 7.0, accuracy=0.99),
+        within(1, 4.0, 6.0, accuracy=0.98),
+        within(2, 4.0, 4.9, accuracy=0.9),
+    )
+    assert numbers(rank(experiment, [missed, undecided, met])) == [2, 1, 0]
+    assert winner(experiment, [missed, undecided]) == undecided
+    assert winner(experiment, [missed]) is None
+    assert is_undecided(experiment, within(3, 4.0, None, accuracy=0.9))
+    assert violation(experiment, undecided) == 0
+    both = toy_experiment(objective=[ACCURACY, LATENCY], constraints=["latency_p95_ms <= 5"])
+    assert numbers(rank(both, [missed, undecided, met])) == [2, 1, 0]
 
 
 def test_ties_go_to_the_smaller_model_then_to_the_earlier_trial() -> None:

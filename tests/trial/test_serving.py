@@ -31,7 +31,9 @@ def _graphs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_quality_and_size_are_those_of_what_is_served(
     write_experiment: Any, tmp_path: Path
 ) -> None:
-    file = write_experiment(serve="{format: onnx, threads: 1, batch: 2}", space=SPACE)
+    file = write_experiment(
+        serve="{format: onnx, threads: 1, batch: 2, lengths: [3, 9]}", space=SPACE
+    )
     experiment = load(file)
     dataset = prepare(experiment, tmp_path)
     found = {}
@@ -49,7 +51,11 @@ def test_quality_and_size_are_those_of_what_is_served(
         assert trial.metrics["model_size_mb"] == pytest.approx(size)
         again = evaluate(experiment, dataset, folder, 12)
         assert again.metrics["model_size_mb"] == pytest.approx(size)
-        assert trial.metrics["latency_p50_ms"] > 0
+        low, high = trial.intervals["latency_p50_ms"]
+        assert high is not None
+        assert 0 < low <= trial.metrics["latency_p50_ms"] <= high
+        assert trial.environment["threads of a request"] == "1"
+        assert again.environment["processor"] == trial.environment["processor"]
     whole, short = found["none"], found["int8"]
     best = next(p for p in whole.curve if p.step == whole.best_step).metrics
     assert whole.metrics["loss"] == pytest.approx(best["loss"], abs=1e-4)
@@ -63,6 +69,11 @@ def test_quality_and_size_are_those_of_what_is_served(
         ({"serve": "{format: tflite}"}, "serve.format: input should be 'torch' or 'onnx'"),
         ({"serve": "{quantize: int8}"}, "serve: quantize: torch can be served with none or bf16"),
         ({"serve": "{threads: 0}"}, "serve.threads: input should be greater than or equal to 1"),
+        ({"serve": "{lengths: [9, 3]}"}, "serve: lengths: must be the shortest and the longest"),
+        (
+            {"serve": "{lengths: [3, 900]}"},
+            "serve.lengths: the longest must be at most task.max_length",
+        ),
         (
             {"space": "{serve.threads: {type: int, low: 1, high: 2}}"},
             "space.serve.threads: of serve, only serve.format, serve.quantize can be searched",

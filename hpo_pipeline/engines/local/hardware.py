@@ -5,16 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-
-def cores() -> int:
-    """Return how many cores this process may use, a container's CPU limit included."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        limit = int(quota) / int(period) if quota != "max" else float("inf")
-    except (OSError, ValueError):
-        limit = float("inf")
-    return max(1, int(min(usable or 1, limit)))
+from hpo_pipeline.trial.machine import cores as cores
 
 
 def gpus() -> list[str]:

@@ -100,7 +100,7 @@ def slices(experiment: Experiment, trials: Sequence[Trial]) -> str:
     kinds = ["Each dot is a trial, the later the darker"]
     if any(trial.state is TrialState.STOPPED for trial in usable):
         kinds.append("a cross was stopped early")
-    if any(violation(experiment, trial.metrics) for trial in usable):
+    if any(violation(experiment, trial) for trial in usable):
         kinds.append("a hollow one misses a constraint")
     return (
         f"{'; '.join(kinds)}. A slope or a hump means that the parameter matters, a level cloud "
@@ -151,7 +151,7 @@ def ancestry(trials: Sequence[Trial], trial: Trial) -> list[Trial]:
 
 def _allowed(experiment: Experiment, trials: Sequence[Trial]) -> list[Trial]:
     usable = [trial for trial in trials if is_usable(experiment, trial)]
-    return [trial for trial in usable if not violation(experiment, trial.metrics)]
+    return [trial for trial in usable if not violation(experiment, trial)]
 
 
 def _shortened(names: Sequence[str]) -> str:

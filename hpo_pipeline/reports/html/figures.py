@@ -72,9 +72,7 @@ def history(experiment: Experiment, trials: Sequence[Trial], objective: Objectiv
     kinds = {
         ("finished", "circle"): any(t.state is TrialState.SUCCEEDED for t in usable),
         ("stopped", "x"): any(t.state is TrialState.STOPPED for t in usable),
-        ("misses a constraint", "circle-open"): any(
-            violation(experiment, t.metrics) for t in usable
-        ),
+        ("misses a constraint", "circle-open"): any(violation(experiment, t) for t in usable),
     }
     for (name, symbol), is_there in kinds.items():
         if is_there:
@@ -161,7 +159,7 @@ def slice_plot(
 def markers(experiment: Experiment, trials: Sequence[Trial]) -> dict[str, object]:
     """Return plotly's markers of trials: state by colour and shape, constraints by filling."""
     shapes = ["x" if trial.state is TrialState.STOPPED else "circle" for trial in trials]
-    is_missed = [violation(experiment, trial.metrics) > 0 for trial in trials]
+    is_missed = [violation(experiment, trial) > 0 for trial in trials]
     return {
         "size": 9,
         "color": [STATE_COLOURS[trial.state] for trial in trials],
@@ -175,7 +173,7 @@ def hover(experiment: Experiment, trial: Trial) -> str:
     lines = [f"<b>{escape(trial.name)}</b> ({trial.state.value})"]
     lines += [f"{o.name} {formatting.number(o.value(trial.metrics))}" for o in experiment.objective]
     lines += [f"{escape(n)} = {escape(formatting.value(v))}" for n, v in trial.assignments.items()]
-    if violation(experiment, trial.metrics) > 0:
+    if violation(experiment, trial) > 0:
         lines.append("misses a constraint")
     return "<br>".join(lines)
 

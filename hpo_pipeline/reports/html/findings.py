@@ -106,7 +106,7 @@ def _planned_steps(experiment: Experiment, trial: Trial) -> int | None:
 def _place_of(experiment: Experiment, objective: Objective, trial: Trial) -> tuple[float, ...]:
     """Return the sort key that has the best trials first, those within the constraints before."""
     value = objective.sign() * objective.value(trial.metrics)
-    return (violation(experiment, trial.metrics), -value, trial.number)
+    return (violation(experiment, trial), -value, trial.number)
 
 
 def _doubt(experiment: Experiment, usable: Sequence[Trial]) -> str:

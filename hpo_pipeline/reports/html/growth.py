@@ -21,7 +21,7 @@ from hpo_pipeline.search.hypervolume import hypervolume, reference_point
 def growth(experiment: Experiment, trials: Sequence[Trial]) -> list[tuple[Trial, float]] | str:
     """Return the trials that may win with the share after each, or why there is none."""
     usable = [trial for trial in trials if is_usable(experiment, trial)]
-    allowed = [trial for trial in usable if not violation(experiment, trial.metrics)]
+    allowed = [trial for trial in usable if not violation(experiment, trial)]
     if len(allowed) < 2:
         return "The hypervolume needs at least two trials that meet the constraints."
     objectives = experiment.objective

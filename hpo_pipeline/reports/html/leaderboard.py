@@ -15,8 +15,9 @@ from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import Value, render
+from hpo_pipeline.experiment.verdict import Verdict
 from hpo_pipeline.reports import formatting
-from hpo_pipeline.results.ranking import pareto_front, rank, violation
+from hpo_pipeline.results.ranking import is_undecided, judged, pareto_front, rank, violation
 from hpo_pipeline.results.trial import Trial, TrialState
 
 Cell = tuple[str, str | float]
@@ -56,11 +57,14 @@ def leaderboard(experiment: Experiment, trials: Sequence[Trial], *, winner: str 
 
 
 def constraint_notes(experiment: Experiment, trial: Trial) -> list[str]:
-    """Say which constraints a trial with a result misses, and by how much."""
+    """Say which constraints a trial with a result misses, by how much, and which are undecided."""
     notes = []
     for text in experiment.constraints:
-        missed = Constraint(text).violation(trial.metrics)
-        if missed > 0:
+        found = judged(text, trial)
+        if found is Verdict.UNDECIDED:
+            notes.append(f"{text} undecided: its interval reaches over the limit")
+        elif found is Verdict.MISSED:
+            missed = Constraint(text).violation(trial.metrics)
             notes.append(
                 f"{text} missed by {formatting.number(missed)}".replace("by —", "(no value)")
             )
@@ -85,7 +89,7 @@ def _columns(
     def metric(name: str) -> Column:
         return Column(
             name,
-            lambda trial: _number(with_score(trial.metrics, experiment.objective).get(name)),
+            lambda trial: _sampled(experiment, trial, name),
             goals.get(name) or known.get(name, ""),
         )
 
@@ -146,7 +150,7 @@ def _state(experiment: Experiment, trial: Trial, places: dict[str, int]) -> Cell
 def _front(
     experiment: Experiment, places: dict[str, int], trials: Sequence[Trial]
 ) -> frozenset[str]:
-    allowed = [t for t in trials if t.name in places and not violation(experiment, t.metrics)]
+    allowed = [t for t in trials if t.name in places and not violation(experiment, t)]
     return frozenset(trial.name for trial in pareto_front(experiment.objective, allowed))
 
 
@@ -161,7 +165,17 @@ def _constraints(experiment: Experiment, trial: Trial, places: dict[str, int]) -
     if not notes:
         return '<span class="met">met</span>', "met"
     reasons = "".join(f'<span class="reason">{escape(note)}</span>' for note in notes)
-    return f'<span class="missed">missed</span>{reasons}', "missed"
+    word = "undecided" if is_undecided(experiment, trial) else "missed"
+    return f'<span class="{word}">{word}</span>{reasons}', word
+
+
+def _sampled(experiment: Experiment, trial: Trial, name: str) -> Cell:
+    """Return a metric; a pointer on it shows its interval."""
+    value = with_score(trial.metrics, experiment.objective).get(name)
+    if value is None or name not in trial.intervals:
+        return _number(value)
+    words = formatting.sampled(value, trial.intervals[name])
+    return f'<span title="95 % interval: {words}">{formatting.number(value)}</span>', value
 
 
 def _number(value: float | None) -> Cell:

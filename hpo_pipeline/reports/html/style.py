@@ -28,7 +28,7 @@ pre { background: var(--card); padding: 14px 16px; border-radius: 8px; overflow-
 .soft { color: var(--soft); }
 .chip { display: inline-block; padding: 0 9px; border-radius: 10px; font-size: 13px;
   font-weight: 600; border: 1px solid currentColor; white-space: nowrap; }
-.succeeded, .met { color: var(--good); } .stopped, .interrupted { color: var(--stop); }
+.succeeded, .met { color: var(--good); } .stopped, .interrupted, .undecided { color: var(--stop); }
 .failed, .missed { color: var(--bad); } .running { color: var(--accent); }
 .waiting { color: var(--soft); }
 header .chip { vertical-align: 5px; margin-left: 10px; }

@@ -12,12 +12,13 @@ from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.experiment.verdict import Verdict
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.html.findings import steps_saved
 from hpo_pipeline.reports.sharing import shareable
 from hpo_pipeline.results.outcome import SearchResult
-from hpo_pipeline.results.ranking import is_usable, rank, violation
-from hpo_pipeline.results.trial import Trial, TrialState
+from hpo_pipeline.results.ranking import is_usable, judged, rank, violation
+from hpo_pipeline.results.trial import TIMES_MEASURED, Trial, TrialState
 
 
 def headline(experiment: Experiment, result: SearchResult, best: Trial | None) -> str:
@@ -45,11 +46,13 @@ def constraints(experiment: Experiment, trials: Sequence[Trial], best: Trial | N
     usable = [trial for trial in trials if is_usable(experiment, trial)]
     rows = []
     for text in experiment.constraints:
-        constraint = Constraint(text)
-        met = sum(constraint.violation(trial.metrics) <= 0 for trial in usable)
-        values = {n: best.metrics.get(n) for n in sorted(constraint.names)} if best else {}
-        shown = ", ".join(f"{n} {formatting.number(v)}" for n, v in values.items())
-        rows.append((text, f"{met} of {len(usable)}", shown or formatting.UNKNOWN))
+        found = [judged(text, trial) for trial in usable]
+        met = f"{found.count(Verdict.MET)} of {len(usable)}"
+        unknown = found.count(Verdict.UNDECIDED)
+        met += f", {unknown} undecided" if unknown else ""
+        names = sorted(Constraint(text).names) if best else []
+        shown = ", ".join(f"{n} {_of_trial(best, n)}" for n in names)
+        rows.append((text, met, shown or formatting.UNKNOWN))
     return table(("constraint", "trials that meet it", "the best trial"), rows)
 
 
@@ -150,7 +153,7 @@ def _winner_words(experiment: Experiment, result: SearchResult, best: Trial | No
             return "<p>No trial has a result yet.</p>"
         return (
             f"<p>No trial meets all constraints; {escape(closest.name)} comes closest, missing "
-            f"them by {formatting.number(violation(experiment, closest.metrics))} in sum.</p>"
+            f"them by {formatting.number(violation(experiment, closest))} in sum.</p>"
         )
     role = "The winner is" if result.winner else "Best so far is"
     settings = ", ".join(f"{n} = {formatting.value(v)}" for n, v in best.assignments.items())
@@ -204,13 +207,15 @@ def _winner_table(experiment: Experiment, result: SearchResult, best: Trial | No
     won = result.winner
     validation = with_score(won.metrics if won else best.metrics, experiment.objective)
     test = with_score(won.test, experiment.objective) if won else {}
+    intervals = won.intervals if won else best.intervals
+    tested = won.test_intervals if won else {}
     meanings = experiment.task.metric_names
     names = [*(o.name for o in experiment.objective), *meanings, *validation, *test]
     rows = [
         (
             name,
-            formatting.number(validation.get(name)),
-            formatting.number(test.get(name)),
+            formatting.sampled(validation.get(name), intervals.get(name)),
+            formatting.sampled(test.get(name), tested.get(name)),
             meanings.get(name, ""),
         )
         for name in dict.fromkeys(names)
@@ -225,15 +230,28 @@ def _winner_table(experiment: Experiment, result: SearchResult, best: Trial | No
     shown = table(heads, [row for row in rows if row not in folded], numbers=(1, 2))
     more = table(heads, folded, numbers=(1, 2))
     return (
-        f"<h3>The best trial's metrics</h3>{_timing_note(experiment, test)}{shown}"
+        f"<h3>The best trial's metrics</h3>{_timing_note(best)}{shown}"
         + f"<details><summary>{len(folded)} more</summary>{more}</details>" * bool(folded)
     )
 
 
-def _timing_note(experiment: Experiment, test: Mapping[str, float]) -> str:
-    if not test or experiment.budget.parallel == 1:
+def _of_trial(trial: Trial | None, name: str) -> str:
+    if trial is None:
         return ""
+    return formatting.sampled(trial.metrics.get(name), trial.intervals.get(name))
+
+
+def _timing_note(best: Trial) -> str:
+    """Say what the numbers in brackets are, where there are any."""
+    if not best.intervals:
+        return ""
+    quiet = {
+        "alone": ", while the other trials stood still",
+        "beside other trials": ", while other trials ran, for none gave way in time",
+    }.get(best.environment.get(TIMES_MEASURED, ""), "")
+    processor = best.environment.get("processor", "")
+    machine = f" on {processor}" if processor else ""
     return (
-        '<p class="soft">Validation times were measured while other trials ran, test times with '
-        "nothing beside.</p>"
+        f'<p class="soft">Times were measured{escape(machine)}{quiet}; in brackets are their 95 % '
+        "intervals.</p>"
     )

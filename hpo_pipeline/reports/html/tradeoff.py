@@ -59,7 +59,7 @@ def trade_off(
     if len(prices) == 1 and len(shown) > 1:
         same = formatting.number(prices.pop())
         return f"All trials have the same {price.name}, {same}: there is nothing to weigh."
-    allowed = [trial for trial in shown if not violation(experiment, trial.metrics)]
+    allowed = [trial for trial in shown if not violation(experiment, trial)]
     front = front_of(experiment, trials, quality=quality, price=price)
     figure = go.Figure()
     figure.add_scatter(
@@ -89,7 +89,7 @@ def front_of(
 ) -> list[Trial]:
     """Return the Pareto front of two objectives within the constraints, by price."""
     shown = _priced(experiment, trials, price)
-    allowed = [trial for trial in shown if not violation(experiment, trial.metrics)]
+    allowed = [trial for trial in shown if not violation(experiment, trial)]
     front = pareto_front([quality, price], allowed)
     return sorted(front, key=lambda trial: price.value(trial.metrics))
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.verdict import Verdict
 from hpo_pipeline.reports import formatting
-from hpo_pipeline.results.ranking import violation
+from hpo_pipeline.results.ranking import judged
 from hpo_pipeline.results.trial import Trial, TrialState
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ STATE_STYLES = {
     TrialState.FAILED: "red",
 }
 PRACTICAL = ("latency_p95_ms", "model_size_mb")
+VERDICTS = {
+    Verdict.MISSED: ("red", "misses a constraint"),
+    Verdict.UNDECIDED: ("yellow", "its interval leaves a constraint undecided"),
+}
+"""Styles, which rich knows by their names, and what they mean; the worse first."""
 
 
 def leaderboard(
@@ -53,8 +59,8 @@ def leaderboard(
             cut(Text(formatting.assignments(trial.assignments))),
             style="bold" if is_winner else None,
         )
-    if any(violation(experiment, trial.metrics) > 0 for trial in trials):
-        table.caption = "red: misses a constraint"
+    said = [VERDICTS[verdict] for verdict in VERDICTS if verdict in _verdicts(experiment, trials)]
+    table.caption = "; ".join(f"{style}: {meaning}" for style, meaning in said) or None
     return table
 
 
@@ -76,8 +82,11 @@ def _metrics(experiment: Experiment) -> list[str]:
 def _metric(experiment: Experiment, trial: Trial, name: str) -> Text:
     from rich.text import Text
 
-    is_missed = any(
-        name in Constraint(text).names and Constraint(text).violation(trial.metrics) > 0
-        for text in experiment.constraints
-    )
-    return Text(formatting.number(trial.metrics.get(name)), "red" if is_missed else "")
+    reading = [text for text in experiment.constraints if name in Constraint(text).names]
+    found = {judged(text, trial) for text in reading}
+    style = next((style for verdict, (style, _) in VERDICTS.items() if verdict in found), "")
+    return Text(formatting.sampled(trial.metrics.get(name), trial.intervals.get(name)), style)
+
+
+def _verdicts(experiment: Experiment, trials: Sequence[Trial]) -> set[Verdict]:
+    return {judged(text, trial) for text in experiment.constraints for trial in trials}

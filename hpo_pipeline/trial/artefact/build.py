@@ -12,9 +12,7 @@ import torch
 
 from hpo_pipeline.data.assets.cache import cache_folder
 from hpo_pipeline.errors import DataError, TrialError
-from hpo_pipeline.experiment.serve import PLAIN, Serve
-from hpo_pipeline.results.files import write_json
-from hpo_pipeline.tasks.base_config import one_line
+from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.tasks.kind import Collate, Row
 from hpo_pipeline.trial.artefact.onnx_graph import quantise, write_onnx
 from hpo_pipeline.trial.artefact.onnx_model import OnnxModel
@@ -22,8 +20,6 @@ from hpo_pipeline.trial.artefact.onnx_model import OnnxModel
 ONNX_FOLDER = "onnx"
 NAMES = {"none": "model.onnx", "int8": "model_int8.onnx"}
 """Files below ONNX_FOLDER, as the Hugging Face Hub and its JavaScript library name them."""
-SERVING_FILE = "serving.json"
-"""In a model folder: how the model is served, where it is not served as it is."""
 _COMPARED = 64
 
 
@@ -63,7 +59,6 @@ def build_artefact(
     elif serve.quantize == "bf16":
         model.to(torch.bfloat16)
         model.save_pretrained(str(folder))
-    write_json(folder / SERVING_FILE, serve.model_dump())
     found = open_artefact(model, serve, folder, threads)
     with torch.inference_mode():
         moved = {name: value.to(found.model.device) for name, value in batch.items()}
@@ -93,23 +88,6 @@ def open_artefact(model: Any, serve: Serve, folder: Path, threads: int) -> Artef
         raise DataError(f"{folder}: has no {ONNX_FOLDER}/{file.name}, which serve asks for")
     opened = OnnxModel(file, model.config, serve.threads or threads)
     return Artefact(opened, _megabytes([file]))
-
-
-def read_serving(folder: Path) -> Serve:
-    """Return how the model of a folder is served: as it is, unless the folder says otherwise.
-
-    Raises:
-        DataError: the file that says so cannot be read.
-    """
-    file = folder / SERVING_FILE
-    if not file.exists():
-        return PLAIN
-    try:
-        return Serve.model_validate_json(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{file}: does not say how the model is served: {one_line(error)}"
-        ) from error
 
 
 def _write(model: Any, serve: Serve, folder: Path, inputs: Mapping[str, Any]) -> None:

@@ -67,7 +67,7 @@ class Curves:
         objective = self.experiment.objective[0]
         for trial in rank(self.experiment, self._ended.values())[:1]:
             gain = objective.sign() * (objective.value(trial.metrics) - target)
-            if gain >= 0 and violation(self.experiment, trial.metrics) == 0:
+            if gain >= 0 and violation(self.experiment, trial) == 0:
                 return f"the target {target:g} is reached"
         return None
 

@@ -1,0 +1,177 @@
+"""Measuring a model folder again, anywhere: `hpo measure`.
+
+Nothing but the folder is needed: its requests are as long as those of the data it was measured on,
+or as long as the texts of a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from hpo_pipeline.errors import DataError
+from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
+from hpo_pipeline.experiment.serve import PLAIN, Serve
+from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.kind import Row
+from hpo_pipeline.trial.artefact.build import open_artefact
+from hpo_pipeline.trial.artefact.record import Record, read_record
+from hpo_pipeline.trial.environment import measured_on
+from hpo_pipeline.trial.practical_metrics import LATENCIES, Finished, Measured, Purpose, measure
+
+MEASURED = (*LATENCIES, "throughput_per_s", "model_size_mb", "parameters_m")
+"""What belongs to a model alone, and not to the process that measures it."""
+MAX_TEXTS = 100_000
+
+
+@dataclass(frozen=True)
+class Remeasured:
+    """One artefact of a folder, as it was measured here."""
+
+    serve: Serve
+    found: Measured
+    machine: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The artefact in words."""
+        return self.serve.title
+
+
+def remeasure(
+    folder: Path, *, texts: Sequence[str] = (), **changes: int | tuple[int, int] | None
+) -> list[Remeasured]:
+    """Measure what is served of a folder, and the model of PyTorch beside it.
+
+    Args:
+        texts: requests; without them, requests have the lengths that the folder tells.
+        changes: `threads`, `batch` and `lengths` in place of those of the folder.
+
+    Raises:
+        DataError: the folder holds no model, or one that cannot be measured by itself.
+    """
+    record = read_record(folder)
+    model = load_served(folder, record)
+    changed = {name: value for name, value in changes.items() if value is not None}
+    rows = _rows(folder, model, record, texts)
+    served = Serve.model_validate({**_served(record), **changed})
+    ways = [served] if served.is_plain else [served, served.model_copy(update=_PLAIN)]
+    return [_measured(folder, model, way, rows) for way in ways]
+
+
+def read_texts(file: Path) -> list[str]:
+    """Return the texts of a file: one a line, or the field `input` or `text` of JSON lines.
+
+    Raises:
+        DataError: it cannot be read, or has no text.
+    """
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read as text ({error})") from error
+    lines = [line for line in lines if line.strip()][:MAX_TEXTS]
+    texts = [_text_of(line, file) for line in lines] if file.suffix == ".jsonl" else lines
+    if not texts:
+        raise DataError(f"{file}: has no text; give one a line, or JSON lines with `text`")
+    return texts
+
+
+def load_served(folder: Path, record: Record) -> Any:
+    """Return the model of a folder, which one pass runs.
+
+    Raises:
+        DataError: there is none, or a deployment runs it in many passes.
+    """
+    kind = TASKS.get(record.kind or "")
+    if kind is not None and not kind.exports:
+        raise DataError(
+            f"{folder}: models of {record.kind} run in many passes, whose number depends on the "
+            f"request; a run measures them on its rows"
+        )
+    if not (folder / "config.json").is_file():
+        raise DataError(f"{folder}: is not a model folder; it has no config.json")
+    try:
+        config = transformers.AutoConfig.from_pretrained(str(folder))
+        name = (config.architectures or [""])[0]
+        found = getattr(transformers, name, None)
+        if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
+            raise DataError(f"{folder}: transformers has no model {name!r}, which its config names")
+        model = found.from_pretrained(str(folder), use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: the model cannot be loaded: {error}") from error
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+_PLAIN = {"format": PLAIN.format, "quantize": PLAIN.quantize, "max_drift": None}
+
+
+def _served(record: Record) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in Serve.model_fields}
+
+
+def _measured(folder: Path, model: Any, serve: Serve, rows: list[Row]) -> Remeasured:
+    threads = serve.threads or torch.get_num_threads()
+    artefact = open_artefact(model, serve, folder, threads)
+    metrics = {name: PRACTICAL_METRICS[name] for name in MEASURED}
+    finished = Finished(
+        model,
+        rows,
+        _padded,
+        folder,
+        served=artefact,
+        serve=serve,
+        purpose=Purpose(frozenset(LATENCIES)),
+    )
+    return Remeasured(serve, measure(finished, metrics), measured_on(serve))
+
+
+def _rows(folder: Path, model: Any, record: Record, texts: Sequence[str]) -> list[Row]:
+    config = model.config
+    if model.main_input_name == "pixel_values":
+        size = config.image_size
+        height, width = size if isinstance(size, list | tuple) else (size, size)
+        return [{"pixel_values": torch.rand(config.num_channels, height, width)}]
+    if texts:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
+        length = record.max_length or tokenizer.model_max_length
+        return [
+            {"input_ids": ids}
+            for ids in tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
+        ]
+    lengths = record.request_lengths or record.lengths
+    if not lengths:
+        raise DataError(
+            f"{folder}: does not tell how long its requests are, as models of earlier versions; "
+            f"give texts with --rows, or --lengths"
+        )
+    some = max(2, config.vocab_size // 2)  # any token takes the same time
+    return [{"input_ids": [1 + (7 * i) % (some - 1) for i in range(n)]} for n in lengths]
+
+
+def _padded(rows: list[Row]) -> dict[str, Any]:
+    if "pixel_values" in rows[0]:
+        return {"pixel_values": torch.stack([row["pixel_values"] for row in rows])}
+    longest = max(len(row["input_ids"]) for row in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        count = len(row["input_ids"])
+        ids[i, :count], mask[i, :count] = torch.tensor(row["input_ids"]), 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def _text_of(line: str, file: Path) -> str:
+    try:
+        row = json.loads(line)
+        text = row.get("input", row.get("text")) if isinstance(row, dict) else None
+    except ValueError:
+        text = None
+    if not isinstance(text, str):
+        raise DataError(f"{file}: each line must be an object with a text `input` or `text`")
+    return text
