@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo_pipeline.cli.inference import add_serving, render_serving
 from hpo_pipeline.cli.running import run_and_show
-from hpo_pipeline.errors import BackendError
+from hpo_pipeline.errors import BackendError, ExperimentError
 
 if TYPE_CHECKING:
     from hpo_pipeline.engines.katib.engine import KatibEngine
@@ -23,9 +24,14 @@ NAMESPACE = "hpo"
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser of `hpo`."""
-    render = commands.add_parser("render", help="print an experiment as Kubernetes objects")
+    render = commands.add_parser(
+        "render", help="print an experiment, or what serves its model, as Kubernetes objects"
+    )
     render.set_defaults(command=_render)
-    render.add_argument("file", type=Path, help="experiment file")
+    render.add_argument(
+        "file", type=Path, nargs="?", help="experiment file; with --serving its section cluster"
+    )
+    add_serving(render)
     add_changes(render)
     render.add_argument(
         "--without-token",
@@ -118,6 +124,10 @@ def print_status(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     from hpo_pipeline.engines.katib.manifest import as_yaml, manifests, new_token
 
+    if options.serving is not None:
+        return render_serving(options)
+    if options.file is None:
+        raise ExperimentError("hpo render", ["name an experiment file, or a model: --serving NAME"])
     experiment = load_changed(options)
     token = None if options.without_token else new_token()
     print(as_yaml(manifests(experiment, token=token)), end="")

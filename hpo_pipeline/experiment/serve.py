@@ -20,7 +20,8 @@ class Serve(Frozen):
     `max_drift` is how far any output of the artefact may be from that of the trained model; where
     it is left out, an artefact that is not quantised must be within 1e-4, and a quantised one is
     judged by its metrics alone. With `lengths`, the shortest and the longest, requests have any
-    number of tokens between them; without, they are as long as the texts of the data.
+    number of tokens between them; without, they are as long as the texts of the data. On a cluster
+    `node_selector` names the nodes that serve: there the winner and the champion are measured.
     """
 
     format: Literal["torch", "onnx"] = "torch"
@@ -29,6 +30,7 @@ class Serve(Frozen):
     batch: Annotated[int, Field(ge=1, le=4096)] = 1
     lengths: Annotated[tuple[Count, Count], BeforeValidator(as_tuple)] | None = None
     max_drift: Annotated[float, Field(gt=0)] | None = None
+    node_selector: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -68,6 +68,7 @@ class TokenClassification(TextKind):
     """A tag for each word of a text."""
 
     Settings: ClassVar[type[Settings]] = TokenClassificationSettings
+    exports: ClassVar[bool] = True
 
     def pipeline(self, task: TaskFields) -> str:
         """Return transformers' name of the pipeline."""

@@ -22,6 +22,7 @@ from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Collate, Loaded
 from hpo_pipeline.trial.artefact.build import Artefact, build_artefact
+from hpo_pipeline.trial.artefact.record import lengths_of, write_record
 from hpo_pipeline.trial.loading import (
     finished_model,
     load_data,
@@ -197,10 +198,13 @@ def build(task: Task, dataset: Path, output: Path, seed: int, *, earlier: float 
         return finished
 
     def serve_it(serve: Serve, finished: Any, folder: Path) -> Served:
+        rows, threads = data.validation, torch.get_num_threads()
+        lengths = lengths_of(rows, kind.length)
+        length = task.max_length
+        write_record(folder, serve, kind=task.kind, max_length=length, lengths=lengths)
         if serve.is_plain:
             return None, {}
         finished.eval()
-        rows, threads = data.validation, torch.get_num_threads()
         served = build_artefact(finished, serve, folder, rows, data.collate, threads)
         loaded = Loaded(served.model, data.processor, rows, data.collate, data.meta.labels)
         return served, kind.evaluate(task, loaded).metrics

@@ -38,11 +38,6 @@ class Remeasured:
     found: Measured
     machine: dict[str, str]
 
-    @property
-    def name(self) -> str:
-        """The artefact in words."""
-        return self.serve.title
-
 
 def remeasure(
     folder: Path, *, texts: Sequence[str] = (), **changes: int | tuple[int, int] | None
@@ -99,8 +94,8 @@ def load_served(folder: Path, record: Record) -> Any:
     try:
         config = transformers.AutoConfig.from_pretrained(str(folder))
         name = (config.architectures or [""])[0]
-        found = getattr(transformers, name, None)
-        if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
+        found: Any = getattr(transformers, name, None)
+        if not _is_model(found):
             raise DataError(f"{folder}: transformers has no model {name!r}, which its config names")
         model = found.from_pretrained(str(folder), use_safetensors=True)
     except (OSError, ValueError) as error:
@@ -164,6 +159,10 @@ def _padded(rows: list[Row]) -> dict[str, Any]:
         count = len(row["input_ids"])
         ids[i, :count], mask[i, :count] = torch.tensor(row["input_ids"]), 1
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def _is_model(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
 
 
 def _text_of(line: str, file: Path) -> str:

@@ -12,7 +12,7 @@ from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.results.trial import TrialState, read_trial
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.__main__ import main
-from hpo_pipeline.trial.artefact.build import read_serving
+from hpo_pipeline.trial.artefact.record import read_record
 from hpo_pipeline.trial.command import TrialCommand
 from hpo_pipeline.trial.evaluate import evaluate
 from tests.toys import faults_of
@@ -31,9 +31,8 @@ def _graphs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_quality_and_size_are_those_of_what_is_served(
     write_experiment: Any, tmp_path: Path
 ) -> None:
-    file = write_experiment(
-        serve="{format: onnx, threads: 1, batch: 2, lengths: [3, 9]}", space=SPACE
-    )
+    serve = "{format: onnx, threads: 1, batch: 2, lengths: [3, 9]}"
+    file = write_experiment(serve=serve, space=SPACE)
     experiment = load(file)
     dataset = prepare(experiment, tmp_path)
     found = {}
@@ -46,7 +45,10 @@ def test_quality_and_size_are_those_of_what_is_served(
         assert trial.state == TrialState.SUCCEEDED
         found[quantize] = trial
         folder = tmp_path / "trials" / quantize / "model"
-        assert read_serving(folder).quantize == quantize
+        record = read_record(folder)
+        assert (record.quantize, record.kind) == (quantize, "text-classification")
+        assert record.max_length == 12
+        assert 3 <= min(record.request_lengths) <= max(record.request_lengths) <= 12
         size = sum(file.stat().st_size for file in (folder / "onnx").iterdir()) / 1e6
         assert trial.metrics["model_size_mb"] == pytest.approx(size)
         again = evaluate(experiment, dataset, folder, 12)

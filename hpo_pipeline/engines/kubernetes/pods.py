@@ -84,7 +84,7 @@ def work_job(
         **RETRIES,
         "template": {
             "metadata": {"labels": labels, "annotations": {"sidecar.istio.io/inject": "false"}},
-            "spec": _pod(experiment, config_name, container),
+            "spec": _on_serving_nodes(experiment, argv, _pod(experiment, config_name, container)),
         },
     }
     metadata: dict[str, Any] = {
@@ -106,6 +106,18 @@ def work_job(
             }
         ]
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+PROMOTE = "promote"
+"""The kind of job that measures models."""
+
+
+def _on_serving_nodes(experiment: Experiment, argv: Sequence[str], pod: Object) -> Object:
+    """Return the pod of a job where its models will be served, if it measures any."""
+    selector = experiment.serve.node_selector
+    if not selector or [*argv][:1] != [PROMOTE]:
+        return pod
+    return {**pod, "nodeSelector": {**pod.get("nodeSelector", {}), **selector}}
 
 
 def _pod(experiment: Experiment, config_name: str, container: Object) -> Object:

@@ -1,0 +1,152 @@
+"""The commands `hpo measure` and `hpo serve`: a finished model, measured again and tried."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from hpo_pipeline.trial.measuring import Remeasured
+
+MAX_THREADS, MAX_BATCH = 1024, 4096
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the parser of `hpo`."""
+    measure = commands.add_parser("measure", help="measure a finished model on this machine")
+    measure.set_defaults(command=_measure)
+    _add_model(measure)
+    measure.add_argument(
+        "--rows", type=Path, metavar="FILE", help="texts of requests: one a line, or JSON lines"
+    )
+    measure.add_argument("--threads", type=_count(MAX_THREADS), help="of a request")
+    measure.add_argument("--batch", type=_count(MAX_BATCH), help="rows of a request")
+    measure.add_argument(
+        "--lengths", type=int, nargs=2, metavar=("SHORTEST", "LONGEST"), help="tokens of a request"
+    )
+    measure.add_argument("--json", action="store_true", help="for machines")
+
+    serve = commands.add_parser("serve", help="answer requests to a finished model, to try it")
+    serve.set_defaults(command=_serve)
+    _add_model(serve)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
+    serve.add_argument("--port", type=int, default=8080, help="(8080; 0 takes a free one)")
+    serve.add_argument("--name", default="model", help="of the model, in the address (model)")
+    serve.add_argument("--threads", type=_count(MAX_THREADS), help="of a request")
+    serve.add_argument("--no-measure", action="store_true", help="start at once, without figures")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a folder, or a registered model: NAME, or NAME@VERSION")
+    parser.add_argument("--registry", metavar="URI", help="where models are registered (models)")
+
+
+def _count(most: int) -> Any:
+    def count(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"must be a number from 1 to {most}, got {text!r}")
+        return int(text)
+
+    return count
+
+
+@contextmanager
+def model_folder(model: str, registry: str | None) -> Iterator[Path]:
+    """Give the folder of a model: the one that is named, or that of a registered version.
+
+    Raises:
+        DataError: there is no such folder, and no registered model of that name.
+    """
+    if Path(model).is_dir():
+        yield Path(model)
+        return
+    name, _, version = model.partition("@")
+    if "/" in model:
+        raise DataError(f"{model}: there is no such folder")
+    from hpo_pipeline.registry import open_registry
+
+    opened = open_registry(registry)
+    if name not in opened.names():
+        known = ", ".join(opened.names()) or "none"
+        raise DataError(f"{model}: is neither a folder nor a registered model; there are: {known}")
+    record = opened.get(name, int(version) if version.isdigit() else version or "champion")
+    with tempfile.TemporaryDirectory() as scratch:
+        yield opened.fetch(record, Path(scratch))
+
+
+def _measure(options: argparse.Namespace) -> int:
+    with model_folder(options.model, options.registry) as folder:
+        from hpo_pipeline.trial.measuring import read_texts, remeasure
+
+        texts = read_texts(options.rows) if options.rows else ()
+        lengths = _lengths(options.lengths)
+        found = remeasure(
+            folder, texts=texts, threads=options.threads, batch=options.batch, lengths=lengths
+        )
+    if options.json:
+        print(json.dumps([_as_json(each) for each in found], indent=2))
+    else:
+        _print(found)
+    return 0
+
+
+def _lengths(given: Sequence[int] | None) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    shortest, longest = given
+    if not 1 <= shortest <= longest:
+        raise DataError(f"--lengths: must be the shortest and the longest, got {given}")
+    return shortest, longest
+
+
+def _as_json(each: Remeasured) -> dict[str, Any]:
+    return {
+        "artefact": each.serve.title,
+        "serve": each.serve.model_dump(),
+        "metrics": each.found.metrics,
+        "intervals": each.found.intervals,
+        "machine": each.machine,
+    }
+
+
+def _print(found: Sequence[Remeasured]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
+    from hpo_pipeline.reports.formatting import sampled
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("metric")
+    for each in found:
+        table.add_column(each.serve.title, justify="right")
+    table.add_column("meaning")
+    for name in found[0].found.metrics:
+        values = (sampled(e.found.metrics[name], e.found.intervals.get(name)) for e in found)
+        table.add_row(name, *values, PRACTICAL_METRICS[name].description)
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.print(table)
+    machine = ", ".join(f"{name} {value}" for name, value in found[0].machine.items())
+    console.print(f"in brackets: 95 % intervals; measured on {machine}", soft_wrap=True)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    with model_folder(options.model, options.registry) as folder:
+        from hpo_pipeline.trial.http_server import Figures, Settings, serve
+        from hpo_pipeline.trial.measuring import remeasure
+        from hpo_pipeline.trial.predictor import open_predictor
+
+        predictor = open_predictor(folder, threads=options.threads)
+        figures: Figures = {}
+        if not options.no_measure:
+            served = remeasure(folder, threads=options.threads)[0]
+            figures = served.found.metrics
+        settings = Settings(options.host, options.port, options.name)
+        return serve(predictor, settings, figures)
