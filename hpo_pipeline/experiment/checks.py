@@ -177,6 +177,8 @@ def _serve_faults(sections: dict[str, Any]) -> list[str]:
     names = [name for name in space if name.startswith("serve.")]
     if wrong := [name for name in names if name not in SERVED]:
         return [f"space.{wrong[0]}: of serve, only {', '.join(SERVED)} can be searched"]
+    if names and serve.others:
+        return [f"space.{names[0]}: serve is a list, of which each trial makes all; leave it out"]
     combined = product(*(bounds(space, name) for name in names))
     ways = [space.active(dict(zip(names, values, strict=True))) for values in combined]
     faults = []
@@ -187,21 +189,22 @@ def _serve_faults(sections: dict[str, Any]) -> list[str]:
             where = "space.serve" if way else "serve"
             faults.append(f"{where}.{error.errors()[0]['msg'].removeprefix('Value error, ')}")
             continue
-        if not found.is_plain and not TASKS[task.kind].exports:
+        if not all(w.is_plain for w in found.variants) and not TASKS[task.kind].exports:
             return [f"serve: models of {task.kind} are served as they are; leave serve out"]
     return list(dict.fromkeys(faults))
 
 
 def _length_fault(task: Task, serve: Serve) -> str | None:
     """Return why requests cannot have the lengths that they are to have."""
-    if serve.lengths is None:
+    longest = max((way.lengths[1] for way in serve.variants if way.lengths), default=None)
+    if longest is None:
         return None
     if not TASKS[task.kind].has_text or TASKS[task.kind].is_own_code:
         return f"serve.lengths: {task.kind} has no tokens that we could count; leave it out"
-    if serve.lengths[1] > task.max_length:
+    if longest > task.max_length:
         return (
             f"serve.lengths: the longest must be at most task.max_length, {task.max_length}, "
-            f"after which a text is cut; got {serve.lengths[1]}"
+            f"after which a text is cut; got {longest}"
         )
     return None
 

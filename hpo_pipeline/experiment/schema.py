@@ -141,6 +141,10 @@ ObjectiveSection = Annotated[
 ConstraintsSection = Annotated[
     tuple[ConstraintText, ...], Field(max_length=MAX_CONSTRAINTS), BeforeValidator(as_tuple)
 ]
+ServeSection = Annotated[
+    Serve,
+    BeforeValidator(lambda given: given, json_schema_input_type=Serve | tuple[Serve, ...]),
+]
 RulesSection = Annotated[
     tuple[RuleText, ...], Field(max_length=MAX_RULES), BeforeValidator(as_tuple)
 ]
@@ -154,7 +158,7 @@ class Experiment(Frozen):
     task: Task
     objective: ObjectiveSection
     constraints: ConstraintsSection = ()
-    serve: Serve = PLAIN
+    serve: ServeSection = PLAIN
     space: Space
     space_rules: RulesSection = ()
     search: SearchSection = DEFAULT_SEARCH

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -10,6 +10,7 @@ from hpo_pipeline.experiment.space import Assignments, Count, Frozen, as_tuple, 
 
 PRECISIONS = {"torch": ("none", "bf16"), "onnx": ("none", "int8")}
 """How the weights of each format can be stored; `none` is as they were trained."""
+MAX_OTHERS = 7
 EXACT = 1e-4
 """How far an artefact that is not quantised may be from PyTorch, in any output."""
 
@@ -22,6 +23,9 @@ class Serve(Frozen):
     judged by its metrics alone. With `lengths`, the shortest and the longest, requests have any
     number of tokens between them; without, they are as long as the texts of the data. On a cluster
     `node_selector` names the nodes that serve: there the winner and the champion are measured.
+
+    A list has several variants: each trial makes and measures them all, and counts as the best of
+    them, by the constraints and the objective. The first one has the `others`.
     """
 
     format: Literal["torch", "onnx"] = "torch"
@@ -31,6 +35,19 @@ class Serve(Frozen):
     lengths: Annotated[tuple[Count, Count], BeforeValidator(as_tuple)] | None = None
     max_drift: Annotated[float, Field(gt=0)] | None = None
     node_selector: dict[str, str] = {}
+    others: Annotated[
+        tuple[Serve, ...], Field(max_length=MAX_OTHERS), BeforeValidator(as_tuple)
+    ] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_of_several(cls, content: Any) -> Any:
+        """Take a list as its first variant with the others."""
+        if not isinstance(content, list | tuple):
+            return content
+        if not content or not all(isinstance(each, dict) for each in content):
+            raise ValueError("must be a mapping, or a list of such variants")
+        return {**content[0], "others": tuple(content[1:])}
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -44,7 +61,22 @@ class Serve(Frozen):
             raise ValueError(
                 f"lengths: must be the shortest and the longest, got {list(self.lengths)}"
             )
+        titles = [way.title for way in self.variants]
+        if len(set(titles)) < len(titles):
+            raise ValueError(f"each variant at most once, got {', '.join(titles)}")
+        if len(titles) > 1 and any(way.quantize == "bf16" for way in self.variants):
+            raise ValueError(
+                "bf16 cannot be one of several variants, for it changes the weights themselves; "
+                "search it instead: serve.quantize in the space"
+            )
+        if any(way.others or way.node_selector for way in self.others):
+            raise ValueError("node_selector belongs to the first variant, and no list into a list")
         return self
+
+    @property
+    def variants(self) -> tuple[Serve, ...]:
+        """Every artefact that a trial makes, in the order of the file."""
+        return (self.model_copy(update={"others": ()}), *self.others) if self.others else (self,)
 
     @property
     def allowed_drift(self) -> float | None:

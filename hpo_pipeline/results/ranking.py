@@ -36,7 +36,7 @@ from hpo_pipeline.experiment.metrics import Metrics
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment, SelectLexicographic, SelectWeights
 from hpo_pipeline.experiment.verdict import Intervals, Verdict, verdict
-from hpo_pipeline.results.trial import Trial, TrialState
+from hpo_pipeline.results.trial import Trial, TrialState, Variant
 
 
 class Judged(Protocol):
@@ -160,6 +160,15 @@ def best_first(judged: Judged, trials: Iterable[Trial]) -> list[Trial]:
     """Return the usable trials of a problem with one objective, best first, as `rank` does."""
     usable = [trial for trial in trials if is_usable(judged, trial)]
     return sorted(usable, key=lambda trial: _rank_key(judged, trial).exact)
+
+
+def best_variant(experiment: Experiment, variants: Sequence[Variant]) -> int:
+    """Return the place of the best artefact of one trial; the first where none is usable."""
+    trials = [
+        Trial(v.title, i, TrialState.SUCCEEDED, {}, metrics=v.metrics, intervals=v.intervals)
+        for i, v in enumerate(variants)
+    ]
+    return next((trial.number for trial in rank(experiment, trials)), 0)
 
 
 def winner(experiment: Experiment, trials: Iterable[Trial]) -> Trial | None:

@@ -61,12 +61,23 @@ def last_attempt(points: Iterable[Point]) -> list[Point]:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One artefact of a trial, as it was measured: `title` says what it is."""
+
+    title: str
+    metrics: dict[str, float]
+    intervals: dict[str, Interval] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Trial:
     """A trial as its `result.json` holds it.
 
     `metrics` are those of the best evaluation, with the practical metrics of the finished
     model; `intervals` are the 95 % intervals of those that were sampled. `seconds` holds the wall
-    time by phase (load, train, evaluate, save, export, measure, and wait for others). A trial
+    time by phase (load, train, evaluate, save, export, measure, and wait for others). Of the
+    `variants` that it was measured as, where there are several, its metrics are those of `served`,
+    the best. A trial
     with a `parent` resumed from the checkpoint of the trial of that number: its points, steps
     and epochs count on from there.
     """
@@ -85,6 +96,8 @@ class Trial:
     parent: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
     intervals: dict[str, Interval] = field(default_factory=dict)
+    served: str | None = None
+    variants: tuple[Variant, ...] = ()
 
     @property
     def failed_at_start(self) -> bool:

@@ -21,7 +21,7 @@ from hpo_pipeline.experiment.serve import PLAIN, Serve
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Collate, Loaded
-from hpo_pipeline.trial.artefact.build import Artefact, build_artefact
+from hpo_pipeline.trial.artefact.build import Artefact, build_artefact, forget_artefacts
 from hpo_pipeline.trial.artefact.record import lengths_of, write_record
 from hpo_pipeline.trial.loading import (
     finished_model,
@@ -165,13 +165,15 @@ class Built:
 
     `save` writes the model into a folder, and returns it as it is deployed. `serve` makes the
     artefact that is served, and returns it with the metrics that it reaches; None and nothing where
-    the model is served as it is, whose own metrics hold.
+    the model is served as it is, whose own metrics hold. `keep` says which artefact of the folder
+    is the one, and removes the others.
     """
 
     trainer: Trainer
     practical: Practical
     save: Callable[[Path], Any]
     serve: Callable[[Serve, Any, Path], Served] = lambda serve, model, folder: (None, {})
+    keep: Callable[[Serve, Path], None] = lambda serve, folder: None
 
 
 def build(task: Task, dataset: Path, output: Path, seed: int, *, earlier: float = 0.0) -> Built:
@@ -198,16 +200,19 @@ def build(task: Task, dataset: Path, output: Path, seed: int, *, earlier: float 
         return finished
 
     def serve_it(serve: Serve, finished: Any, folder: Path) -> Served:
-        rows, threads = data.validation, torch.get_num_threads()
-        lengths = lengths_of(rows, kind.length)
-        length = task.max_length
-        write_record(folder, serve, kind=task.kind, max_length=length, lengths=lengths)
         if serve.is_plain:
             return None, {}
         finished.eval()
+        rows, threads = data.validation, torch.get_num_threads()
         served = build_artefact(finished, serve, folder, rows, data.collate, threads)
         loaded = Loaded(served.model, data.processor, rows, data.collate, data.meta.labels)
         return served, kind.evaluate(task, loaded).metrics
 
+    def keep(serve: Serve, folder: Path) -> None:
+        forget_artefacts(folder, serve)
+        lengths = lengths_of(data.validation, kind.length)
+        write_record(folder, serve, kind=task.kind, max_length=task.max_length, lengths=lengths)
+
     sample = Sample(data.validation, data.collate, data.forward)
-    return Built(trainer, Practical(lambda: sample, earlier=earlier), save, serve_it)
+    practical = Practical(lambda: sample, earlier=earlier)
+    return Built(trainer, practical, save, serve_it, keep)

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,8 +26,10 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import Value
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, TRAINER_FOLDER
+from hpo_pipeline.results.ranking import best_variant
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.trial.as_served import Clock, Trained, as_served
 from hpo_pipeline.trial.building import Built, build, checked_metrics
 from hpo_pipeline.trial.callback import Progress, TrialCallback
 from hpo_pipeline.trial.checkpoint_callback import CheckpointCallback, Resume
@@ -42,7 +44,6 @@ from hpo_pipeline.trial.own_trainer import (
     write_metrics,
 )
 from hpo_pipeline.trial.pbt_interval import IntervalCallback, read_parent
-from hpo_pipeline.trial.practical_metrics import Purpose
 from hpo_pipeline.trial.precision import precision_of
 from hpo_pipeline.trial.quiet import QuietSlot
 from hpo_pipeline.trial.quiet_callback import QuietCallback
@@ -51,20 +52,6 @@ from hpo_pipeline.trial.stop_request import StopRequest
 from hpo_pipeline.trial.training_state import restore_weights
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Clock:
-    """Wall seconds by phase."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    last: float = field(default_factory=time.perf_counter)
-
-    def lap(self, phase: str) -> None:
-        """Add the time since the last lap to a phase."""
-        now = time.perf_counter()
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self.last
-        self.last = now
 
 
 @dataclass(frozen=True)
@@ -153,28 +140,31 @@ def run_trial(
     model = built.save(folder)
     shutil.rmtree(spec.folder / TRAINER_FOLDER, ignore_errors=True)
     clock.lap("save")
-    served, quality = built.serve(serve, model, folder)
-    clock.lap("export")
-    seconds = clock.seconds["train"]
-    purpose = Purpose(experiment.reads, experiment.constraints, {**best.metrics, **quality})
-    measured = built.practical.final(
-        model, folder, seconds, purpose=purpose, served=served, serve=serve
-    )
+    made_of = Trained(built, model, folder, best.metrics)
+    found = [as_served(experiment, made_of, way, clock) for way in serve.variants]
     slot.end()
-    clock.lap("measure")
-    found = {**best.metrics, **quality, **measured.metrics}
+    best_way = best_variant(experiment, found)
+    serve, chosen = serve.variants[best_way], found[best_way]
+    built.keep(serve, folder)
     trial = _result(
-        experiment, spec, callback, found, steps=trainer.state.global_step, seconds=clock.seconds
+        experiment,
+        spec,
+        callback,
+        chosen.metrics,
+        steps=trainer.state.global_step,
+        seconds=clock.seconds,
     )
     return replace(
         trial,
+        served=serve.title,
+        variants=tuple(found) if len(found) > 1 else (),
         parent=parent.number if parent else None,
         environment={
             **environment(saved),
             **measured_on(serve, was_quiet=slot.was_quiet),
             "precision": precision_of(trainer.args),
         },
-        intervals=measured.intervals,
+        intervals=chosen.intervals,
     )
 
 

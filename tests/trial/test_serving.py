@@ -9,12 +9,15 @@ import pytest
 
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.experiment.loading import load
+from hpo_pipeline.reports.html.artefacts import artefacts, drawing, of_winner
 from hpo_pipeline.results.trial import TrialState, read_trial
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.artefact.record import read_record
 from hpo_pipeline.trial.command import TrialCommand
 from hpo_pipeline.trial.evaluate import evaluate
+from hpo_pipeline.trial.measuring import remeasure
+from hpo_pipeline.trial.predictor import open_predictor
 from tests.toys import faults_of
 
 SPACE = (
@@ -58,11 +61,57 @@ def test_quality_and_size_are_those_of_what_is_served(
         assert 0 < low <= trial.metrics["latency_p50_ms"] <= high
         assert trial.environment["threads of a request"] == "1"
         assert again.environment["processor"] == trial.environment["processor"]
+    _can_be_measured_and_asked(tmp_path / "trials/int8/model")
     whole, short = found["none"], found["int8"]
     best = next(p for p in whole.curve if p.step == whole.best_step).metrics
     assert whole.metrics["loss"] == pytest.approx(best["loss"], abs=1e-4)
     assert short.metrics["loss"] != whole.metrics["loss"]
     assert short.metrics["model_size_mb"] < whole.metrics["model_size_mb"]
+
+
+def _can_be_measured_and_asked(folder: Path) -> None:
+    served, plain = remeasure(folder, threads=1, batch=1, lengths=(4, 8))
+    assert (served.serve.title, plain.serve.title) == ("onnx int8", "torch")
+    assert served.found.metrics["model_size_mb"] < plain.found.metrics["model_size_mb"]
+    for each in (served, plain):
+        low, high = each.found.intervals["latency_p95_ms"]
+        assert high is not None
+        assert 0 < low <= each.found.metrics["latency_p95_ms"] <= high
+    assert remeasure(folder, texts=["good film"] * 3, threads=1)[0].found.metrics
+    one, other = open_predictor(folder, threads=1).predict(["good film", "bad"])
+    assert isinstance(one, dict)
+    assert set(one["scores"]) == {"good", "bad"}
+    assert sum(one["scores"].values()) == pytest.approx(1.0)
+    assert one != other
+
+
+def test_a_list_of_variants_counts_as_the_best_of_them(
+    write_experiment: Any, tmp_path: Path
+) -> None:
+    file = write_experiment(
+        serve="[{format: torch}, {format: onnx}, {format: onnx, quantize: int8}]",
+        constraints='["model_size_mb <= 0.03"]',
+    )
+    experiment = load(file)
+    again = tmp_path / "again.json"
+    again.write_text(experiment.to_json(), "utf-8")
+    assert load(again).serve == experiment.serve
+    dataset = prepare(experiment, tmp_path)
+    command = TrialCommand(file, dataset, tmp_path / "trials", "t", 0, {"learning_rate": "0.05"})
+    assert main(command.argv()) == 0
+    trial = read_trial(tmp_path / "trials/t")
+    assert trial is not None
+    sizes = {each.title: each.metrics["model_size_mb"] for each in trial.variants}
+    assert list(sizes) == ["torch", "onnx", "onnx int8"]
+    assert trial.served == min(sizes, key=lambda title: sizes[title]) == "onnx int8"
+    assert trial.metrics == trial.variants[2].metrics
+    folder = tmp_path / "trials/t/model"
+    assert [each.name for each in (folder / "onnx").iterdir()] == ["model_int8.onnx"]
+    assert read_record(folder).title == "onnx int8"
+    found = artefacts(experiment, [trial])
+    assert {each.variant.title for each in found} == set(sizes)
+    assert "onnx int8 ★" in of_winner(found, experiment.objective[0], "t")
+    assert not isinstance(drawing(found, experiment.objective[0]), str)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +120,9 @@ def test_quality_and_size_are_those_of_what_is_served(
         ({"serve": "{format: tflite}"}, "serve.format: input should be 'torch' or 'onnx'"),
         ({"serve": "{quantize: int8}"}, "serve: quantize: torch can be served with none or bf16"),
         ({"serve": "{threads: 0}"}, "serve.threads: input should be greater than or equal to 1"),
+        ({"serve": "[]"}, "serve: must be a mapping, or a list of such variants"),
+        ({"serve": "[{}, {format: torch}]"}, "serve: each variant at most once, got torch, torch"),
+        ({"serve": "[{}, {quantize: bf16}]"}, "serve: bf16 cannot be one of several variants"),
         ({"serve": "{lengths: [9, 3]}"}, "serve: lengths: must be the shortest and the longest"),
         (
             {"serve": "{lengths: [3, 900]}"},

@@ -70,5 +70,6 @@ def known_values(task: Any, serve: Any = None) -> dict[str, Value]:
     for section in ("settings", "lora"):
         for name, value in getattr(task, section, None) or ():
             found[f"{'task' if section == 'settings' else section}.{name}"] = value
-    found |= {f"serve.{name}": value for name, value in serve or ()}
+    ways = ((name, value) for name, value in serve or () if isinstance(value, bool | int | str))
+    found |= {f"serve.{name}": value for name, value in ways}
     return {name: v for name, v in found.items() if isinstance(v, bool | int | float | str)}

@@ -23,7 +23,15 @@ from plotly.offline import get_plotlyjs
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.reports.html import captions, curves, figures, findings, tables, tradeoff
+from hpo_pipeline.reports.html import (
+    artefacts,
+    captions,
+    curves,
+    figures,
+    findings,
+    tables,
+    tradeoff,
+)
 from hpo_pipeline.reports.html.growth import growth, growth_line
 from hpo_pipeline.reports.html.leaderboard import leaderboard
 from hpo_pipeline.reports.html.lineage import lineage
@@ -113,6 +121,7 @@ def _body(experiment: Experiment, result: SearchResult, run_info: Mapping[str, s
         "Learning curves": _curves(experiment, trials, best),
         "Lineage": _lineage(experiment, found),
         "Trade-off": _trade_offs(experiment, trials, best),
+        "Artefacts": _artefacts(experiment, trials, best),
         "Hypervolume": _hypervolume(experiment, trials),
         "Parallel coordinates": _parallel(experiment, trials),
         "Constraints": tables.constraints(experiment, trials, best),
@@ -181,6 +190,20 @@ def _trade_offs(experiment: Experiment, trials: Sequence[Trial], winner: Trial |
         title = f"<h3>{escape(f'{quality.name} against {price.name}')}</h3>"
         plots.append(f"<div>{title}{_caption(words) * _is_drawn(plot)}{plot}</div>")
     return f'<div class="pairs">{"".join(plots)}</div>'
+
+
+def _artefacts(experiment: Experiment, trials: Sequence[Trial], winner: Trial | None) -> str:
+    """Return the front of what can be served; empty where all trials make the same artefact."""
+    found = artefacts.artefacts(experiment, trials)
+    if not found:
+        return ""
+    quality, _ = tradeoff.quality_and_prices(experiment)
+    words = (
+        "Each dot is a trial as one of its artefacts: what a slower one gains. The dotted line is "
+        "the Pareto front of them all."
+    )
+    listed = artefacts.of_winner(found, quality, winner.name if winner else None)
+    return _caption(words) + _plot(artefacts.drawing, found, quality) + listed
 
 
 def _hypervolume(experiment: Experiment, trials: Sequence[Trial]) -> str:

@@ -73,6 +73,15 @@ def build_artefact(
     return Artefact(found.model, found.size_mb, drift)
 
 
+def forget_artefacts(folder: Path, kept: Serve) -> None:
+    """Remove the files of all artefacts but one."""
+    for quantize, name in NAMES.items():
+        if (kept.format, kept.quantize) != ("onnx", quantize):
+            (folder / ONNX_FOLDER / name).unlink(missing_ok=True)
+    if kept.format != "onnx" and (folder / ONNX_FOLDER).is_dir():
+        (folder / ONNX_FOLDER).rmdir()
+
+
 def open_artefact(model: Any, serve: Serve, folder: Path, threads: int) -> Artefact:
     """Open the artefact of a model folder; `model` is what transformers loaded from it.
 
@@ -92,12 +101,14 @@ def open_artefact(model: Any, serve: Serve, folder: Path, threads: int) -> Artef
 
 def _write(model: Any, serve: Serve, folder: Path, inputs: Mapping[str, Any]) -> None:
     whole = folder / ONNX_FOLDER / NAMES["none"]
+    was_there = whole.exists()
     device = model.device
     write_onnx(model.to("cpu").eval(), inputs, whole, cache_folder() / "graphs")
     model.to(device)
     if serve.quantize == "int8":
         quantise(whole, folder / ONNX_FOLDER / NAMES["int8"])
-        whole.unlink()
+        if not was_there:
+            whole.unlink()
 
 
 def _inputs(model: Any, batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.serve import Serve
+from hpo_pipeline.experiment.space import as_tuple
 from hpo_pipeline.results.files import write_json
 from hpo_pipeline.tasks.base_config import one_line
 from hpo_pipeline.tasks.kind import Row
@@ -28,7 +30,9 @@ class Record(Serve):
 
     kind: str | None = None
     max_length: int | None = None
-    request_lengths: tuple[int, ...] = Field(default=(), max_length=REQUEST_LENGTHS)
+    request_lengths: Annotated[
+        tuple[int, ...], Field(max_length=REQUEST_LENGTHS), BeforeValidator(as_tuple)
+    ] = ()
 
 
 def write_record(
