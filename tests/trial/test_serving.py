@@ -80,7 +80,7 @@ def _can_be_measured_and_asked(folder: Path) -> None:
     assert remeasure(folder, texts=["good film"] * 3, threads=1)[0].found.metrics
     one, other = open_predictor(folder, threads=1).predict(["good film", "bad"])
     assert isinstance(one, dict)
-    assert set(one["scores"]) == {"good", "bad"}
+    assert set(one["scores"]) == {"negative", "positive"}
     assert sum(one["scores"].values()) == pytest.approx(1.0)
     assert one != other
 
