@@ -65,10 +65,18 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a search went: after each trial that ended, the best accuracy and the steps so far."""
+    """How a search went: the best accuracy and the steps so far.
+
+    After each trial that ended, and (`seen`, as steps and best) after each evaluation.
+    """
 
     best: tuple[float, ...]
     steps: tuple[int, ...]
+    seen: tuple[tuple[int, float], ...] = ()
+
+    def at(self, steps: float) -> float:
+        """Return the best accuracy that was seen within so many steps; 0 before the first."""
+        return max((best for spent, best in self.seen if spent <= steps), default=0.0)
 
 
 @dataclass
@@ -92,7 +100,12 @@ def _experiment(
     return Experiment.model_validate(
         {
             "name": "recorded",
-            "task": {"kind": "image-classification", "model": "vit", "data": "digits"},
+            "task": {
+                "kind": "image-classification",
+                "model": "vit",
+                "data": "digits",
+                "training": {"num_train_epochs": 12},
+            },
             "objective": {"metric": "accuracy", "goal": "maximize"},
             "space": SPACE,
             "space_rules": list(rules),
@@ -116,7 +129,7 @@ def play(
     experiment = _experiment(search, stopping, rules, trials=trials, parallel=parallel)
     study = Study(experiment.problem)
     clock: list[tuple[int, int, _Running]] = []  # when it evaluates next, its number, the trial
-    best, steps, spent, asked, now = [], [], 0, 0, 0
+    best, steps, seen, spent, asked, now = [], [], [(0, 0.0)], 0, 0, 0
     while asked < trials or clock:
         while asked < trials and len(clock) < parallel:
             suggestion = study.ask()
@@ -127,6 +140,7 @@ def play(
         spent += running.next_steps()
         running.seen += 1
         curve = running.curve[: running.seen]
+        seen.append((spent, max(curve[-1].metrics["accuracy"], seen[-1][1])))
         study.report(number, curve[-1])
         is_whole = running.seen == len(running.curve)
         if not is_whole and not study.should_stop(number, curve):
@@ -138,4 +152,4 @@ def play(
         study.tell(Trial(study.name(number), number, state, given, top.metrics, curve=curve))
         best.append(max([top.metrics["accuracy"], *best[-1:]]))
         steps.append(spent)
-    return Outcome(tuple(best), tuple(steps))
+    return Outcome(tuple(best), tuple(steps), tuple(seen))

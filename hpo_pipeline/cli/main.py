@@ -182,6 +182,8 @@ def _check(options: argparse.Namespace) -> int:
         raise ExperimentError(str(options.file), faults)
     for note in (*notes(experiment), *models.registry_notes(experiment.register_)):
         print(f"note: {note}")
+    for section, choice in experiment.choices().items():
+        print(f"{section}.algorithm: auto is {choice}")
     size = size_text(experiment.problem)
     points = "" if size is None else f", {size}"
     print(f"{options.file}: no faults; {len(experiment.space)} parameters{points}")

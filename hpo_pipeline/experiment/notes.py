@@ -45,7 +45,7 @@ def size_text(problem: Problem) -> str | None:
 
 def _too_few_trials(experiment: Experiment) -> str | None:
     """Say that a rule waits for more complete trials than there are."""
-    rule, trials = experiment.stopping, experiment.budget.trials
+    rule, trials = experiment.chosen_stopping, experiment.budget.trials
     if not isinstance(rule, MedianStopping | PercentileStopping) or rule.min_trials < trials:
         return None
     return (
@@ -56,7 +56,7 @@ def _too_few_trials(experiment: Experiment) -> str | None:
 
 def _too_late(experiment: Experiment) -> str | None:
     """Say that a rule judges a trial for the first time when it is about to end anyway."""
-    rule, longest = experiment.stopping, experiment.longest_training()
+    rule, longest = experiment.chosen_stopping, experiment.longest_training()
     match rule:
         case AshaStopping() | HyperbandStopping():
             field, first = "grace_period", rule.grace_period
@@ -76,7 +76,7 @@ def _too_late(experiment: Experiment) -> str | None:
 
 
 def _short_grid(experiment: Experiment) -> str | None:
-    size = experiment.problem.size() if experiment.search.is_exhaustible else None
+    size = experiment.problem.size() if experiment.chosen_search.is_exhaustible else None
     if size is None or size >= experiment.budget.trials:
         return None
     return (

@@ -15,16 +15,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticSerializationError
 
-from hpo_pipeline.experiment.algorithms.base import Problem
+from hpo_pipeline.experiment.algorithms.base import AnySearch, Problem
+from hpo_pipeline.experiment.choosing import Shape, chosen_search, chosen_stopping
 from hpo_pipeline.experiment.cluster import Cluster
 from hpo_pipeline.experiment.formula import Constraint, ConstraintText
 from hpo_pipeline.experiment.objective import Goal, Objective
-from hpo_pipeline.experiment.rules import bound, known_values
+from hpo_pipeline.experiment.rules import Rules, bound, known_values
 from hpo_pipeline.experiment.rules.rule import RuleText
 from hpo_pipeline.experiment.search import DEFAULT_SEARCH, SearchSection
 from hpo_pipeline.experiment.serve import PLAIN, Serve
 from hpo_pipeline.experiment.space import Count, Frozen, Space, Value, as_tuple
-from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, StoppingSection
+from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, Stopping, StoppingSection
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.experiment.uris import RegistryUri
 
@@ -203,13 +204,44 @@ class Experiment(Frozen):
             name=self.name,
             space=self.space,
             objective=self.objective,
-            search=self.search,
+            search=self.chosen_search,
             trials=self.budget.trials,
             constraints=self.constraints,
-            stopping=self.stopping,
-            rules=bound(self.space_rules, self.space, known_values(self.task, self.serve)),
+            stopping=self.chosen_stopping,
+            rules=self._rules,
             longest=self.longest_training(),
         )
+
+    @property
+    def chosen_search(self) -> AnySearch:
+        """The search algorithm: what `auto` stands for, or else the one that the file names."""
+        return chosen_search(self.search, self._shape)[0]
+
+    @property
+    def chosen_stopping(self) -> Stopping:
+        """The stopping rule: what `auto` stands for, or else the one that the file names."""
+        return self._stopping()[0]
+
+    def choices(self) -> dict[str, str]:
+        """Return what `auto` stands for in `search` and `stopping`, and why, in words."""
+        search, why = chosen_search(self.search, self._shape)
+        rule, reason = self._stopping()
+        found = {"search": (search.algorithm, why), "stopping": (rule.algorithm, reason)}
+        return {section: f"{name} ({given})" for section, (name, given) in found.items() if given}
+
+    def _stopping(self) -> tuple[Stopping, str | None]:
+        longest = self.longest_training()
+        count = len(self.objective)
+        return chosen_stopping(self.stopping, self.search, objectives=count, longest=longest)
+
+    @property
+    def _rules(self) -> Rules:
+        return bound(self.space_rules, self.space, known_values(self.task, self.serve))
+
+    @property
+    def _shape(self) -> Shape:
+        budget, count = self.budget, len(self.objective)
+        return Shape(self.space, count, budget.trials, budget.parallel, self._rules)
 
     def to_json(self) -> str:
         """Return the experiment as JSON, which `load` reads back to an equal one."""

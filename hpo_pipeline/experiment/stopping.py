@@ -80,6 +80,25 @@ class ThresholdStopping(Frozen):
     start_step: Count = 1
 
 
+class ForecastStopping(Frozen):
+    """A trial ends where its curve will hardly beat the best trial so far.
+
+    What a curve will reach is forecast from the curves of the completed trials, with its
+    uncertainty; a trial ends once its chance to beat the best is below `chance`.
+    """
+
+    algorithm: Literal["forecast"]
+    chance: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    min_trials: Count = 2
+    start_step: Annotated[int, Field(ge=2)] = 2
+
+
+class AutoStopping(Frozen):
+    """The rule that suits the trials; see docs/strategies.md for how it is chosen."""
+
+    algorithm: Literal["auto"]
+
+
 class StockStopping(Frozen):
     """A stopping rule of the Katib at hand, by its Katib name; only the Katib engine has it."""
 
@@ -96,17 +115,20 @@ Stopping = (
     | PercentileStopping
     | PatienceStopping
     | ThresholdStopping
+    | ForecastStopping
+    | AutoStopping
     | StockStopping
 )
 
 
-StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], Named("none")]
+StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], Named("auto")]
 
 
-DEFAULT_STOPPING = NoStopping(algorithm="none")
+DEFAULT_STOPPING = AutoStopping(algorithm="auto")
+NO_STOPPING = NoStopping(algorithm="none")
 RULES: tuple[str, ...] = tuple(
     get_args(kind.model_fields["algorithm"].annotation)[0]
     for kind in get_args(Stopping)
-    if kind is not StockStopping
+    if kind not in (StockStopping, AutoStopping)
 )
 """The names of our own rules."""

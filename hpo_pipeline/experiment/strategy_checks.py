@@ -10,6 +10,7 @@ from typing import Any
 from hpo_pipeline.experiment.algorithms import ALGORITHMS
 from hpo_pipeline.experiment.algorithms.base import AnySearch
 from hpo_pipeline.experiment.algorithms.base import size as size_of
+from hpo_pipeline.experiment.choosing import MAX_GRID
 from hpo_pipeline.experiment.rules import NO_RULES, Rules, bound, known_values
 from hpo_pipeline.experiment.rules.checks import rule_faults
 from hpo_pipeline.experiment.rules.region import region_of
@@ -21,7 +22,6 @@ from hpo_pipeline.experiment.stopping import (
     ThresholdStopping,
 )
 
-MAX_GRID = 100_000
 IN_FLIGHT = (
     "learning_rate",
     "weight_decay",
@@ -58,7 +58,7 @@ def _search_faults(sections: dict[str, Any]) -> list[str]:
             found = _start_faults(space, assignments, f"search.start.{i}")
             faults += found or _broken_faults(space, rules, assignments, f"search.start.{i}")
     if objectives and len(objectives) > 1:
-        if stopping is not None and stopping.algorithm != "none":
+        if stopping is not None and stopping.algorithm not in ("none", "auto"):
             faults.append(
                 f"stopping.algorithm: {stopping.algorithm} compares one objective, and there are "
                 f"{len(objectives)}; use none, or one objective with a score formula"
@@ -81,7 +81,7 @@ def _population_faults(sections: dict[str, Any]) -> list[str]:
         for name in space or ()
         if name not in IN_FLIGHT
     ]
-    if stopping is not None and stopping.algorithm != "none":
+    if stopping is not None and stopping.algorithm not in ("none", "auto"):
         faults.append(
             f"stopping.algorithm: must be none with {kind}, which ends bad members itself, "
             f"got {stopping.algorithm}"
@@ -150,16 +150,17 @@ def _algorithm_faults(sections: dict[str, Any]) -> list[str]:
         )
     if search.warm_start and not search.learns_from_earlier:
         learners = [n for n, kind in ALGORITHMS.items() if kind.learns_from_earlier]
-        faults.append(
-            f"search.warm_start: {name} learns nothing from it; {' and '.join(learners)} do"
-        )
+        listed = f"{', '.join(learners[:-1])} and {learners[-1]}"
+        faults.append(f"search.warm_start: {name} learns nothing from it; {listed} do")
     return faults
 
 
 def _others(objectives: str) -> str:
     """Name the algorithms that serve one objective, or several: those made for it first."""
     # Those that serve any space; a population needs a budget of its own kind besides.
-    kinds = {n: k for n, k in ALGORITHMS.items() if k.service and not k.has_population}
+    kinds = {
+        n: k for n, k in ALGORITHMS.items() if k.service and not (k.has_population or k.is_choice)
+    }
     found = [n for n, k in kinds.items() if k.objectives == objectives and not k.needs_numbers]
     if objectives == "several":
         found += [n for n, k in kinds.items() if k.objectives == "any" and k.learns_from_earlier]

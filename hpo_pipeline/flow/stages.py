@@ -84,6 +84,8 @@ class Flow:
 
     def search(self, interruption: Interruption) -> list[Trial]:
         """Search, and write the leaderboard."""
+        for section, choice in self._experiment.choices().items():
+            self._progress.say(f"{section}.algorithm: auto is {choice}")
         found = self._engine.search(self._earlier(), interruption)
         trials = list(found.trials)
         ranked, others = listed(self._experiment, trials)

@@ -105,7 +105,7 @@ def _title(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
 
 def _searched(experiment: Experiment, evidence: Evidence) -> str:
     rows = [(name, *_range(experiment.space[name])) for name in experiment.space]
-    search, stopping = experiment.search, experiment.stopping
+    search, stopping = experiment.chosen_search, experiment.chosen_stopping
     states = ", ".join(f"{count} {state}" for state, count in evidence.counts.items())
     facts = [
         f"Objective: {_and(map(_objective, experiment.objective))}",

@@ -1,30 +1,34 @@
-"""The Gaussian process of Optuna, at a bounded cost."""
+"""The Gaussian process of Optuna, at a bounded cost, with what curves will still reach."""
 
 from __future__ import annotations
 
-import copy
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import GPSampler
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import norm
 
 from hpo_pipeline.experiment.rules.region import Region
 from hpo_pipeline.search.acquisition import best_kept
+from hpo_pipeline.search.unfinished import forecast_trials, sign_of, with_value
 
 
 class BoundedGPSampler(GPSampler):
-    """Optuna's Gaussian process, fitted on a bounded number of trials, stopped ones included.
+    """Optuna's Gaussian process, fitted on a bounded number of trials, unfinished ones included.
 
     The fit is cubic in the trials. Beyond the bound half of it are the best trials, around which
     the optimum is looked for, and half are taken evenly from first to last of the others, which
-    tell where it is not. Optuna's ignores stopped trials, and so proposes again and again
-    what a stopping rule has just found to be bad: here each counts with the best value that it
-    reached.
+    tell where it is not.
+
+    Optuna's ignores stopped trials, and so proposes again and again what a stopping rule has just
+    found to be bad. Here each counts with what its curve would have reached (forecast.py), and so
+    do running ones once they have two evaluations. Values below the median are drawn near
+    (`warped`), so that the process spends its resolution on the good ones.
     """
 
     def __init__(self, *, max_fitted: int, region: Region | None = None, **arguments: Any) -> None:
@@ -37,8 +41,6 @@ class BoundedGPSampler(GPSampler):
     ) -> dict[str, Any]:
         """Return the point of the greatest expected gain."""
         small = self._bounded(study, trial)
-        if small is None:
-            return super().sample_relative(study, trial, search_space)
         # Optuna's leaves a note at the trial that it asks for: give it that of the small study.
         itself = small.get_trials(deepcopy=False)[-1]
         return super().sample_relative(small, itself, search_space)
@@ -50,40 +52,51 @@ class BoundedGPSampler(GPSampler):
         found = best_kept(self._region, acqf, best_params, self._rng.rng)
         return super()._optimize_acqf(acqf, best_params) if found is None else found
 
-    def _bounded(self, study: Study, trial: FrozenTrial) -> Study | None:
-        """Return a study of the trials to fit, `trial` the last; None where it would be `study`."""
-        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        known = [k for t in ended if (k := _with_value(t, study.directions)) is not None]
-        are_complete = all(t.state == TrialState.COMPLETE for t in ended)
-        if len(known) <= self._max_fitted and are_complete:
-            return None
+    def _bounded(self, study: Study, trial: FrozenTrial) -> Study:
+        """Return a study of the trials to fit, `trial` the last."""
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        known = [t for t in others if t.state == TrialState.COMPLETE]
+        if len(study.directions) == 1:
+            known = warped(study, [*known, *forecast_trials(study, others)])
+        taken = {t.number for t in known}
+        small = optuna.create_study(directions=study.directions)
+        small.add_trials(self._chosen(study, known))
+        running = [t for t in others if t.state == TrialState.RUNNING and t.number not in taken]
+        small.add_trials([*running, trial])
+        return small
+
+    def _chosen(self, study: Study, known: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return the trials to fit on."""
+        if len(known) <= self._max_fitted:
+            return list(known)
         front = {t.number for t in study.best_trials} if len(study.directions) > 1 else set()
-        sign = -1 if study.directions[0] == StudyDirection.MAXIMIZE else 1
+        sign = sign_of(study)
 
         def badness(trial: FrozenTrial) -> tuple[bool, bool, float]:
             misses = any(v > 0 for v in trial.constraints.values())
-            return (misses, trial.number not in front, sign * trial.values[0])
+            return (misses, trial.number not in front, -sign * trial.values[0])
 
         best = sorted(known, key=badness)[: self._max_fitted // 2]
         taken = {t.number for t in best}
         others = [t for t in known if t.number not in taken]
         even = np.linspace(0, len(others) - 1, min(len(others), self._max_fitted // 2))
-        others = [others[round(place)] for place in even]
-        small = optuna.create_study(directions=study.directions)
-        small.add_trials([*best, *others])
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        small.add_trials([*(t for t in running if t.number != trial.number), trial])
-        return small
+        return [*best, *(others[round(place)] for place in even)]
 
 
-def _with_value(trial: FrozenTrial, directions: list[StudyDirection]) -> FrozenTrial | None:
-    """Return a trial that has a value: a stopped one gets the best of its curve, if any."""
-    if trial.state == TrialState.COMPLETE:
-        return trial
-    values = [v for v in trial.intermediate_values.values() if math.isfinite(v)]
-    if not values:
-        return None
-    known = copy.copy(trial)
-    known.state = TrialState.COMPLETE
-    known.values = [max(values) if directions[0] == StudyDirection.MAXIMIZE else min(values)]
-    return known
+def warped(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return trials whose values below the median follow a normal distribution by their rank.
+
+    The half-rank warping of the Vizier Gaussian process bandit (Song et al., 2024): bad values
+    would otherwise decide the scale on which good ones hardly differ.
+    """
+    sign = sign_of(study)
+    values = np.array([sign * t.values[0] for t in trials])
+    if len(values) < 3 or np.ptp(values) == 0:
+        return list(trials)
+    middle = float(np.median(values))
+    above = values[values >= middle] - middle
+    size = float(np.sqrt(np.mean(above**2)))
+    order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    ranked = middle + size * norm.ppf((order + 0.5) / len(values))
+    found = np.where(values >= middle, values, np.minimum(ranked, middle))
+    return [with_value(t, sign * float(v)) for t, v in zip(trials, found, strict=True)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, ThresholdPruner
@@ -19,12 +19,14 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.stopping import (
     AshaStopping,
+    ForecastStopping,
     HyperbandStopping,
     MedianStopping,
     PatienceStopping,
     PercentileStopping,
     ThresholdStopping,
 )
+from hpo_pipeline.search.forecast import Forecaster
 
 
 class PercentilePruner(BasePruner):
@@ -156,6 +158,60 @@ class PatiencePruner(BasePruner):
         return not max(last) > max(before) + self._min_delta
 
 
+class ForecastPruner(BasePruner):
+    """A trial ends where its chance to end above the best trial is small (forecast.py).
+
+    The best is that of all values so far; under constraints, only of ended trials that keep them.
+    """
+
+    def __init__(
+        self, rule: ForecastStopping, *, longest: int | None, has_constraints: bool
+    ) -> None:
+        self._rule = rule
+        self._longest = longest
+        self._has_constraints = has_constraints
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Return whether the trial should end at its last reported step."""
+        step = trial.last_step
+        if step is None or step < self._rule.start_step:
+            return False
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        best = max((b for t in others if (b := self._best(study, t)) is not None), default=None)
+        if best is None:
+            return False
+        own = finite_curve(study, trial)
+        if max(own, default=0) < step:
+            return False  # not a number: what follows may tell
+        found = forecaster(study, others).forecast(
+            own, self._rule.min_trials, longest=self._longest
+        )
+        return found is not None and found.chance_above(best) < self._rule.chance
+
+    def _best(self, study: Study, trial: FrozenTrial) -> float | None:
+        """Return the best value of a trial that others have to beat, or None."""
+        is_known = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        if trial.state == TrialState.FAIL or (self._has_constraints and not is_known):
+            return None
+        if any(value > 0 for value in trial.constraints.values()):
+            return None
+        return max(finite_curve(study, trial).values(), default=None)
+
+
+def forecaster(study: Study, trials: Sequence[FrozenTrial]) -> Forecaster:
+    """Return what forecasts by the curves of some trials."""
+    states = {TrialState.COMPLETE: True, TrialState.PRUNED: False, TrialState.RUNNING: False}
+    curves = [(states[t.state], finite_curve(study, t)) for t in trials if t.state in states]
+    return Forecaster([c for whole, c in curves if whole], [c for whole, c in curves if not whole])
+
+
+def finite_curve(study: Study, trial: FrozenTrial) -> dict[int, float]:
+    """Return the values of a curve by step, the highest the best."""
+    sign = _sign(study)
+    values = trial.intermediate_values
+    return {step: sign * value for step, value in values.items() if math.isfinite(value)}
+
+
 def build(problem: Problem) -> BasePruner:
     """Return the pruner of the problem."""
     return STOPPING_RULES[problem.stopping.algorithm](problem)
@@ -207,6 +263,12 @@ def _patience(problem: Problem) -> BasePruner:
     return PatiencePruner(patience=rule.patience, min_delta=rule.min_delta)
 
 
+def _forecast(problem: Problem) -> BasePruner:
+    rule = problem.stopping
+    assert isinstance(rule, ForecastStopping)
+    return ForecastPruner(rule, longest=problem.longest, has_constraints=bool(problem.constraints))
+
+
 def _threshold(problem: Problem) -> BasePruner:
     rule = problem.stopping
     assert isinstance(rule, ThresholdStopping)
@@ -221,6 +283,7 @@ STOPPING_RULES: dict[str, Callable[[Problem], BasePruner]] = {
     "hyperband": _hyperband,
     "patience": _patience,
     "threshold": _threshold,
+    "forecast": _forecast,
 }
 
 

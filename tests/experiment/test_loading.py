@@ -45,8 +45,7 @@ def faults(path: Path) -> list[str]:
 
 def test_a_small_file_is_enough(write) -> None:
     experiment = load(write())
-    assert experiment.search.algorithm == "tpe"
-    assert experiment.stopping.algorithm == "none"
+    assert experiment.search.algorithm == experiment.stopping.algorithm == "auto"
     assert experiment.task.max_length == 128
 
 
@@ -96,12 +95,12 @@ def test_a_small_file_is_enough(write) -> None:
         ({"budget": "{trials: 0}"}, "budget.trials", "greater than or equal to 1, got 0"),
         ({"search": "{algorithm: luck}"}, "search.algorithm", "'katib', got 'luck'"),
         (
-            {"search": "{settings: {x: 1}}"},
+            {"search": "{algorithm: tpe, settings: {x: 1}}"},
             "search.settings.x",
             "unknown key; allowed are startup_trials, cand",
         ),
         (
-            {"search": "{settings: {candidates: 0}}"},
+            {"search": "{algorithm: tpe, settings: {candidates: 0}}"},
             "search.settings.candidates",
             "greater than or equal to 1, got 0",
         ),
@@ -338,7 +337,7 @@ def test_the_json_schema_covers_the_sections_of_the_file() -> None:
         ),
         (
             {"search": "{algorithm: random, warm_start: [runs/old]}"},
-            "search.warm_start: random learns nothing from it; tpe and gp do",
+            "search.warm_start: random learns nothing from it; auto, tpe and gp do",
         ),
         ({"stopping": "{algorithm: threshold}"}, "stopping: threshold needs lower, upper or both"),
         (

@@ -37,8 +37,8 @@ def faults(experiment: Experiment) -> list[str]:
                 f"asset, a hub id, or a path below {STORAGE_MOUNT}, where the storage is mounted"
             )
     is_stock = [experiment.search.service is None, experiment.stopping.algorithm == "katib"]
-    if is_stock == [True, False] and experiment.stopping.algorithm != "none":
-        found.append("stopping.algorithm: with Katib's own search it must be katib:NAME or none")
+    if is_stock == [True, False] and experiment.stopping.algorithm not in ("none", "auto"):
+        found.append("stopping.algorithm: Katib's own search takes katib:NAME, none or auto")
     if is_stock == [False, True]:
         found.append("stopping.algorithm: katib:NAME needs search.algorithm: katib:NAME too")
     if is_stock[0] and len(experiment.objective) > 1:

@@ -118,13 +118,13 @@ def identity(experiment: Experiment) -> str:
 
 def stopping_name(experiment: Experiment) -> str:
     """Return the name of the stopping rule in Katib."""
-    rule = experiment.stopping
+    rule = experiment.chosen_stopping
     return rule.name if isinstance(rule, StockStopping) else names.PREFIX + rule.algorithm
 
 
 def max_trials(experiment: Experiment) -> int:
     """Return how many trials there will be: a grid may have fewer points than the budget."""
-    size = experiment.problem.size() if experiment.search.is_exhaustible else None
+    size = experiment.problem.size() if experiment.chosen_search.is_exhaustible else None
     return min(experiment.budget.trials, size or experiment.budget.trials)
 
 

@@ -45,7 +45,7 @@ def nodes(experiment: Experiment, api: Api) -> Iterator[Finding]:
 def quotas(experiment: Experiment, api: Api) -> Iterator[Finding]:
     """Compare one trial, and as many as run at a time, with quotas and limit ranges."""
     trial, parallel = _need(experiment)
-    services = install.services(experiment.search.algorithm)
+    services = install.services(experiment.chosen_search.algorithm)
     beside = need_of("the pod of the services", {"containers": services}, is_set=False)
     namespace = experiment.cluster.namespace
     yield from quota_findings(trial, beside, parallel, api.list(QUOTAS, namespace)["items"])

@@ -46,7 +46,7 @@ _STOPPING: TypeAdapter[Stopping] = TypeAdapter(StoppingSection)
 
 def search_settings(experiment: Experiment, earlier: Sequence[Trial] = ()) -> dict[str, str]:
     """Return the settings of the algorithm of an experiment; what is as by default is left out."""
-    search, space = experiment.search, experiment.space
+    search, space = experiment.chosen_search, experiment.space
     own = search.settings if isinstance(search.settings, dict) else _given(search.settings)
     found: dict[str, Any] = dict(own)
     if search.service is None:
@@ -97,7 +97,7 @@ def earlier_trials(known: Sequence[tuple[Texts, Mapping[str, float]]], space: Sp
 
 def stopping_settings(experiment: Experiment) -> dict[str, str]:
     """Return the settings of the stopping rule of an experiment."""
-    rule = experiment.stopping
+    rule = experiment.chosen_stopping
     if isinstance(rule, StockStopping):
         return {name: _text(value) for name, value in rule.settings.items()}
     found = rule.model_dump(exclude={"algorithm"}, exclude_none=True)

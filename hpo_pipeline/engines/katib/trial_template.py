@@ -40,7 +40,7 @@ def is_stock(experiment: Experiment) -> bool:
 
 def algorithm_name(experiment: Experiment) -> str:
     """Return the name of the search algorithm in Katib."""
-    search = experiment.search
+    search = experiment.chosen_search
     return search.name if isinstance(search, StockSearch) else names.PREFIX + search.algorithm
 
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from hpo_pipeline.experiment.algorithms.auto import AutoSearch
 from hpo_pipeline.experiment.algorithms.base import AnySearch, Table
 from hpo_pipeline.experiment.algorithms.cmaes import CmaesSearch
 from hpo_pipeline.experiment.algorithms.genetic import GeneticSearch
@@ -32,6 +33,7 @@ from hpo_pipeline.experiment.algorithms.tpe import TpeSearch
 from hpo_pipeline.experiment.stock import Named
 
 ALGORITHMS: dict[str, type[AnySearch]] = {
+    "auto": AutoSearch,
     "random": RandomSearch,
     "grid": GridSearch,
     "qmc": QmcSearch,
@@ -44,7 +46,7 @@ ALGORITHMS: dict[str, type[AnySearch]] = {
     "katib": StockSearch,
 }
 
-DEFAULT = "tpe"
+DEFAULT = "auto"
 
 
 def section_of(table: Table) -> Any:
@@ -55,7 +57,11 @@ def section_of(table: Table) -> Any:
 
 def served(table: Table = ALGORITHMS) -> dict[str, str]:
     """Return the algorithms that our services offer to Katib, each with the image it needs."""
-    return {name: kind.service for name, kind in table.items() if kind.service is not None}
+    return {
+        name: kind.service
+        for name, kind in table.items()
+        if kind.service is not None and not kind.is_choice
+    }
 
 
 def markdown_table(table: Table = ALGORITHMS) -> str:

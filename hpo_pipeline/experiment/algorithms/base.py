@@ -17,7 +17,7 @@ from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.rules import NO_RULES, Rules
 from hpo_pipeline.experiment.rules.region import region_of
 from hpo_pipeline.experiment.space import Frozen, PlainValue, Space, Value, as_tuple
-from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, Stopping
+from hpo_pipeline.experiment.stopping import NO_STOPPING, Stopping
 from hpo_pipeline.experiment.uris import Uri
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class AnySearch(Frozen):
     """Whether it tries each point of the space once, which then must be countable."""
     has_population: ClassVar[bool] = False
     """Whether it trains a population whose configurations change on the way."""
+    is_choice: ClassVar[bool] = False
+    """Whether it stands for another one, which the experiment decides."""
     instead: ClassVar[str] = "random or tpe"
     """What to use where it cannot serve a space or objectives."""
     service: ClassVar[str | None] = "suggestion"
@@ -117,7 +119,7 @@ class Problem:
     search: AnySearch
     trials: int
     constraints: tuple[str, ...] = ()
-    stopping: Stopping = DEFAULT_STOPPING
+    stopping: Stopping = NO_STOPPING
     rules: Rules = NO_RULES
     longest: int | None = None
 

@@ -30,9 +30,7 @@ class TpeSearch(AnySearch):
     settings: TpeSettings = TpeSettings()
 
     def sampler(self, problem: Problem, number: int) -> BaseSampler:
-        """Return Optuna's sampler; with rules, one whose candidates keep them."""
-        from optuna.samplers import TPESampler
-
+        """Return Optuna's sampler with forecasts; with rules, one whose candidates keep them."""
         arguments: dict[str, Any] = {
             "seed": self.seed_of(number),
             "n_startup_trials": self.settings.startup_trials,
@@ -40,8 +38,9 @@ class TpeSearch(AnySearch):
             "multivariate": True,
             "constant_liar": True,
         }
-        if not problem.rules:
-            return TPESampler(**arguments)
-        region = region_of(problem.space, problem.rules)
-        sampler: BaseSampler = from_search("parzen:RuledTpeSampler")(region, **arguments)
+        if problem.rules:
+            region = region_of(problem.space, problem.rules)
+            ruled: BaseSampler = from_search("parzen:RuledTpeSampler")(region, **arguments)
+            return ruled
+        sampler: BaseSampler = from_search("parzen:ForecastTpeSampler")(**arguments)
         return sampler

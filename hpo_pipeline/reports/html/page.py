@@ -258,7 +258,8 @@ def _experiment_file(experiment: Experiment) -> str:
     text = yaml.safe_dump(
         content, sort_keys=False, allow_unicode=True, width=96, default_flow_style=None
     )
-    said = f"What is not listed has its default.{left_out}"
+    chosen = "".join(f" {n}.algorithm: auto is {c}." for n, c in experiment.choices().items())
+    said = escape(f"What is not listed has its default.{left_out}{chosen}")
     return f'<p class="soft">{said}</p><pre>{escape(text)}</pre>'
 
 

@@ -206,7 +206,7 @@ def test_stock_katib_gets_an_experiment_without_anything_of_ours():
                 "search": {"algorithm": "katib:random"},
                 "stopping": {"algorithm": "median"},
             },
-            "must be katib:NAME or none",
+            "takes katib:NAME, none or auto",
         ),
     ],
 )

@@ -67,6 +67,8 @@ def search_problem(message: wire.Experiment) -> tuple[Problem, list[Trial]]:
     given = {s.name: s.value for s in spec.algorithm.algorithm_settings}
     own, travelling = read_search(given)
     kind = ALGORITHMS.get(algorithm)
+    if kind is not None and kind.is_choice:
+        raise ValueError(f"{PREFIX}{algorithm} is resolved by `hpo render`; name an algorithm")
     has_population = kind is not None and kind.has_population
     space: dict[str, dict[str, Any]] = {}
     for parameter in spec.parameter_specs.parameters:

@@ -150,7 +150,7 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
             is_beaten = curves.report(request.trial_name, curve)
             if ending.reason is not None:
                 return live_pb2.Decision(stop=True, reason=ending.reason)
-        rule = curves.experiment.stopping.algorithm
+        rule = curves.experiment.chosen_stopping.algorithm
         return live_pb2.Decision(stop=is_beaten, reason=f"{rule} stops it" if is_beaten else "")
 
     @guarded
