@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from hpo_pipeline.data.assets import ASSETS, cache_folder, is_fetched
 from hpo_pipeline.errors import RunFolderError
+from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import render
 from hpo_pipeline.registry import Registry
@@ -26,7 +28,9 @@ from hpo_pipeline.results.ranking import listed, rank
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial
 
-HEADLINE = ("accuracy", "f1", "loss", "latency_p50_ms", "latency_p95_ms", "model_size_mb")
+CLASSES = ("accuracy", "f1")
+"""What is shown of a classification; of other tasks all metrics of quality are."""
+COSTS = ("loss", "latency_p50_ms", "latency_p95_ms", "model_size_mb")
 LEADERBOARD_ROWS = 20
 CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories, with half surrogates
 
@@ -52,7 +56,8 @@ def print_result(experiment: Experiment, folder: RunFolder, result: SearchResult
         if result.winner.run:
             _say(console, f"trained as {result.winner.run}")
         if result.winner.test:
-            _say(console, f"test    {_metrics(result.winner.test)}")
+            objectives = [o.name for o in experiment.objective]
+            _say(console, f"test    {metrics_line(result.winner.test, objectives)}")
         model = result.winner.model or ""
         _say(console, f"model   {model if ':' in model else _short(Path(model))}")
     if result.winner is not None and result.winner.registered:
@@ -129,7 +134,7 @@ def print_models(registry: Registry) -> None:
         row = (
             ("none", "", "")
             if champion is None
-            else (str(champion.version), champion.trial, _metrics(champion.test_metrics))
+            else (str(champion.version), champion.trial, metrics_line(champion.test_metrics))
         )
         _add_row(table, name, str(len(registry.versions(name))), *row)
     _console().print(table)
@@ -146,7 +151,7 @@ def print_versions(registry: Registry, name: str) -> None:
             record.created[:19],
             record.experiment,
             record.trial,
-            _metrics(record.test_metrics),
+            metrics_line(record.test_metrics),
             record.reason,
         )
     _console().print(table)
@@ -199,8 +204,12 @@ def _print_curve(console: Console, experiment: Experiment, trial: Trial) -> None
     console.print(table)
 
 
-def _metrics(metrics: dict[str, float]) -> str:
-    return ", ".join(f"{name} {metrics[name]:.4g}" for name in HEADLINE if name in metrics)
+def metrics_line(metrics: Mapping[str, float], objectives: Sequence[str] = ()) -> str:
+    """Return the metrics that matter in one line, the objectives first."""
+    found = [name for name in CLASSES if name in metrics]
+    quality = found or [name for name in metrics if name not in PRACTICAL_METRICS]
+    names = dict.fromkeys((*objectives, *(n for n in quality if n not in COSTS), *COSTS))
+    return ", ".join(f"{name} {metrics[name]:.4g}" for name in names if name in metrics)
 
 
 def _table(*columns: str) -> Table:

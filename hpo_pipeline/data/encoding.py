@@ -24,7 +24,7 @@ from hpo_pipeline.data.row_table import BATCH, Index, Part, RowTable
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.kind import rows_of
+from hpo_pipeline.tasks.kind import TaskKind, rows_of
 
 ROWS_PER_PROCESS = 20_000
 """Fewer rows are encoded before another process has started."""
@@ -101,6 +101,40 @@ def measure(part: Part, encoder: Encoder, progress: Progress) -> NDArray[np.int6
         return np.empty(0, dtype=np.int64)
     job = _Job(part, encoder, None, None)
     return np.concatenate(list(_run(job, _ranges(len(part)), progress)))
+
+
+@dataclass(frozen=True)
+class LengthCounts:
+    """How many rows are too long, and how many have nothing to learn."""
+
+    full: int = 0
+    idle: int = 0
+
+    @classmethod
+    def of(cls, lengths: NDArray[np.int64], max_length: int, kind: TaskKind) -> LengthCounts:
+        """Count rows by their lengths, of what matters to a kind of task."""
+        full = int((lengths >= max_length).sum()) if kind.is_cut else 0
+        return cls(full, int((lengths == 0).sum()) if kind.idle else 0)
+
+    def __add__(self, other: LengthCounts) -> LengthCounts:
+        """Return the counts of both."""
+        return LengthCounts(self.full + other.full, self.idle + other.idle)
+
+    def notes(self, kind: TaskKind, max_length: int, rows: str) -> list[str]:
+        """Return sentences for the report.
+
+        Args:
+            rows: which were counted, as in "of 1,000 rows".
+        """
+        found = []
+        if self.full:
+            found.append(
+                f"{self.full:,} {rows} have {max_length} tokens or more; what exceeds them is cut "
+                f"(task.max_length)."
+            )
+        if self.idle:
+            found.append(f"{self.idle:,} {rows} are {kind.idle}: nothing is learnt from them.")
+        return found
 
 
 @dataclass(frozen=True)

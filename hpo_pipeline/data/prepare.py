@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from hpo_pipeline.data.arrow_folder import write_folder
 from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
-from hpo_pipeline.data.encoding import Encoder, encode, measure
+from hpo_pipeline.data.encoding import Encoder, LengthCounts, encode, measure
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.row_table import Part
 from hpo_pipeline.data.sources import read_tables
@@ -41,7 +41,7 @@ from hpo_pipeline.results.files import DATASET_FILE, read_json, write_json
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.custom import VALIDATION_NOTE
 
-FORMAT = 4
+FORMAT = 5
 """Changes whenever the same data and experiment give another content of the folder."""
 
 
@@ -128,27 +128,23 @@ def _write(
     """Write the only encoding of the training and validation rows."""
     parts = splits.tables
     progress.start("Encoding", sum(len(part) for part in parts.values()))
-    full = 0
+    kind, counted = TASKS[encoder.task.kind], LengthCounts()
     for name, part in parts.items():
         if name == "test":
             lengths = measure(part, encoder, progress)
         else:
             by_length = name == "validation"
             lengths = encode(part, encoder, draft / name, progress, by_length=by_length)
-        full += int((lengths >= meta.max_length).sum())
+        counted += LengthCounts.of(lengths, meta.max_length, kind)
     if encoder.processor is not None:
         encoder.processor.save_pretrained(str(draft / PROCESSOR_FOLDER))
-    kind = TASKS[encoder.task.kind]
-    notes = kind.processor_notes(encoder.task, encoder.processor)
-    meta = replace(meta, notes=[*meta.notes, *notes])
-    if not full or not kind.is_cut:
-        return meta
-    text = (
-        f"{full:,} of {meta.counts['used']:,} texts have {meta.max_length} tokens or more; "
-        f"what exceeds them is cut (task.max_length)."
-    )
-    counts = {**meta.counts, "at_max_length": full}
-    return replace(meta, notes=[*meta.notes, text], counts=counts)
+    notes = [
+        *kind.processor_notes(encoder.task, encoder.processor),
+        *counted.notes(kind, meta.max_length, f"of {meta.counts['used']:,} texts"),
+    ]
+    found = {"at_max_length": counted.full, "nothing_to_learn": counted.idle}
+    counts = {**meta.counts, **{name: count for name, count in found.items() if count}}
+    return replace(meta, notes=[*meta.notes, *notes], counts=counts)
 
 
 def _write_variants(
@@ -161,13 +157,11 @@ def _write_variants(
     notes = list(meta.notes)
     for task in variants(experiment):
         folder = encoding_folder(draft, task, progress)
-        full = read_json(folder / FACTS_FILE)["at_max_length"]
-        if full:
-            notes.append(
-                f"With {described(task, meta.varied)}, {full:,} texts of the training and "
-                f"validation rows have {meta.max_length} tokens or more; what exceeds them is cut "
-                f"(task.max_length)."
-            )
+        facts = read_json(folder / FACTS_FILE)
+        counted = LengthCounts(facts["at_max_length"], facts["nothing_to_learn"])
+        rows = "texts of the training and validation rows"
+        found = counted.notes(TASKS[task.kind], meta.max_length, rows)
+        notes += [f"With {described(task, meta.varied)}, {note}" for note in found]
     return replace(meta, notes=notes)
 
 

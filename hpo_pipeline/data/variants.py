@@ -22,7 +22,7 @@ from typing import Any
 from hpo_pipeline.data.arrow_folder import read_folder
 from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
-from hpo_pipeline.data.encoding import Encoder, encode
+from hpo_pipeline.data.encoding import Encoder, LengthCounts, encode
 from hpo_pipeline.data.lock import made_once
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.readers.arrow_files import ARROW_ERRORS
@@ -135,12 +135,13 @@ def _make(dataset: Path, task: Task, meta: DatasetMeta, draft: Path, progress: P
         task.model_copy(update={"max_length": meta.max_length}), processor, meta.labels
     )
     progress.start("Encoding", sum(map(len, parts.values())))
-    full = 0
+    counted = LengthCounts()
     for name, part in parts.items():
         by_length = name == "validation"
         lengths = encode(part, encoder, draft / name, progress, by_length=by_length)
-        full += int((lengths >= meta.max_length).sum())
+        counted += LengthCounts.of(lengths, meta.max_length, kind)
     if processor is not None:
         processor.save_pretrained(str(draft / PROCESSOR_FOLDER))
     values = {name: str(value) for name, value in _values(task, meta.varied).items()}
-    write_json(draft / FACTS_FILE, {"values": values, "at_max_length": full if kind.is_cut else 0})
+    facts = {"at_max_length": counted.full, "nothing_to_learn": counted.idle}
+    write_json(draft / FACTS_FILE, {"values": values, **facts})

@@ -78,22 +78,21 @@ class Run:
         return write_report(self.experiment, self.result, file, run_info=self._folder.info())
 
     def pipeline(self, **options: Any) -> Any:
-        """Return the winner as a pipeline of transformers, ready to predict.
+        """Return the winner, ready to predict: a pipeline of transformers where there is one.
 
         Args:
             options: for `transformers.pipeline`, such as `device`.
 
         Raises:
             BackendError: there is no winner, or its model is not on this machine.
+            DataError: only the user's own code knows how the model predicts.
         """
-        from transformers import pipeline
-
         if not self._folder.model.is_dir():
             place = self.best.model if self.best else None
             where = f"it is at {place}" if place else f"the run {self.state} without a winner"
             raise BackendError(f"{self._folder.model}: there is no model here; {where}")
         task = self.experiment.task
-        return pipeline(TASKS[task.kind].pipeline(task), model=str(self._folder.model), **options)
+        return TASKS[task.kind].predictor(task, str(self._folder.model), **options)
 
     def __repr__(self) -> str:
         return f"<Run {self.folder}: {self.state}>"

@@ -39,7 +39,7 @@ class Evidence:
         fingerprint: of the prepared data.
         rows: rows by split.
         labels: labels of the data, in the order of the model's outputs.
-        majority: share of the most frequent label.
+        majority: share of the most frequent label; 0 where labels are no classes.
         notes: sentences on what was left out of the data, merged or cut.
         licence: of the base model.
         base_model: its hub id, where it has one.
@@ -162,14 +162,14 @@ def _metrics(experiment: Experiment, trial: Trial, evidence: Evidence) -> str:
 
 
 def _data(evidence: Evidence) -> str:
-    labels = ", ".join(evidence.labels)
     rows = [
         ("source", shareable(evidence.source) or "unknown"),
         ("fingerprint of the prepared data", evidence.fingerprint or "unknown"),
         *((f"rows: {split}", f"{count:,}") for split, count in evidence.rows.items()),
-        ("labels", labels or "unknown"),
     ]
-    if evidence.majority is not None:
+    if evidence.labels:
+        rows.append(("labels", ", ".join(evidence.labels)))
+    if evidence.majority:
         rows.append(("share of the most frequent label", f"{evidence.majority:.3f}"))
     notes = "".join(f"\n- {_text(note)}" for note in evidence.notes)
     return f"## Data\n\n{_table(('', ''), rows)}" + (f"\n{notes}" if notes else "")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.tasks.kind import TaskFields
+from hpo_pipeline.tasks.task_fields import TaskFields
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -11,7 +11,7 @@ from typing import Any
 
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.base_config import base_config, one_line
-from hpo_pipeline.tasks.kind import TaskFields
+from hpo_pipeline.tasks.task_fields import TaskFields
 
 
 def base_tokenizer(task: TaskFields, source: str) -> Any:

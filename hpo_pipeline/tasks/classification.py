@@ -10,8 +10,9 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpo_pipeline.tasks.kind import Evaluated, Loaded, Metric, TaskFields, TaskKind
+from hpo_pipeline.tasks.kind import Evaluated, Loaded, Metric, TaskKind
 from hpo_pipeline.tasks.prediction import LEAST_PROBABILITY, logits_of
+from hpo_pipeline.tasks.task_fields import TaskFields
 from hpo_pipeline.tasks.user_metrics import measure_own
 
 if TYPE_CHECKING:

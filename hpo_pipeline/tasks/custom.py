@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.kind import (
     Batch,
     Collate,
@@ -22,9 +23,9 @@ from hpo_pipeline.tasks.kind import (
     Metric,
     Settings,
     Shape,
-    TaskFields,
     TaskKind,
 )
+from hpo_pipeline.tasks.task_fields import TaskFields
 
 Target = Annotated[str, Field(pattern=r"^(/.*/)?[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Script = Annotated[str, Field(pattern=r"\.py$")]
@@ -74,6 +75,13 @@ class CustomTask(TaskKind):
     def pipeline(self, task: TaskFields) -> str:
         """Return nothing: only the user knows."""
         return ""
+
+    def predictor(self, task: TaskFields, folder: str, **options: Any) -> Any:
+        """Refuse: only the user knows how the model predicts."""
+        raise DataError(
+            f"{folder}: only your own code knows how the model of a custom task predicts; load it "
+            f"from this folder with the class that the training used"
+        )
 
     def usage(self, task: TaskFields) -> str:
         """Return how to load the model, as far as it is known."""

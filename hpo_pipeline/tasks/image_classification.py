@@ -15,7 +15,8 @@ from hpo_pipeline.tasks.base_config import base_config
 from hpo_pipeline.tasks.classification import ClassificationKind, encode_labels
 from hpo_pipeline.tasks.image_augmentation import Augmentation, augmented
 from hpo_pipeline.tasks.image_scaling import ImageScaling
-from hpo_pipeline.tasks.kind import Batch, Collate, DataSource, Form, Row, Shape, TaskFields
+from hpo_pipeline.tasks.kind import Batch, Collate, DataSource, Form, Row, Shape
+from hpo_pipeline.tasks.task_fields import TaskFields
 
 USAGE = """\
 from PIL import Image

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from hpo_pipeline.tasks.task_fields import TaskFields
+
 Row = dict[str, Any]
 Batch = Mapping[str, Sequence[Any]]
 """Rows as columns of one length."""
@@ -51,46 +53,6 @@ class Settings(BaseModel):
     """The fields that a kind adds to the section `task`; a kind without any uses this class."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
-
-
-class TaskFields(Protocol):
-    """The fields of the section `task` that a kind reads, with a trial's own values in them."""
-
-    @property
-    def from_scratch(self) -> bool:
-        """Whether the model starts with random weights."""
-
-    @property
-    def vocab_size(self) -> int | None:
-        """Tokens of a tokenizer that is trained on the data, if one is."""
-
-    @property
-    def columns(self) -> Any:
-        """The names of the columns: `input` is a tuple of two for a pair of texts."""
-
-    @property
-    def tokenizer(self) -> Literal["wordpiece", "bpe"] | None:
-        """How that tokenizer finds its tokens; None takes the way of the model's own."""
-
-    @property
-    def max_length(self) -> int:
-        """Tokens after which an input is cut."""
-
-    @property
-    def trust_remote_code(self) -> bool:
-        """Whether code that comes with a model may run."""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Fields of the model's config that the file fixes or the trial tries."""
-
-    @property
-    def metrics(self) -> dict[str, str]:
-        """The user's own metrics: name to `module:function`."""
-
-    @property
-    def settings(self) -> Any:
-        """The kind's own fields, an instance of its `Settings`."""
 
 
 class DataSource(Protocol):
@@ -184,6 +146,8 @@ class TaskKind(ABC):
             where all else is frozen; a language model keeps the head that it has.
         has_own_metrics: whether `task.metrics`, the user's functions, are computed.
         is_cut: whether what exceeds `task.max_length` is left out.
+        idle: what a row of length 0 is, of which nothing can be learnt; empty where a length of 0
+            says nothing.
         needs: fields of the section `task` that the kind cannot do without.
         is_own_code: whether the user's code trains, so that metrics and parameters are not known.
     """
@@ -197,6 +161,7 @@ class TaskKind(ABC):
     trains_head: ClassVar[bool] = True
     has_own_metrics: ClassVar[bool] = True
     is_cut: ClassVar[bool] = True
+    idle: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ("model", "data")
     is_own_code: ClassVar[bool] = False
 
@@ -204,7 +169,20 @@ class TaskKind(ABC):
 
     @abstractmethod
     def pipeline(self, task: TaskFields) -> str:
-        """Return transformers' name of the pipeline that runs the finished model."""
+        """Return the Hugging Face Hub's name for what the finished model does."""
+
+    def predictor(self, task: TaskFields, folder: str, **options: Any) -> Any:
+        """Return a finished model, ready to be called with inputs.
+
+        Args:
+            options: for `transformers.pipeline`.
+
+        Raises:
+            DataError: nothing is known of how the model predicts.
+        """
+        from transformers import pipeline
+
+        return pipeline(self.pipeline(task), model=folder, **options)
 
     @abstractmethod
     def usage(self, task: TaskFields) -> str:

@@ -17,7 +17,6 @@ from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.tasks import kind
 from hpo_pipeline.tasks.chat_messages import check_template, encoded_chat
 from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Row, Shape
-from hpo_pipeline.tasks.kind import TaskFields as Task
 from hpo_pipeline.tasks.language_rows import (
     COLUMNS,
     encoded_completions,
@@ -26,6 +25,7 @@ from hpo_pipeline.tasks.language_rows import (
     window_ends,
 )
 from hpo_pipeline.tasks.model_sight import sight_of, without_cache
+from hpo_pipeline.tasks.task_fields import TaskFields as Task
 from hpo_pipeline.tasks.text_inputs import TextKind
 from hpo_pipeline.tasks.token_metrics import bits_per_byte, language_sums, rows_at_once
 from hpo_pipeline.tasks.token_windows import (
@@ -102,6 +102,7 @@ class LanguageModeling(TextKind):
     )
     shared: ClassVar[tuple[str, ...]] = (*TextKind.shared, "bos_token_id", "eos_token_id")
     is_cut: ClassVar[bool] = False
+    idle: ClassVar[str] = "without a token to predict"
     trains_head: ClassVar[bool] = False
     has_own_metrics: ClassVar[bool] = False
 
@@ -163,6 +164,12 @@ class LanguageModeling(TextKind):
                 rows = encoded_texts(inputs, processor, bare=_is_masked(task))
         columns = {name: [row[name] for row in rows] for name in COLUMNS}
         return {**columns, "length": [len(row["input_ids"]) for row in rows]}
+
+    def length(self, row: Row) -> int:
+        """Return the tokens of a row, or 0 where none of them is learnt."""
+        learnt = row["learnt"]
+        is_learnt = any(map(int.__lt__, learnt[::2], learnt[1::2]))
+        return int(row["length"]) if is_learnt else 0
 
     def collator(self, task: Task, processor: Any, shape: Shape | None) -> Collate:
         """Return the function that pads rows to a batch of tensors (rows x tokens)."""

@@ -16,8 +16,8 @@ from hpo_pipeline.errors import TrialError
 from hpo_pipeline.tasks import kind
 from hpo_pipeline.tasks.generation_metrics import generation_metrics
 from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Row, Shape
-from hpo_pipeline.tasks.kind import TaskFields as Task
 from hpo_pipeline.tasks.language_rows import ends
+from hpo_pipeline.tasks.task_fields import TaskFields as Task
 from hpo_pipeline.tasks.text_inputs import TextKind
 from hpo_pipeline.tasks.token_cutting import IGNORED
 from hpo_pipeline.tasks.token_metrics import TokenSums, rows_at_once
@@ -70,6 +70,12 @@ class Seq2Seq(TextKind):
     def pipeline(self, task: Task) -> str:
         """Return the name of the task on the hub."""
         return "text2text-generation"
+
+    def predictor(self, task: Task, folder: str, **options: Any) -> Any:
+        """Return what writes texts for texts: transformers has no pipeline for that any more."""
+        from hpo_pipeline.tasks.text_writer import TextWriter
+
+        return TextWriter(folder, max_length=task.max_length, **options)
 
     def usage(self, task: Task) -> str:
         """Return Python lines that use the model."""

@@ -30,8 +30,8 @@ from hpo_pipeline.tasks.kind import (
     Row,
     Settings,
     Shape,
-    TaskFields,
 )
+from hpo_pipeline.tasks.task_fields import TaskFields
 from hpo_pipeline.tasks.text_inputs import TextKind, tokenized, tokenized_pairs
 from hpo_pipeline.tasks.token_cutting import cut_pair
 

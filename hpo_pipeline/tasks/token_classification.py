@@ -14,17 +14,8 @@ from typing import Any, ClassVar
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks import entities
 from hpo_pipeline.tasks.classification import label_maps, label_names
-from hpo_pipeline.tasks.kind import (
-    Batch,
-    Collate,
-    Evaluated,
-    Form,
-    Loaded,
-    Metric,
-    Settings,
-    Shape,
-    TaskFields,
-)
+from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Settings, Shape
+from hpo_pipeline.tasks.task_fields import TaskFields
 from hpo_pipeline.tasks.text_inputs import TextKind
 from hpo_pipeline.tasks.token_cutting import SPECIAL
 from hpo_pipeline.tasks.word_tags import WordCollator, WordMetrics, evaluate

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpo_pipeline.cli.main import main
-from hpo_pipeline.cli.output import printable
+from hpo_pipeline.cli.output import metrics_line, printable
 from hpo_pipeline.registry.directory.driver import DirectoryRegistry
 from tests.registry.contract import make_candidate, make_model
 
@@ -74,3 +74,12 @@ def test_a_registry_that_cannot_be_used_stops_a_run_before_its_search(
     assert main(run) == 1
     assert "http://127.0.0.1:9: the registry cannot be reached" in capsys.readouterr().err
     assert not (tmp_path / "run" / "trials").exists()
+
+
+def test_the_line_of_metrics_starts_with_the_objective_and_fits_the_task() -> None:
+    costs = {"loss": 0.5, "latency_p50_ms": 2.0, "peak_memory_mb": 9.0}
+    classes = {"accuracy": 0.9, "f1": 0.8, "recall": 0.7, **costs}
+    assert metrics_line(classes) == "accuracy 0.9, f1 0.8, loss 0.5, latency_p50_ms 2"
+    assert metrics_line(classes, ["recall"]).startswith("recall 0.7, accuracy 0.9, f1 0.8, loss")
+    several = {"f1_micro": 0.8, "hamming_loss": 0.1, **costs}
+    assert metrics_line(several) == "f1_micro 0.8, hamming_loss 0.1, loss 0.5, latency_p50_ms 2"

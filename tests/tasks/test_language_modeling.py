@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, LlamaConfig
 
+from hpo_pipeline.data.encoding import LengthCounts
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.loading import load, read
 from hpo_pipeline.experiment.task import Task
@@ -121,6 +122,14 @@ def test_a_chat_without_the_assistant_teaches_nothing(tokenizer: Any) -> None:
     rows = encoded(task_of(examples="chats"), tokenizer, input=[CHAT[:1], CHAT[:2]])
     assert next(row["learnt"] for row in rows) == []
     assert len(Windows.of(rows, 64)) == 1
+
+
+def test_rows_that_teach_nothing_are_counted_in_the_notes() -> None:
+    rows = [{"learnt": learnt, "length": 9} for learnt in ([], [2, 2], [3, 5], [1, 1, 4, 9])]
+    lengths = np.array([KIND.length(row) for row in rows])
+    assert lengths.tolist() == [0, 0, 9, 9]
+    (note,) = LengthCounts.of(lengths, 8, KIND).notes(KIND, 8, "of 4 texts")
+    assert note == "2 of 4 texts are without a token to predict: nothing is learnt from them."
 
 
 def test_a_chat_that_the_template_refuses_is_named(tokenizer: Any) -> None:

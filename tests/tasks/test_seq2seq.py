@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
+import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 from hpo_pipeline.experiment.loading import load, read
 from hpo_pipeline.jobs.check import argument_faults
 from hpo_pipeline.results.trial import TrialState
+from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.generation_metrics import generation_metrics
 from hpo_pipeline.trial.evaluate import evaluate
 from tests.conftest import BAD, GOOD
@@ -30,6 +35,58 @@ def test_the_metrics_are_those_of_other_programs() -> None:
     assert [same[n] for n in ("rouge1", "rougeL", "exact_match")] == [1, 1, 1]
     assert same["bleu"] == pytest.approx(100, rel=1e-9)
     assert same["chrf"] == pytest.approx(100, rel=1e-9)
+
+
+PREDICTIONS = (
+    "The quick brown fox jumped over a dog.",
+    "It is, I think, the best film of the year!",
+    "no",
+    "two of the three were there, and one of the three was not",
+)
+REFERENCES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "I think it is the best film of this year.",
+    "not at all",
+    "two of the three were not there and one of them was",
+)
+
+
+def ngrams(items: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
+    return Counter(tuple(items[i : i + size]) for i in range(len(items) - size + 1))
+
+
+def plain_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """Return BLEU by its paper's formula; words and the marks after them are tokens."""
+    tokens = [[re.findall(r"\w+|[^\w\s]", t) for t in ts] for ts in (predictions, references)]
+    precisions = []
+    for size in (1, 2, 3, 4):
+        found = [(ngrams(a, size), ngrams(b, size)) for a, b in zip(*tokens, strict=True)]
+        common = sum((a & b).total() for a, b in found)
+        precisions.append(common / sum(a.total() for a, _ in found))
+    lengths = [sum(map(len, texts)) for texts in tokens]
+    brevity = min(1.0, math.exp(1 - lengths[1] / lengths[0]))
+    return 100 * brevity * math.prod(precisions) ** 0.25
+
+
+def plain_chrf(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """Return the F2 of n-grams of letters (1 to 6), of all texts, the mean over n."""
+    letters = [["".join(text.split()) for text in texts] for texts in (predictions, references)]
+    scores = []
+    for size in range(1, 7):
+        found = [(ngrams(a, size), ngrams(b, size)) for a, b in zip(*letters, strict=True)]
+        common = sum((a & b).total() for a, b in found)
+        precision = common / sum(a.total() for a, _ in found if a)
+        recall = common / sum(b.total() for _, b in found)
+        scores.append((precision, recall))
+    precision, recall = (sum(column) / 6 for column in zip(*scores, strict=True))
+    return 100 * 5 * precision * recall / (4 * precision + recall)
+
+
+def test_bleu_and_chrf_are_those_of_their_papers() -> None:
+    found = generation_metrics(PREDICTIONS, REFERENCES)
+    assert 10 < found["bleu"] < 90
+    assert found["bleu"] == pytest.approx(plain_bleu(PREDICTIONS, REFERENCES), rel=1e-9)
+    assert found["chrf"] == pytest.approx(plain_chrf(PREDICTIONS, REFERENCES), rel=1e-9)
 
 
 def pairs(count: int, seed: int) -> dict[str, list[str]]:
@@ -72,6 +129,11 @@ def test_a_model_from_scratch_learns(write_experiment: Any, tmp_path: Path) -> N
     assert trial.metrics["rougeL"] > 0.6
     tested = evaluate(load(file), dataset, tmp_path / "trials/t/model", 16).metrics
     assert tested["rougeL"] > 0.5
+    task = load(file).task
+    write = TASKS[task.kind].predictor(task, str(tmp_path / "trials/t/model"), batch_size=1)
+    written = write([GOOD[0], BAD[0]])
+    assert {row["generated_text"] for row in written} <= {"it is good", "it is bad"}
+    assert write(BAD[0], num_beams=1) == written[1:]
     assert '"num_beams": 2' in (tmp_path / "trials/t/model/generation_config.json").read_text()
 
 

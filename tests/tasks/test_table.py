@@ -23,7 +23,8 @@ from hpo_pipeline.reports.model_card import Evidence, model_card
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.classification import ClassificationKind, encode_labels
-from hpo_pipeline.tasks.kind import Batch, Form, Metric, Row, TaskFields
+from hpo_pipeline.tasks.kind import Batch, Form, Metric, Row
+from hpo_pipeline.tasks.task_fields import TaskFields
 from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.command import TrialCommand
 from hpo_pipeline.trial.evaluate import evaluate
