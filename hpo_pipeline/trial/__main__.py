@@ -180,18 +180,20 @@ def _reporter(
     reporters: list[Reporter] = [MetricLines(sys.stdout)]
     if command.channel is not None:
         reporters.append(Channel(command.channel))
-    if command.database is not None or command.stopping is not None:
+    if command.stopping is not None:
         # Imported here: trials of this machine need no gRPC.
         from hpo_pipeline.trial.grpc_reporting import DatabaseReporter, StoppingReporter
 
+        address, token = command.stopping, os.environ.get(TOKEN_VARIABLE, "")
         if command.database is not None:
-            reporters.append(DatabaseReporter(command.database, command.name))
-        if command.stopping is not None:
-            token = os.environ.get(TOKEN_VARIABLE, "")
-            service = StoppingReporter(command.stopping, experiment, command.name, token=token)
-            stop.also(service.is_over)
-            reporters.append(service)
-            use_data = service.begin
+            database = DatabaseReporter(
+                command.database, address, experiment.name, command.name, token=token
+            )
+            reporters.append(database)
+        service = StoppingReporter(address, experiment, command.name, token=token)
+        stop.also(service.is_over)
+        reporters.append(service)
+        use_data = service.begin
     return Several(tuple(reporters)), use_data
 
 

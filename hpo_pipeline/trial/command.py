@@ -14,6 +14,8 @@ from pathlib import Path
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.trial.names import NO_PARENT, trial_number
 
+DATABASE_OPTION = "--database"
+
 
 @dataclass(frozen=True)
 class TrialCommand:
@@ -57,7 +59,7 @@ class TrialCommand:
             "--resume": self.resume,
             "--seed": self.seed,
             "--stopping": self.stopping,
-            "--database": self.database,
+            DATABASE_OPTION: self.database,
             "--storage": self.storage,
             "--answer": self.answer,
             "--data": self.data,
@@ -86,7 +88,7 @@ def parse(argv: Sequence[str]) -> TrialCommand:
     )
     parser.add_argument("--seed", type=int, help="instead of that of the search")
     parser.add_argument("--stopping", metavar="HOST:PORT", help="stopping service")
-    parser.add_argument("--database", metavar="HOST:PORT", help="Katib's database")
+    parser.add_argument(DATABASE_OPTION, metavar="HOST:PORT", help="Katib's database")
     parser.add_argument("--storage", metavar="URI", help="place of datasets and results")
     parser.add_argument("--answer", type=Path, metavar="FILE", help="gets the result, short")
     parser.add_argument("--data", metavar="FINGERPRINT", help="of the data that the run is about")

@@ -16,7 +16,7 @@ import grpc
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import Point, Trial, TrialState
-from hpo_pipeline.trial.names import EPOCH, TOKEN_KEY, TRAINING_STEP
+from hpo_pipeline.trial.names import EPOCH, EXPERIMENT_KEY, TOKEN_KEY, TRAINING_STEP
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 from hpo_pipeline.trial.wire.points import to_message
@@ -38,10 +38,21 @@ _FINAL = (
 
 
 class DatabaseReporter:
-    """Pushes the values of each evaluation, and those of the result, to Katib's database."""
+    """Pushes the values of each evaluation, and those of the result, to Katib's database.
 
-    def __init__(self, address: str, trial: str) -> None:
-        self._stub = katib_pb2_grpc.DBManagerStub(grpc.insecure_channel(address))
+    They go through the stopping service, which lets a trial write its own only. A service of an
+    earlier version does not take them; then they go to the database itself.
+    """
+
+    def __init__(
+        self, database: str, service: str, experiment: str, trial: str, *, token: str = ""
+    ) -> None:
+        self._database = database
+        self._stub = katib_pb2_grpc.DBManagerStub(grpc.insecure_channel(service))
+        self._metadata: tuple[tuple[str, str], ...] = (
+            (EXPERIMENT_KEY, experiment),
+            (TOKEN_KEY, token),
+        )
         self._trial = trial
         self._waiting: list[wire.MetricLog] = []
 
@@ -74,8 +85,12 @@ class DatabaseReporter:
         log = wire.ObservationLog(metric_logs=self._waiting)
         request = wire.ReportObservationLogRequest(trial_name=self._trial, observation_log=log)
         try:
-            self._stub.ReportObservationLog(request, timeout=TIMEOUT)
+            self._stub.ReportObservationLog(request, timeout=TIMEOUT, metadata=self._metadata)
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                self._stub = katib_pb2_grpc.DBManagerStub(grpc.insecure_channel(self._database))
+                self._metadata = ()
+                return self._push()
             logger.warning("Katib's database did not take the values: %s", _said(error))
             return False
         self._waiting.clear()

@@ -22,6 +22,10 @@ TOKEN_KEY = "hpo-token"
 """The metadata of a call to the stopping service that has the token of the experiment."""
 
 
+EXPERIMENT_KEY = "hpo-experiment"
+"""The metadata of values for Katib's database that has the name of the experiment."""
+
+
 TOKEN_VARIABLE = "HPO_TOKEN"
 """The environment variable from which a trial takes it."""
 

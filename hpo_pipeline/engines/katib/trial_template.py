@@ -28,6 +28,8 @@ DEADLINE_SLACK = 600
 
 
 EXPERIMENT_POD_LABEL = "hpo-pipeline/experiment"
+COLLECTOR_LABEL = "hpo-pipeline/collector"
+"""On trials whose values Katib's own collector, in their pod, writes into Katib's database."""
 
 
 _TRIAL = {**_APP, "app.kubernetes.io/component": "trial"}
@@ -83,6 +85,8 @@ def _job(
     if minutes is not None:
         spec["activeDeadlineSeconds"] = round(minutes * 60) + DEADLINE_SLACK
     labels = {**_TRIAL, EXPERIMENT_POD_LABEL: experiment.name}
+    if is_stock(experiment):
+        labels[COLLECTOR_LABEL] = "katib"
     container = _container(
         experiment,
         ["python", "-P", "-m", "hpo_pipeline.trial"],

@@ -31,7 +31,7 @@ from hpo_pipeline.engines.kubernetes.conditions import has_condition
 from hpo_pipeline.engines.kubernetes.names import JOB_LABEL
 from hpo_pipeline.errors import ClusterError
 from hpo_pipeline.trial.wire import katib_pb2 as wire
-from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2_grpc
+from hpo_pipeline.trial.wire import katib_pb2_grpc
 
 COMPLETE = 'status.conditions.#(type=="Complete")#|#(status=="True")#'
 TERMINAL = ("Succeeded", "Failed", "MetricsUnavailable", "EarlyStopped")
@@ -327,17 +327,13 @@ class FakeKatib(threading.Thread):
         cluster = self.cluster
         address = f"127.0.0.1:{cluster.database_port}"
         self.stopping = StoppingService(cluster, "hpo", open_database=lambda _: Database(address))
-        self.stopping_server, self.stopping_port = _serve(self._add_stopping, port)
+        self.stopping_server, self.stopping_port = _serve(self.stopping.add_to, port)
         beside = StoppingBeside(f"127.0.0.1:{self.stopping_port}")
         service = SuggestionService(beside)
         self.suggestion_server, port = _serve(
             lambda s: katib_pb2_grpc.add_SuggestionServicer_to_server(service, s)
         )
         self.suggestion = katib_pb2_grpc.SuggestionStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
-
-    def _add_stopping(self, server):
-        katib_pb2_grpc.add_EarlyStoppingServicer_to_server(self.stopping, server)
-        live_pb2_grpc.add_StoppingServicer_to_server(self.stopping, server)
 
     def close(self):
         self.ended.set()

@@ -10,9 +10,11 @@ from hpo_pipeline.engines.katib.services.stopping import (
     is_beside,
     own_experiment,
 )
-from hpo_pipeline.trial.grpc_reporting import StoppingReporter
+from hpo_pipeline.trial.grpc_reporting import DatabaseReporter, StoppingReporter
+from hpo_pipeline.trial.names import EXPERIMENT_KEY, TOKEN_KEY
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
+from tests.engines.katib.fake_cluster import FakeDatabase
 from tests.engines.katib.toy_objects import Toys
 from tests.toys import toy_curve, toy_experiment
 
@@ -32,11 +34,7 @@ def serve():
     servers = []
 
     def begin(service):
-        def add(server):
-            katib_pb2_grpc.add_EarlyStoppingServicer_to_server(service, server)
-            live_pb2_grpc.add_StoppingServicer_to_server(service, server)
-
-        server, port = start("127.0.0.1:0", add, workers=4)
+        server, port = start("127.0.0.1:0", service.add_to, workers=4)
         servers.append(server)
         return f"127.0.0.1:{port}"
 
@@ -199,3 +197,62 @@ def test_a_rule_for_trials_that_do_not_report_is_refused(serve):
             assert "was not written by `hpo render`" in str(caught.value.details())
         else:
             stub.ValidateEarlyStoppingSettings(request)
+
+
+def values(trial):
+    log = wire.ObservationLog()
+    log.metric_logs.add(metric=wire.Metric(name="accuracy", value="0.5"))
+    return wire.ReportObservationLogRequest(trial_name=trial, observation_log=log)
+
+
+class Rows:
+    """A database that remembers where it is and for which trials it was given values."""
+
+    def __init__(self):
+        self.addresses, self.trials = [], []
+
+    def open(self, address):
+        self.addresses.append(address)
+        return self
+
+    def report(self, request):
+        self.trials.append(request.trial_name)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "trial", "token", "code"),
+    [
+        ("toy", "toy-0000", "wrong", grpc.StatusCode.PERMISSION_DENIED),
+        ("toy", "other-0000", "right", grpc.StatusCode.NOT_FOUND),
+        ("other", "other-0000", "right", grpc.StatusCode.NOT_FOUND),
+    ],
+)
+def test_values_for_katibs_database_are_taken_from_the_trial_alone(
+    serve, experiment, trial, token, code
+):
+    rows = Rows()
+    channel = grpc.insecure_channel(
+        serve(StoppingService(Toys("right"), "hpo", open_database=rows.open))
+    )
+    report = katib_pb2_grpc.DBManagerStub(channel).ReportObservationLog
+    with pytest.raises(grpc.RpcError) as caught:
+        report(values(trial), metadata=((EXPERIMENT_KEY, experiment), (TOKEN_KEY, token)))
+    assert caught.value.code() == code
+    report(values("toy-0000"), metadata=((EXPERIMENT_KEY, "toy"), (TOKEN_KEY, "right")))
+    assert rows.trials == ["toy-0000"]
+    assert rows.addresses == ["katib-db-manager.kubeflow:6789"]
+
+
+def test_an_earlier_service_takes_no_values_and_the_database_gets_them(serve):
+    database = FakeDatabase()
+    server, port = start(
+        "127.0.0.1:0",
+        lambda s: katib_pb2_grpc.add_DBManagerServicer_to_server(database, s),
+        workers=2,
+    )
+    earlier, earlier_port = start("127.0.0.1:0", lambda s: None, workers=2)
+    reporter = DatabaseReporter(f"127.0.0.1:{port}", f"127.0.0.1:{earlier_port}", "toy", "toy-0000")
+    reporter.evaluated(*toy_curve(0.5))
+    assert ("toy-0000", "accuracy", "0.5") in database.rows
+    server.stop(None).wait()
+    earlier.stop(None).wait()

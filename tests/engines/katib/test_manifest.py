@@ -192,7 +192,9 @@ def test_stock_katib_gets_an_experiment_without_anything_of_ours():
     assert spec["objective"]["goal"] == 0.9
     template = spec["trialTemplate"]
     assert template["retain"]
-    command = parse(template["trialSpec"]["spec"]["template"]["spec"]["containers"][0]["args"])
+    pod = template["trialSpec"]["spec"]["template"]
+    assert pod["metadata"]["labels"]["hpo-pipeline/collector"] == "katib"  # for network policies
+    command = parse(pod["spec"]["containers"][0]["args"])
     assert (command.stopping, command.database) == (None, None)
 
 

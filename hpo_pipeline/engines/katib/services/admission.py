@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hpo_pipeline.engines.katib.names import (
     DATA_ANNOTATION,
@@ -34,6 +35,7 @@ from hpo_pipeline.engines.katib.services.serving import (
 from hpo_pipeline.engines.katib.services.trial_pods import TrialPods
 from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, TRIALS, Api, Object
 from hpo_pipeline.errors import ClusterError
+from hpo_pipeline.trial.command import DATABASE_OPTION
 from hpo_pipeline.trial.names import trial_number
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class _Known:
     verifier: str
     max_trials: int
     is_rendered: bool
+    database: str = ""
     data: str = ""
     trials: dict[str, Allowance] = field(default_factory=dict)
 
@@ -154,6 +157,17 @@ class Admission:
         """Return whether `hpo render` or `hpo run` wrote an experiment."""
         return self.experiment(name).is_rendered
 
+    def database(self, name: str) -> str:
+        """Return where Katib's database is, from the manifest: no trial can change that.
+
+        Raises:
+            NotThere, TooMuch, NotNow: as `trial`; also NotThere where it names none.
+        """
+        found = self.experiment(name).database
+        if not found:
+            raise NotThere(f"{name}: its trials are given no database")
+        return found
+
     def trial_object(self, experiment: str, trial: str) -> Object:
         """Return a trial of an experiment from the cluster.
 
@@ -220,5 +234,15 @@ def _read(item: Object) -> _Known:
         verifier=str(notes.get(TOKEN_ANNOTATION, "")),
         max_trials=int((item.get("spec") or {}).get("maxTrialCount") or 100_000),
         is_rendered=IDENTITY_ANNOTATION in notes,
+        database=_database(item),
         data=str(notes.get(DATA_ANNOTATION, "")),
     )
+
+
+def _database(item: Object) -> str:
+    """Return the address of Katib's database in the command of an experiment's trials."""
+    template = (item.get("spec") or {}).get("trialTemplate") or {}
+    job = (template.get("trialSpec") or {}).get("spec") or {}
+    containers = ((job.get("template") or {}).get("spec") or {}).get("containers") or [{}]
+    arguments = [str(argument) for argument in containers[0].get("args") or ()]
+    return dict(pairwise(arguments)).get(DATABASE_OPTION, "")

@@ -1,4 +1,4 @@
-"""Reading curves back from Katib's database, into which the trials push them."""
+"""Katib's database: it takes the values of trials, and curves are read back from it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc
 
 TIMEOUT = 10.0
+REPORT_TIMEOUT = 4.0
+"""Below what a trial waits for us."""
 
 
 class Database:
@@ -37,6 +39,14 @@ class Database:
             values = {name: column[i] for name, column in columns.items() if i < len(column)}
             points.append(Point(i + 1, int(step), epoch, values))
         return tuple(last_attempt(points))
+
+    def report(self, request: wire.ReportObservationLogRequest) -> None:
+        """Write the values of a trial.
+
+        Raises:
+            grpc.RpcError: the database did not take them.
+        """
+        self._stub.ReportObservationLog(request, timeout=REPORT_TIMEOUT)
 
     def _series(self, trial: str, metric: str) -> list[float]:
         request = wire.GetObservationLogRequest(trial_name=trial, metric_name=metric)

@@ -3,7 +3,8 @@
 It runs beside the suggestion service in one pod. It tells Katib that there are no rules, because
 Katib checks a rule only once, and it marks the trials that it stopped EarlyStopped. After a restart
 it learns the curves of running trials from their next report, which always has the whole curve, and
-those of ended trials from Katib's database. Who may call is decided in admission.py.
+those of ended trials from Katib's database. The values for that database come here too
+(observations.py). Who may call is decided in admission.py.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from hpo_pipeline.engines.katib.services.disruptions import Disruptions
 from hpo_pipeline.engines.katib.services.early_stopped import mark_stopped
 from hpo_pipeline.engines.katib.services.ending import Ending
 from hpo_pipeline.engines.katib.services.learning_curves import Curves
+from hpo_pipeline.engines.katib.services.observations import Observations
 from hpo_pipeline.engines.katib.services.serving import (
     NotAllowed,
     NotNow,
@@ -218,6 +220,13 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
                 f"written by `hpo render`; use medianstop of Katib, or no early stopping"
             )
 
+    def add_to(self, server: grpc.Server) -> None:
+        """Serve all that Katib and the trials ask at this port."""
+        katib_pb2_grpc.add_EarlyStoppingServicer_to_server(self, server)
+        observations = Observations(self._admission, self._open_database)
+        katib_pb2_grpc.add_DBManagerServicer_to_server(observations, server)
+        live_pb2_grpc.add_StoppingServicer_to_server(self, server)
+
     def check(self) -> None:
         """Look whether searches are over; called every few seconds."""
         with self._lock:
@@ -290,17 +299,13 @@ def main() -> None:
     own = own_experiment(api, namespace, socket.gethostname())
     service = StoppingService(api, namespace, own=own)
 
-    def add(server: grpc.Server) -> None:
-        katib_pb2_grpc.add_EarlyStoppingServicer_to_server(service, server)
-        live_pb2_grpc.add_StoppingServicer_to_server(service, server)
-
     def keep_checking() -> None:
         while not stopped.wait(CHECK_SECONDS):
             service.check()
 
     stopped = threading.Event()
     threading.Thread(target=keep_checking, daemon=True).start()
-    serve(f"[::]:{STOPPING_PORT}", add, workers=16)
+    serve(f"[::]:{STOPPING_PORT}", service.add_to, workers=16)
     stopped.set()
 
 
