@@ -10,13 +10,14 @@ HpoError
 │   └── ModelMissing     the model of a finished trial is not kept any more
 ├── PipelineError     Kubeflow Pipelines refused or could not be reached
 │   └── ScheduleError    a schedule, its parameters or the endpoint cannot be used as given
+├── MonitoringError   what shows runs cannot start: a port in use, a package that is missing
 └── RegistryError     a model cannot be registered, found or promoted
     └── ModelFilesError  the files of a registered model are missing or changed
 
 A message says where, what was found and what is allowed; the command line prints it without a
-traceback. ExperimentError, DataError and ScheduleError are the user's to mend (exit code 2). Errors
-of other libraries are translated where a user can do something about them and are left alone
-elsewhere.
+traceback. ExperimentError, DataError, ScheduleError and MonitoringError are the user's to mend
+(exit code 2). Errors of other libraries are translated where a user can do something about them
+and are left alone elsewhere.
 """
 
 from __future__ import annotations
@@ -93,6 +94,12 @@ class PipelineError(HpoError):
 
 class ScheduleError(PipelineError):
     """A schedule, its parameters or an endpoint that cannot be used as given."""
+
+    exit_code = 2
+
+
+class MonitoringError(HpoError):
+    """What shows runs cannot start: a port in use, a wrong address, a package that is missing."""
 
     exit_code = 2
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hpo_pipeline.cli import cluster, init, models, pipeline, schedule, serving
+from hpo_pipeline.cli import cluster, init, models, pipeline, schedule, serving, watching
 from hpo_pipeline.cli.running import run_and_show
 from hpo_pipeline.engines import ENGINES
 from hpo_pipeline.errors import ExperimentError, HpoError
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--engine", choices=tuple(ENGINES), default="local", help="(local)")
     run.add_argument("--context", help="context of the kubeconfig, for Katib")
     cluster.add_changes(run)
+    watching.add_run_options(run)
 
     check = commands.add_parser("check", help="find all faults of an experiment file")
     check.set_defaults(command=_check)
@@ -132,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_commands(commands)
     pipeline.add_commands(commands)
     schedule.add_commands(commands)
+    watching.add_commands(commands)
     _add_assets(commands)
     models.add_commands(commands)
     serving.add_commands(commands)
@@ -164,6 +166,7 @@ def _run(options: argparse.Namespace) -> int:
         registry=options.registry,
         kube_context=options.context,
         is_plain=options.plain,
+        watching=watching.Watching.of(options),
     )
     return 0 if result.state == "succeeded" else 1
 

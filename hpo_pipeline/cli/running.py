@@ -6,18 +6,27 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo_pipeline.cli.watching import NOBODY, Watching
+
 if TYPE_CHECKING:
     from hpo_pipeline.experiment.schema import Experiment
     from hpo_pipeline.results.outcome import SearchResult
 
 
 def run_and_show(
-    engine: str, experiment: Experiment, folder: Path, *, is_plain: bool, **places: Any
+    engine: str,
+    experiment: Experiment,
+    folder: Path,
+    *,
+    is_plain: bool,
+    watching: Watching = NOBODY,
+    **places: Any,
 ) -> SearchResult:
     """Run an experiment on an engine in a run folder, and print its result.
 
     Args:
         is_plain: lines instead of the live table, also on a terminal.
+        watching: how the run is shown to others meanwhile.
         places: more of the `RunContext`.
     """
     from hpo_pipeline.cli.output import print_result
@@ -29,7 +38,9 @@ def run_and_show(
     run_folder = RunFolder(folder)
     progress = open_progress(experiment, sys.stdout, live=sys.stdout.isatty() and not is_plain)
     try:
-        result = launch(engine, RunContext(experiment, run_folder, progress, **places))
+        with watching.watched(progress, experiment, run_folder.path) as watched:
+            result = launch(engine, RunContext(experiment, run_folder, watched.progress, **places))
+            watched.ended(result.state)
     finally:
         progress.close()
     print_result(experiment, run_folder, result)

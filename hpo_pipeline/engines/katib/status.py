@@ -31,6 +31,14 @@ def is_complete(item: Object) -> bool:
     return any(has_condition(item, kind) for kind in _STATES)
 
 
+def katib_state(item: Object) -> TrialState:
+    """Return the state that Katib gives a trial, whatever it has reported."""
+    return next(
+        (s for kind, s in _STATES.items() if has_condition(item, kind)),
+        TrialState.RUNNING if has_condition(item, "Running") else TrialState.WAITING,
+    )
+
+
 def state_of(experiment: Experiment, item: Object, *, number: int = 0) -> Trial:
     """Return a trial as Katib shows it.
 
@@ -43,22 +51,19 @@ def state_of(experiment: Experiment, item: Object, *, number: int = 0) -> Trial:
     name = item["metadata"]["name"]
     pairs = {a["name"]: a["value"] for a in item["spec"].get("parameterAssignments") or ()}
     parent = trial_number(pairs.pop(PARENT, NO_PARENT))
-    metrics = _metrics(item)
-    state = next(
-        (s for kind, s in _STATES.items() if has_condition(item, kind)),
-        TrialState.RUNNING if has_condition(item, "Running") else TrialState.WAITING,
-    )
+    metrics = observed_metrics(item)
+    state = katib_state(item)
     trial = Trial(
         name=name,
         number=found if (found := trial_number(name)) is not None else number,
         state=state,
         assignments=experiment.space.active(experiment.space.parse(pairs)),
         metrics=metrics if state.is_final else {},
-        seconds=_seconds(item) if state.is_final else {},
+        seconds=ended_seconds(item) if state.is_final else {},
         parent=parent,
     )
     if state is TrialState.FAILED:
-        return replace(trial, metrics={}, reason=_failure(item))
+        return replace(trial, metrics={}, reason=failure(item))
     missing = [o.name for o in experiment.objective if not math.isfinite(o.value(metrics))]
     if state is TrialState.SUCCEEDED and missing:
         reason = f"it reported no finite {', '.join(missing)}"
@@ -123,7 +128,7 @@ def with_curve(trial: Trial, curve: Sequence[Point]) -> Trial:
     return replace(trial, curve=tuple(curve)) if curve else trial
 
 
-def _seconds(item: Object) -> dict[str, float]:
+def ended_seconds(item: Object) -> dict[str, float]:
     """Return how long a trial that has ended took, from its pod's creation on."""
     begun = (item.get("status") or {}).get("startTime")
     ends: list[str] = [
@@ -137,7 +142,8 @@ def _seconds(item: Object) -> dict[str, float]:
     return {"total": max(0.0, passed.total_seconds())}
 
 
-def _metrics(item: Object) -> dict[str, float]:
+def observed_metrics(item: Object) -> dict[str, float]:
+    """Return the metrics that Katib has of a trial, as far as they are finite."""
     observation = (item.get("status") or {}).get("observation") or {}
     found = {}
     for metric in observation.get("metrics") or ():
@@ -150,7 +156,8 @@ def _metrics(item: Object) -> dict[str, float]:
     return found
 
 
-def _failure(item: Object) -> str:
+def failure(item: Object) -> str:
+    """Return why a trial failed, as far as Katib says."""
     for kind in ("Failed", "Killed", METRICS_UNAVAILABLE):
         if has_condition(item, kind):
             if kind == METRICS_UNAVAILABLE:

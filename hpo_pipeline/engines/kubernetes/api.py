@@ -72,8 +72,22 @@ class Api(Protocol):
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object."""
 
-    def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "") -> Object:
-        """Return `items`, and `metadata.resourceVersion` to watch from."""
+    def list(
+        self,
+        kind: Kind,
+        namespace: str,
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int = 0,
+        after: str = "",
+    ) -> Object:
+        """Return `items`, and `metadata.resourceVersion` to watch from.
+
+        Args:
+            limit: at most so many; where there are more, `metadata.continue` is not empty.
+            after: that value, for those that follow.
+        """
 
     def create(self, kind: Kind, namespace: str, body: Object) -> Object:
         """Create an object and return it."""
@@ -128,9 +142,20 @@ class KubernetesApi:
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         return self._json("GET", kind.path(namespace, name))
 
-    def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "") -> Object:
+    def list(
+        self,
+        kind: Kind,
+        namespace: str,
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int = 0,
+        after: str = "",
+    ) -> Object:
         query = {"labelSelector": labels} if labels else {}
         query |= {"fieldSelector": fields} if fields else {}
+        query |= {"limit": str(limit)} if limit else {}
+        query |= {"continue": after} if after else {}
         return self._json("GET", kind.path(namespace), query=query)
 
     def create(self, kind: Kind, namespace: str, body: Object) -> Object:

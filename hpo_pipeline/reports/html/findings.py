@@ -21,6 +21,7 @@ from hpo_pipeline.experiment.space import Value
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.html.studies import study
 from hpo_pipeline.results.ranking import is_usable, violation
+from hpo_pipeline.results.training_progress import training_progress
 from hpo_pipeline.results.trial import Trial
 from hpo_pipeline.results.trial import TrialState as State
 
@@ -30,8 +31,6 @@ FEW = 8
 ROUGH_BELOW = 20
 STRONG, WEAK = 0.15, 0.05
 MIN_THIRD = 3
-DEFAULT_EPOCHS = 3.0
-"""`num_train_epochs` of transformers.TrainingArguments."""
 
 
 def importances(
@@ -92,15 +91,8 @@ def steps_saved(experiment: Experiment, trials: Sequence[Trial]) -> tuple[int, f
 
 
 def _planned_steps(experiment: Experiment, trial: Trial) -> int | None:
-    settings = {**experiment.task.training, **trial.assignments}
-    most = settings.get("max_steps", -1)
-    if isinstance(most, int) and most > 0:
-        return most
-    epochs = settings.get("num_train_epochs", DEFAULT_EPOCHS)
-    if not trial.curve or not isinstance(epochs, int | float) or trial.curve[-1].epoch <= 0:
-        return None
-    last = trial.curve[-1]
-    return round(last.training_step / last.epoch * float(epochs))
+    found = training_progress(experiment, trial)
+    return found.steps if found else None
 
 
 def _place_of(experiment: Experiment, objective: Objective, trial: Trial) -> tuple[float, ...]:
