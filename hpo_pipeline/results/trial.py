@@ -62,11 +62,15 @@ def last_attempt(points: Iterable[Point]) -> list[Point]:
 
 @dataclass(frozen=True)
 class Variant:
-    """One artefact of a trial, as it was measured: `title` says what it is."""
+    """One artefact of a trial, as it was measured: `title` says what it is.
+
+    `interrupted` is how often the processor was taken away, for each pass that was timed.
+    """
 
     title: str
     metrics: dict[str, float]
     intervals: dict[str, Interval] = field(default_factory=dict)
+    interrupted: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,10 @@ class Trial:
 
 TIMES_MEASURED = "times measured"
 """Entry of a trial's environment: whether it was alone on the machine when it was timed."""
+
+
+OTHERS = "other processes"
+"""Entry of a trial's environment: how much they disturbed the timing, where they did."""
 
 
 _NOT_ITS_FAULT = "the engine that started this trial is gone"

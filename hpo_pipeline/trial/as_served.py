@@ -54,4 +54,4 @@ def as_served(experiment: Experiment, trained: Trained, serve: Serve, clock: Clo
     )
     clock.lap("measure")
     metrics = with_score({**known, **measured.metrics}, experiment.objective)
-    return Variant(serve.title, metrics, measured.intervals)
+    return Variant(serve.title, metrics, measured.intervals, measured.interrupted)

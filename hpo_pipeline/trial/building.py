@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ class Practical:
         )
         with self.slot.alone():
             found = measure(finished)
-        return Measured({**found.metrics, **self._owned(model, folder)}, found.intervals)
+        return replace(found, metrics={**found.metrics, **self._owned(model, folder)})
 
     @cached_property
     def _sample(self) -> Sample | None:

@@ -9,9 +9,12 @@ import torch
 import transformers
 
 from hpo_pipeline.experiment.serve import Serve
-from hpo_pipeline.results.trial import TIMES_MEASURED
+from hpo_pipeline.results.trial import OTHERS, TIMES_MEASURED
 from hpo_pipeline.trial.checkpoints import Saved
 from hpo_pipeline.trial.machine import cores, cpu
+
+INTERRUPTED = 0.02
+"""Fewer interruptions than this do not change a p95."""
 
 
 def environment(saved: Saved | None = None) -> dict[str, str]:
@@ -33,10 +36,13 @@ def environment(saved: Saved | None = None) -> dict[str, str]:
     return found
 
 
-def measured_on(serve: Serve, *, was_quiet: bool | None = None) -> dict[str, str]:
+def measured_on(
+    serve: Serve, interrupted: float, *, was_quiet: bool | None = None
+) -> dict[str, str]:
     """Return the machine on which times were just measured, and how.
 
     Args:
+        interrupted: how often the processor was taken away, for each pass that was timed.
         was_quiet: whether the other trials stood still; None where there was nobody to ask.
     """
     found = {
@@ -44,6 +50,8 @@ def measured_on(serve: Serve, *, was_quiet: bool | None = None) -> dict[str, str
         "cores": str(cores()),
         "threads of a request": str(serve.threads or torch.get_num_threads()),
     }
+    if interrupted >= INTERRUPTED:
+        found[OTHERS] = f"interrupted {interrupted:.0%} of the passes"
     if serve.format == "torch":
         found["device"] = _device()
     if was_quiet is not None:

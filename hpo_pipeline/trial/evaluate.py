@@ -73,7 +73,11 @@ def evaluate(
     )
     metrics = with_score({**found.metrics, **practical.metrics}, experiment.objective)
     return Evaluation(
-        metrics, found.labels, found.confusion, practical.intervals, measured_on(serve)
+        metrics,
+        found.labels,
+        found.confusion,
+        practical.intervals,
+        measured_on(serve, practical.interrupted),
     )
 
 

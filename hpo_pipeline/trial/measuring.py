@@ -123,7 +123,8 @@ def _measured(folder: Path, model: Any, serve: Serve, rows: list[Row]) -> Remeas
         serve=serve,
         purpose=Purpose(frozenset(LATENCIES)),
     )
-    return Remeasured(serve, measure(finished, metrics), measured_on(serve))
+    found = measure(finished, metrics)
+    return Remeasured(serve, found, measured_on(serve, found.interrupted))
 
 
 def _rows(folder: Path, model: Any, record: Record, texts: Sequence[str]) -> list[Row]:

@@ -80,10 +80,15 @@ class Purpose:
 
 @dataclass(frozen=True)
 class Measured:
-    """Practical metrics, and the 95 % intervals of those that were sampled."""
+    """Practical metrics, and the 95 % intervals of those that were sampled.
+
+    `interrupted` is how often the system took the processor away, for each pass that was timed: on
+    a quiet machine next to never.
+    """
 
     metrics: dict[str, float]
     intervals: dict[str, Interval]
+    interrupted: float = 0.0
 
 
 @dataclass
@@ -100,6 +105,7 @@ class Finished:
         served: the artefact that `forward` runs; None runs the model itself.
         serve: threads, rows and lengths of a request.
         purpose: what depends on the latency.
+        interrupted: how often the processor was taken away, for each pass, once there are times.
     """
 
     model: Any
@@ -111,18 +117,22 @@ class Finished:
     served: Artefact | None = None
     serve: Serve = PLAIN
     purpose: Purpose = Purpose()
+    interrupted: float = 0.0
 
     @cached_property
     def forward_ms(self) -> list[float]:
         """Milliseconds of forward passes of `serve.batch` rows each."""
         count = max(1, min(REQUESTS, REQUEST_ROWS // self.serve.batch))
         batches = self._batches(count, self.serve.batch, self.serve.lengths)
-        return sample(
+        before = _interruptions()
+        times = sample(
             lambda i: self._seconds(batches[i % len(batches)]) * 1e3,
             self.purpose.plan,
             LATENCIES,
             self.purpose.is_clear,
         )
+        self.interrupted = (_interruptions() - before) / len(times)
+        return times
 
     @cached_property
     def batch_seconds(self) -> list[float]:
@@ -185,6 +195,7 @@ def measure(finished: Finished, metrics: Mapping[str, Metric] = PRACTICAL_METRIC
     return Measured(
         {name: float(value) for name, value in plain.items() if value is not None},
         {name: (each.low, each.high) for name, each in sampled.items()},
+        finished.interrupted,
     )
 
 
@@ -239,6 +250,10 @@ def peak_memory_mb(finished: Finished) -> float:
 def train_seconds(finished: Finished) -> float | None:
     """Return the seconds of training."""
     return finished.train_seconds() if finished.train_seconds else None
+
+
+def _interruptions() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _latency(finished: Finished, name: str) -> Estimate | None:

@@ -161,7 +161,7 @@ def run_trial(
         parent=parent.number if parent else None,
         environment={
             **environment(saved),
-            **measured_on(serve, was_quiet=slot.was_quiet),
+            **measured_on(serve, chosen.interrupted, was_quiet=slot.was_quiet),
             "precision": precision_of(trainer.args),
         },
         intervals=chosen.intervals,

@@ -18,7 +18,7 @@ from hpo_pipeline.reports.html.findings import steps_saved
 from hpo_pipeline.reports.sharing import shareable
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import is_usable, judged, rank, violation
-from hpo_pipeline.results.trial import TIMES_MEASURED, Trial, TrialState
+from hpo_pipeline.results.trial import OTHERS, TIMES_MEASURED, Trial, TrialState
 
 
 def headline(experiment: Experiment, result: SearchResult, best: Trial | None) -> str:
@@ -249,6 +249,8 @@ def _timing_note(best: Trial) -> str:
         "alone": ", while the other trials stood still",
         "beside other trials": ", while other trials ran, for none gave way in time",
     }.get(best.environment.get(TIMES_MEASURED, ""), "")
+    if disturbed := best.environment.get(OTHERS):
+        quiet += f" (other processes {disturbed}: expect less on a quiet machine)"
     processor = best.environment.get("processor", "")
     machine = f" on {processor}" if processor else ""
     return (
