@@ -17,10 +17,18 @@ from hpo_pipeline.experiment.stopping import (
     ThresholdStopping,
 )
 
+P95_ROWS = 72
+"""With fewer samples the 95th percentile has no upper bound at 95 % confidence."""
+
 
 def notes(experiment: Experiment) -> list[str]:
     """Return a sentence for each part of an experiment that has no effect."""
-    found = [_too_few_trials(experiment), _too_late(experiment), _short_grid(experiment)]
+    found = [
+        _too_few_trials(experiment),
+        _too_late(experiment),
+        _short_grid(experiment),
+        _few_rows(experiment),
+    ]
     said = [note for note in found if note is not None]
     if experiment.space_rules:
         known = known_values(experiment.task, experiment.serve)
@@ -72,6 +80,20 @@ def _too_late(experiment: Experiment) -> str | None:
     return (
         f"stopping.{field}: {rule.algorithm} first judges a trial at {unit} {first}, and none has "
         f"more than {longest}; it can save nothing"
+    )
+
+
+def _few_rows(experiment: Experiment) -> str | None:
+    """Say that the latency of few rows is not that of the rows to come."""
+    rows = experiment.task.rows
+    asked = {"validation": rows.validation, "test": rows.test}
+    few = [f"{n} has {c}" for n, c in asked.items() if isinstance(c, int) and c < P95_ROWS]
+    if not few or experiment.serve.lengths or "latency_p95_ms" not in experiment.reads:
+        return None
+    return (
+        f"task.rows: the interval of latency_p95_ms needs {P95_ROWS} different rows, and "
+        f"{' and '.join(few)}; they are repeated, and rarer lengths are not seen. Give more rows, "
+        f"or serve.lengths"
     )
 
 

@@ -13,7 +13,7 @@ import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +66,21 @@ class Purpose:
         """How long the latency is sampled."""
         return READ if self.reads & set(LATENCIES) else UNREAD
 
-    def is_clear(self, found: Mapping[str, Estimate]) -> bool:
-        """Return whether every constraint on the latency is met or missed."""
-        metrics = {**self.metrics, **{name: each.value for name, each in found.items()}}
+    def is_clear(self, found: Mapping[str, Estimate], size: float = 0.0) -> bool:
+        """Return whether every constraint is met, or any is missed.
+
+        Args:
+            size: of the model, in megabytes.
+        """
+        values = {name: each.value for name, each in found.items()}
+        metrics = {**self.metrics, "model_size_mb": size, **values}
         intervals = {name: (each.low, each.high) for name, each in found.items()}
-        judged = (c for c in self.constraints if Constraint(c).names & set(found))
-        return all(
-            verdict(c, metrics, intervals) is not Verdict.UNDECIDED
-            for c in judged
+        verdicts = {
+            verdict(c, metrics, intervals)
+            for c in self.constraints
             if Constraint(c).names <= set(metrics)
-        )
+        }
+        return Verdict.MISSED in verdicts or Verdict.UNDECIDED not in verdicts
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ class Finished:
             lambda i: self._seconds(batches[i % len(batches)]) * 1e3,
             self.purpose.plan,
             LATENCIES,
-            self.purpose.is_clear,
+            partial(self.purpose.is_clear, size=model_size_mb(self)),
         )
         self.interrupted = (_interruptions() - before) / len(times)
         return times

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from hpo_pipeline.engines.local import faults
 from hpo_pipeline.experiment.argument_ranges import range_fault
 from hpo_pipeline.experiment.notes import notes
 from tests.toys import TASK, faults_of, toy_experiment
@@ -215,3 +216,20 @@ def test_an_algorithm_that_does_not_serve_the_objectives_names_those_that_do(
     two = "[{metric: f1, goal: maximize}, {metric: latency_p95_ms, goal: minimize}]"
     (fault,) = faults_of(tmp_path, search="{algorithm: genetic}", objective=two)
     assert "genetic serves one objective; use nsga2 or tpe or gp, or combine them" in fault
+
+
+def test_an_interval_of_few_rows_is_noted() -> None:
+    made = {
+        "task": {**TASK, "rows": {"train": 120, "validation": 60, "test": 200}},
+        "constraints": ["latency_p95_ms <= 5"],
+    }
+    (note,) = notes(toy_experiment(**made))
+    assert "needs 72 different rows, and validation has 60; they are repeated" in note
+    assert notes(toy_experiment(**made, serve={"lengths": [4, 8]})) == []
+
+
+def test_packages_that_are_missing_are_said_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "find_spec", lambda name: None)
+    (fault,) = faults.faults(toy_experiment(serve={"format": "onnx"}))
+    assert "onnx, onnxscript, onnxruntime cannot be imported: pip install" in fault
+    assert faults.faults(toy_experiment()) == []

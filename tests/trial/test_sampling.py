@@ -70,12 +70,16 @@ def test_slow_runs_are_timed_often_enough() -> None:
 
 
 def test_what_is_clear_is_said_of_constraints_on_the_latency() -> None:
-    purpose = Purpose(frozenset({"latency_p95_ms"}), ("latency_p95_ms <= 5", "f1 >= 0.9"), {})
+    purpose = Purpose(
+        frozenset({"latency_p95_ms"}), ("latency_p95_ms <= 5", "f1 >= 0.9"), {"f1": 1}
+    )
     assert purpose.plan is READ
     assert purpose.is_clear({"latency_p95_ms": Estimate(3.0, 2.9, 3.1)})
     assert purpose.is_clear({"latency_p95_ms": Estimate(9.0, 8.9, None)})
     assert not purpose.is_clear({"latency_p95_ms": Estimate(5.0, 4.9, 5.1)})
     assert Purpose().plan is UNREAD
+    large = Purpose(constraints=("latency_p95_ms <= 5", "model_size_mb <= 20"))
+    assert large.is_clear({"latency_p95_ms": Estimate(5.0, 4.9, 5.1)}, size=21.0)
 
 
 def row(length: int) -> dict[str, object]:

@@ -199,8 +199,8 @@ def _artefacts(experiment: Experiment, trials: Sequence[Trial], winner: Trial | 
         return ""
     quality, _ = tradeoff.quality_and_prices(experiment)
     words = (
-        "Each dot is a trial as one of its artefacts: what a slower one gains. The dotted line is "
-        "the Pareto front of them all."
+        "Each dot is a trial as one of its artefacts, with the 95 % interval of its latency. No "
+        "artefact beats those on the dotted line in both."
     )
     listed = artefacts.of_winner(found, quality, winner.name if winner else None)
     return _caption(words) + _plot(artefacts.drawing, found, quality) + listed
