@@ -1,7 +1,7 @@
 """How long `Study.ask` takes once many trials are finished, in a journal as the engine keeps it.
 
-Medians over some asks, each told before the next, with the seconds that telling took beside it.
-Memory is what Python holds for the open study (tracemalloc), the journal's replay included.
+Medians of the processor time of some asks, each told before the next, with that of telling beside
+it. Memory is what Python holds for the open study (tracemalloc), the journal's replay included.
 
     python benchmarks/recorded/ask_time.py [--trials 1000 10000] [--only tpe] [--profile]
 
@@ -96,7 +96,8 @@ def fill(made: Experiment, storage: BaseStorage, trials: int) -> None:
 def _finished(made: Experiment, trials: int) -> Iterator[FrozenTrial]:
     given = distributions(made.space)
     rng = np.random.RandomState(0)
-    grids = {n: made.space[n].grid() for n in made.space if made.space[n].count() is not None}
+    sizes = {n: made.space[n].count() for n in made.space}
+    grids = {n: [made.space[n].point(i) for i in range(c)] for n, c in sizes.items() if c}
     for number in range(trials):
         values = {n: grid[rng.randint(len(grid))] for n, grid in grids.items()}
         for name in (n for n in made.space if n not in values):
@@ -139,12 +140,12 @@ def measure(algorithm: str, trials: int, asks: int) -> tuple[float, float, float
         tracemalloc.stop()
         asked, told = [], []
         for _ in range(asks):
-            start = time.perf_counter()
+            start = time.process_time()
             suggestion = study.ask()
-            middle = time.perf_counter()
+            middle = time.process_time()
             finish(study, suggestion)
             asked.append(middle - start)
-            told.append(time.perf_counter() - middle)
+            told.append(time.process_time() - middle)
     return statistics.median(asked) * 1000, statistics.median(told) * 1000, memory
 
 

@@ -8,7 +8,7 @@ import operator
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -58,6 +58,25 @@ def parsed(text: str) -> ast.Expression:
         raise ValueError(f"not a formula, got {text!r} ({reason})") from error
 
 
+@lru_cache(maxsize=1024)
+def _checked(text: str) -> ast.Expression:
+    """Return the tree of a formula; a search asks for the same few at every trial."""
+    tree = parsed(text)
+    try:
+        _check(tree.body)
+    except RecursionError as error:
+        raise ValueError(f"not a formula, got {text!r} (too deeply nested)") from error
+    return tree
+
+
+@lru_cache(maxsize=1024)
+def _names(text: str) -> frozenset[str]:
+    nodes = list(ast.walk(_checked(text)))
+    calls = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    found = (node for node in nodes if isinstance(node, ast.Name))
+    return frozenset(node.id for node in found if id(node) not in calls)
+
+
 @dataclass(frozen=True)
 class Formula:
     """An arithmetic expression over metrics.
@@ -69,21 +88,16 @@ class Formula:
     text: str
 
     def __post_init__(self) -> None:
-        try:
-            _check(self._tree.body)
-        except RecursionError as error:
-            raise ValueError(f"not a formula, got {self.text!r} (too deeply nested)") from error
+        _checked(self.text)
 
-    @cached_property
+    @property
     def _tree(self) -> ast.Expression:
-        return parsed(self.text)
+        return _checked(self.text)
 
-    @cached_property
+    @property
     def names(self) -> frozenset[str]:
         """The metrics that the formula reads."""
-        calls = {id(n.func) for n in ast.walk(self._tree) if isinstance(n, ast.Call)}
-        found = (n for n in ast.walk(self._tree) if isinstance(n, ast.Name))
-        return frozenset(n.id for n in found if id(n) not in calls)
+        return _names(self.text)
 
     def evaluate(self, metrics: Metrics) -> float:
         """Return the value; not a number where the arithmetic has no result.

@@ -11,7 +11,7 @@ from typing import Any
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.terminal import progress_text
-from hpo_pipeline.results.ranking import rank
+from hpo_pipeline.results.ranking import rank, winner
 from hpo_pipeline.results.trial import Trial
 
 UPDATE_SECONDS = 0.5
@@ -57,7 +57,7 @@ class NotebookTable:
         said = "".join(f"<div>{escape(line)}</div>" for line in self._lines)
         foot = (
             f"{progress_text.done(self._trials)} of {self._total} trials done; "
-            f"{progress_text.best(self._experiment, self._trials)}; "
+            f"{progress_text.best(self._experiment, winner(self._experiment, self._trials))}; "
             f"{formatting.duration(self._seconds)}"
         )
         table = leaderboard_html(self._experiment, self._trials)

@@ -132,14 +132,6 @@ def listed(experiment: Experiment, trials: Iterable[Trial]) -> tuple[list[Trial]
     return ranked, [trial for trial in everyone if trial.name not in names]
 
 
-def best_objective(experiment: Experiment, trials: Iterable[Trial]) -> float | None:
-    """Return the first objective of the best trial; None where none satisfies the constraints."""
-    best = rank(experiment, trials)[:1]
-    if not best or violation(experiment, best[0]) > 0:
-        return None
-    return experiment.objective[0].value(best[0].metrics)
-
-
 def rank(
     experiment: Experiment, trials: Iterable[Trial], *, scale: Scale | None = None
 ) -> list[Trial]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, ThresholdPruner
@@ -47,6 +47,7 @@ class PercentilePruner(BasePruner):
         self._percentile = percentile
         self._min_trials = min_trials
         self._start_step = start_step
+        self._means: dict[int, dict[int, float]] = {}
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Return whether the trial should end at its last reported step."""
@@ -54,16 +55,20 @@ class PercentilePruner(BasePruner):
         own = _up_to(trial.intermediate_values, step)
         if step is None or step < self._start_step or not own:
             return False
-        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         sign = _sign(study)
-        averages = [
-            sign * statistics.fmean(values)
-            for other in completed
-            if (values := _up_to(other.intermediate_values, step))
-        ]
+        averages = [sign * mean for mean in self._averages(study, step) if math.isfinite(mean)]
         if len(averages) < self._min_trials:
             return False
         return max(sign * v for v in own) < float(np.percentile(averages, 100 - self._percentile))
+
+    def _averages(self, study: Study, step: int) -> Iterable[float]:
+        """Return the mean up to a step of each completed trial; no number where it has none."""
+        means = self._means.setdefault(step, {})
+        for other in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            if other.number not in means:  # what has completed does not change
+                values = _up_to(other.intermediate_values, step)
+                means[other.number] = statistics.fmean(values) if values else math.nan
+        return means.values()
 
 
 class AshaPruner(BasePruner):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage
@@ -26,6 +25,8 @@ from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search import pruners, samplers
 from hpo_pipeline.search.distributions import distributions
 from hpo_pipeline.search.pbt import LAST, PARENT, parent_of
+from hpo_pipeline.search.proposals import Known as Known
+from hpo_pipeline.search.proposals import Suggestion as Suggestion
 
 BEGUN = "identity"
 """User attribute of a study that has learned from earlier trials, if from any."""
@@ -36,33 +37,6 @@ _STATES = {
     TrialState.STOPPED: OptunaState.PRUNED,
     TrialState.FAILED: OptunaState.FAIL,
 }
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """A configuration to try, under the number of its trial.
-
-    `parent` is the number of the trial from whose checkpoint it continues, if any; `seed` is
-    that of its training, where it is not the search's.
-    """
-
-    number: int
-    assignments: dict[str, Value]
-    parent: int | None = None
-    seed: int | None = None
-
-
-@dataclass(frozen=True)
-class Known:
-    """A trial that was asked for elsewhere.
-
-    `parameters` are all that were proposed, including those whose conditions do not hold;
-    `ended_before` the numbers of the trials that had ended when it was asked for.
-    """
-
-    trial: Trial
-    parameters: Mapping[str, Value]
-    ended_before: frozenset[int] = frozenset()
 
 
 class Study:
@@ -96,6 +70,8 @@ class Study:
             self._learn(earlier)
             self._study.set_user_attr(BEGUN, problem.name)
         self._offset = sum(EARLIER in trial.user_attrs for trial in self._trials())
+        waiting = len(self._trials(OptunaState.WAITING))
+        self._count = len(self._trials()) - waiting - self._offset
         for assignments in problem.search.start[asked:]:
             self._study.enqueue_trial(dict(assignments), skip_if_exists=True)
 
@@ -158,7 +134,7 @@ class Study:
 
     def count(self) -> int:
         """Return how many trials were asked for."""
-        return len(self._trials()) - len(self._trials(OptunaState.WAITING)) - self._offset
+        return self._count
 
     def learned(self) -> int:
         """Return how many trials of other searches this one learns from."""
@@ -173,6 +149,7 @@ class Study:
         self._use_sampler(self.count())
         with samplers.constraints_elsewhere():
             trial = self._study.ask(self._distributions)
+        self._count += 1
         return self._suggestion(self._frozen(trial.number - self._offset))
 
     def asked(self, number: int) -> Suggestion:
@@ -187,6 +164,7 @@ class Study:
         """Make room for a trial that another process asked for, if there is none yet."""
         while self.count() <= number:
             self._study.add_trial(optuna.trial.create_trial(state=OptunaState.RUNNING))
+            self._count += 1
 
     def report(self, number: int, point: Point) -> None:
         """Store one point of a running trial's curve; several objectives have no curve here."""
@@ -263,6 +241,7 @@ class Study:
         self._use_sampler(self.count())
         with samplers.constraints_elsewhere():
             trial = self._study.ask()
+            self._count += 1
             _ = trial.relative_params  # Optuna computes it only where a parameter is not fixed
         for name, distribution in self._distributions.items():
             trial._suggest(name, distribution)
@@ -276,6 +255,7 @@ class Study:
             user_attrs=attributes,
         )
         self._study.add_trial(frozen)
+        self._count += 1
 
     def _learn(self, earlier: Sequence[Trial]) -> None:
         """Add the trials of other searches that fit this one."""

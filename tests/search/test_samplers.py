@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo_pipeline.search.gaussian_process import BoundedGPSampler
+from hpo_pipeline.search.parzen import thinned
 
 pytest.importorskip("torch")
 SPACE = {"x": FloatDistribution(0.0, 1.0)}
@@ -45,3 +48,12 @@ def test_gp_learns_from_stopped_trials() -> None:
     study.add_trials([trial(x, TrialState.COMPLETE) for x in (0.0, 0.02, 0.04, 0.06, 0.08)])
     study.add_trials([trial(x, TrialState.PRUNED) for x in (0.3, 0.65, 0.75, 0.9, 1.0)])
     assert study.ask(SPACE).params["x"] == pytest.approx(0.7, abs=0.06)
+
+
+def test_of_many_bad_trials_tpe_takes_a_sample_of_all_ages_and_the_newest() -> None:
+    found: Any = thinned(list(range(10_000)))
+    assert len(found) == 498 + 50
+    assert found[:2] == [0, 20]
+    assert found[-50:] == list(range(9_950, 10_000))
+    few: Any = list(range(400))
+    assert thinned(few) == few

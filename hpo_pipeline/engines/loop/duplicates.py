@@ -12,9 +12,12 @@ from pathlib import Path
 
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.space import Value
 from hpo_pipeline.results.files import RESULT_FILE, write_json
 from hpo_pipeline.results.trial import Trial, TrialState
 from hpo_pipeline.search.study import Suggestion
+
+Assigned = frozenset[tuple[str, Value]]
 
 
 class Duplicates:
@@ -26,11 +29,15 @@ class Duplicates:
 
     def __init__(self, experiment: Experiment) -> None:
         self._has_none = population(experiment) is not None
+        self._known: dict[Assigned, Trial] = {}
         self._waiting: dict[int, list[Suggestion]] = {}
 
-    def find(
-        self, suggestion: Suggestion, finished: Iterable[Trial], running: Iterable[Suggestion]
-    ) -> Trial | bool | None:
+    def add(self, trial: Trial) -> None:
+        """Remember a trial that has ended, if others may take over its result."""
+        if trial.reused_from is None and trial.state in (TrialState.SUCCEEDED, TrialState.STOPPED):
+            self._known.setdefault(frozenset(trial.assignments.items()), trial)
+
+    def find(self, suggestion: Suggestion, running: Iterable[Suggestion]) -> Trial | bool | None:
         """Look for the trial that a suggestion repeats.
 
         Returns:
@@ -38,11 +45,9 @@ class Duplicates:
         """
         if self._has_none or suggestion.seed is not None:
             return None
-        for trial in finished:
-            has_result = trial.state in (TrialState.SUCCEEDED, TrialState.STOPPED)
-            is_equal = trial.assignments == suggestion.assignments
-            if has_result and is_equal and trial.reused_from is None:
-                return trial
+        known = self._known.get(frozenset(suggestion.assignments.items()))
+        if known is not None:
+            return known
         for other in running:
             if other.assignments == suggestion.assignments:
                 self._waiting.setdefault(other.number, []).append(suggestion)

@@ -12,21 +12,37 @@ from pathlib import Path
 from hpo_pipeline.experiment.population import population
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, RESUME_FOLDER
-from hpo_pipeline.results.ranking import rank
+from hpo_pipeline.results.leaders import Leaders
 from hpo_pipeline.results.trial import Trial, TrialState
 
 
-def remove_unneeded(experiment: Experiment, trials: Path, ended: Mapping[int, Trial]) -> None:
-    """Remove models and checkpoints of ended trials, by number, from the folder of all trials."""
-    best = rank(experiment, ended.values())[: experiment.budget.keep]
-    kept = {trial.name for trial in best}
-    for trial in ended.values():
-        shutil.rmtree(trials / trial.name / RESUME_FOLDER, ignore_errors=True)
-        if trial.name not in kept:
-            shutil.rmtree(trials / trial.name / MODEL_FOLDER, ignore_errors=True)
-    members = population(experiment)
-    if members is None:
-        return
-    for number, trial in ended.items():
-        if trial.state != TrialState.SUCCEEDED or members.is_done(number, ended):
-            shutil.rmtree(trials / trial.name / CHECKPOINT_FOLDER, ignore_errors=True)
+class Retention:
+    """Removes what ended trials no longer need, from the folder of all trials.
+
+    A model is looked at when its trial ends, and removed when a better one takes its place.
+    """
+
+    def __init__(self, experiment: Experiment, trials: Path) -> None:
+        self._trials = trials
+        self._leaders = Leaders(experiment, experiment.budget.keep)
+        self._members = population(experiment)
+        self._models: set[str] = set()
+        self._checkpoints: set[int] = set()
+
+    def ended(self, trial: Trial, ended: Mapping[int, Trial]) -> None:
+        """Remove what is not needed once a trial is among those that have ended, by number."""
+        self._leaders.add(trial)
+        self._models.add(trial.name)
+        kept = {leader.name for leader in self._leaders.first()}
+        shutil.rmtree(self._trials / trial.name / RESUME_FOLDER, ignore_errors=True)
+        for name in self._models - kept:
+            shutil.rmtree(self._trials / name / MODEL_FOLDER, ignore_errors=True)
+        self._models &= kept
+        if self._members is None:
+            return
+        self._checkpoints.add(trial.number)
+        for number in sorted(self._checkpoints):
+            other = ended[number]
+            if other.state != TrialState.SUCCEEDED or self._members.is_done(number, ended):
+                shutil.rmtree(self._trials / other.name / CHECKPOINT_FOLDER, ignore_errors=True)
+                self._checkpoints.discard(number)

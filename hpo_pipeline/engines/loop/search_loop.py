@@ -18,7 +18,7 @@ from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.loop.duplicates import Duplicates, take_over
 from hpo_pipeline.engines.loop.recovery import open_study
-from hpo_pipeline.engines.loop.retention import remove_unneeded
+from hpo_pipeline.engines.loop.retention import Retention
 from hpo_pipeline.engines.loop.runner import (
     Ended,
     Evaluated,
@@ -29,13 +29,14 @@ from hpo_pipeline.engines.loop.runner import (
     TrialStart,
 )
 from hpo_pipeline.results.files import RESULT_FILE, RESUME_FOLDER, write_json
-from hpo_pipeline.results.ranking import best_objective
+from hpo_pipeline.results.leaders import Leaders
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.study import Suggestion
 
 MAX_KILLS = 3
 """A trial killed from outside (SIGKILL) this often is given up: it is probably out of memory."""
 TICK = 0.5
+SAVE_SECONDS = 1.0
 PATIENCE_SECONDS = 120.0
 """How long a trial that was asked to stop may take to evaluate and write its result."""
 
@@ -76,10 +77,14 @@ class SearchLoop:
         self._again: list[Suggestion] = []
         self._kills: dict[int, int] = {}
         self._duplicates = Duplicates(context.experiment)
+        self._retention = Retention(context.experiment, context.folder.trials)
+        self._leaders = Leaders(context.experiment, 1)
+        self._failed = 0
+        self._is_shown = False
         self._ending: str | None = None
         self._ended_at = 0.0
         self._earlier_seconds = context.folder.state().seconds
-        self._start = time.monotonic()
+        self._start = self._saved_at = time.monotonic()
 
     def run(self, interruption: Interruption) -> tuple[list[Trial], str | None]:
         """Run trials until the budget is spent.
@@ -117,11 +122,11 @@ class SearchLoop:
 
     def _recover(self) -> None:
         """Take over what an earlier part of the run left: results are kept, the rest is rerun."""
-        self._finished = {t.number: t for t in self._folder.finished_trials()}
+        for trial in self._folder.finished_trials():
+            self._take(trial)
         for suggestion in self._study.unfinished():
-            trial = self._finished.get(suggestion.number)
-            if trial is not None:
-                self._study.tell(trial)
+            if (ended := self._finished.get(suggestion.number)) is not None:
+                self._study.tell(ended)
             else:
                 self._again.append(suggestion)
         lost = [n for n in self._study.ended() if n not in self._finished]
@@ -131,8 +136,16 @@ class SearchLoop:
         if self._finished or self._again:
             rerun = f", {len(self._again)} rerun" if self._again else ""
             self._progress.say(f"resumed: {len(self._finished)} trials finished earlier{rerun}")
-        remove_unneeded(self._experiment, self._folder.trials, self._finished)
         self._check_budget()
+
+    def _take(self, trial: Trial) -> None:
+        """Count a trial among those that have ended."""
+        self._finished[trial.number] = trial
+        self._is_shown = False
+        self._failed += trial.state == TrialState.FAILED
+        self._leaders.add(trial)
+        self._duplicates.add(trial)
+        self._retention.ended(trial, self._finished)
 
     def _fill(self) -> bool:
         """Start as many trials as may run; return whether any runs."""
@@ -144,7 +157,7 @@ class SearchLoop:
     def _is_duplicate(self, suggestion: Suggestion) -> bool:
         """Reuse the result of an equal trial, if there is one; return whether there is."""
         running = [r.suggestion for r in self._running.values()]
-        found = self._duplicates.find(suggestion, self._finished.values(), running)
+        found = self._duplicates.find(suggestion, running)
         if isinstance(found, Trial):
             folder = self._folder.trial(self._study.name(suggestion.number))
             self._finish(take_over(found, suggestion, folder))
@@ -177,10 +190,12 @@ class SearchLoop:
         )
         self._folder.note(name, "launched")
         self._running[name] = Running(suggestion, name)
+        self._is_shown = False
 
     def _on_event(self, event: Event) -> None:
         if event.name not in self._running:
             return
+        self._is_shown = False
         if isinstance(event, Noted):
             self._folder.note(event.name, event.event)
         elif isinstance(event, Resumed):
@@ -230,11 +245,16 @@ class SearchLoop:
         self._folder.note(trial.name, trial.state.value)
         self._study.tell(trial)
         self._warn_of_the_rest(trial)
-        self._finished[trial.number] = trial
-        remove_unneeded(self._experiment, self._folder.trials, self._finished)
-        self._folder.update(seconds=self.seconds())
+        self._take(trial)
+        self._save_seconds()
         self._again += self._duplicates.freed(trial.number)
         self._check_budget()
+
+    def _save_seconds(self) -> None:
+        """Keep the time that the run has taken, for a run that is killed."""
+        if (now := time.monotonic()) - self._saved_at >= SAVE_SECONDS:
+            self._saved_at = now
+            self._folder.update(seconds=self.seconds())
 
     def _warn_of_the_rest(self, trial: Trial) -> None:
         """Say that a first trial that fails before any evaluation is a bad sign."""
@@ -248,12 +268,13 @@ class SearchLoop:
     def _check_budget(self) -> None:
         if self._ending is not None:
             return
-        failed = sum(t.state == TrialState.FAILED for t in self._finished.values())
-        budget, goal = self._experiment.budget, self._experiment.objective[0].goal
+        budget, first = self._experiment.budget, self._experiment.objective[0]
         best = None
-        if budget.target is not None:
-            best = best_objective(self._experiment, self._finished.values())
-        reason = budget.ended(failed=failed, seconds=self.seconds(), best=best, goal=goal)
+        if budget.target is not None and (leader := self._leaders.winner()) is not None:
+            best = first.value(leader.metrics)
+        reason = budget.ended(
+            failed=self._failed, seconds=self.seconds(), best=best, goal=first.goal
+        )
         if reason is not None:
             self._end(reason)
 
@@ -270,6 +291,10 @@ class SearchLoop:
                 self._runner.stop(name, now=True)
 
     def _show(self) -> None:
+        """Show what has changed; the displays have a clock of their own."""
+        if self._is_shown:
+            return
+        self._is_shown = True
         trials = [*self._finished.values(), *(r.trial() for r in self._running.values())]
         self._progress.update(sorted(trials, key=lambda t: t.number), seconds=self.seconds())
 

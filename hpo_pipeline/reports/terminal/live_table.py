@@ -22,7 +22,7 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.terminal import progress_text
 from hpo_pipeline.reports.terminal.leaderboard import STATE_STYLES, cut
-from hpo_pipeline.results.ranking import rank, winner
+from hpo_pipeline.results.leaders import Leaders
 from hpo_pipeline.results.trial import Trial, TrialState
 
 REDRAWS_PER_SECOND = 4
@@ -38,6 +38,8 @@ class _Snapshot:
     trials: tuple[Trial, ...]
     seconds: float
     taken: float
+    best: tuple[Trial, ...] = ()
+    leader: Trial | None = None
 
 
 class LiveTable:
@@ -56,6 +58,8 @@ class LiveTable:
         self._console = console or Console(file=stream, highlight=False)
         self._total = experiment.budget.trials
         self._snapshot = _Snapshot((), 0.0, clock())
+        self._leaders = Leaders(experiment, BEST_SHOWN)
+        self._counted: set[str] = set()
         self._live: Live | None = None
 
     def started(self, total: int, parallel: int) -> None:
@@ -72,7 +76,12 @@ class LiveTable:
         self._live.start()
 
     def update(self, trials: Sequence[Trial], *, seconds: float) -> None:
-        self._snapshot = _Snapshot(tuple(trials), seconds, self._clock())
+        for trial in trials:
+            if trial.state.is_final and trial.name not in self._counted:
+                self._counted.add(trial.name)
+                self._leaders.add(trial)
+        best, leader = tuple(self._leaders.first()), self._leaders.winner()
+        self._snapshot = _Snapshot(tuple(trials), seconds, self._clock(), best, leader)
 
     def say(self, line: str) -> None:
         self._console.print(Text(line))
@@ -85,18 +94,17 @@ class LiveTable:
     def _draw(self) -> RenderableType:
         snapshot = self._snapshot
         height = max(3, self._console.size.height - LINES_AROUND)
-        shown = select_rows(self._experiment, snapshot.trials, height=height)
-        parts: list[RenderableType] = [self._table(shown, snapshot.trials)]
+        shown = select_rows(snapshot.trials, snapshot.best, height=height)
+        parts: list[RenderableType] = [self._table(shown, snapshot.leader)]
         hidden = len(snapshot.trials) - len(shown)
         if hidden:
             parts.append(Text(f"{hidden} more", "dim"))
         passed = self._clock() - snapshot.taken
-        parts.append(self._footer(snapshot.trials, snapshot.seconds + passed))
+        parts.append(self._footer(snapshot, snapshot.seconds + passed))
         return Group(*parts)
 
-    def _table(self, shown: Sequence[Trial], trials: Sequence[Trial]) -> Table:
+    def _table(self, shown: Sequence[Trial], leader: Trial | None) -> Table:
         experiment = self._experiment
-        leader = winner(experiment, trials)
         names = " · ".join(objective.name for objective in experiment.objective)
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("trial", "state"):
@@ -117,25 +125,26 @@ class LiveTable:
             )
         return table
 
-    def _footer(self, trials: Sequence[Trial], seconds: float) -> Text:
+    def _footer(self, snapshot: _Snapshot, seconds: float) -> Text:
+        trials = snapshot.trials
         over, counts = progress_text.done(trials), progress_text.counts(trials)
         left = progress_text.remaining(self._experiment, trials, total=self._total, seconds=seconds)
         parts = [
             f"{over} of {self._total} done" + f" ({counts})" * bool(counts),
-            progress_text.best(self._experiment, trials),
+            progress_text.best(self._experiment, snapshot.leader),
             formatting.duration(seconds)
             + f", {formatting.duration(left)} left" * (over < self._total),
         ]
         return Text("; ".join(parts))
 
 
-def select_rows(experiment: Experiment, trials: Sequence[Trial], *, height: int) -> list[Trial]:
+def select_rows(trials: Sequence[Trial], best: Sequence[Trial], *, height: int) -> list[Trial]:
     """Return the trials that are shown, in their order: all, or those that matter most."""
     if len(trials) <= height:
         return list(trials)
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     latest = [trial for trial in reversed(trials) if trial.state.is_final]
-    wanted = [*running, *rank(experiment, trials)[:BEST_SHOWN], *latest]
+    wanted = [*running, *best, *latest]
     names = set(list(dict.fromkeys(trial.name for trial in wanted))[:height])
     return [trial for trial in trials if trial.name in names]
 

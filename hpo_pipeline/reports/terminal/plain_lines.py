@@ -11,6 +11,7 @@ from typing import TextIO
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.terminal import progress_text
+from hpo_pipeline.results.leaders import Leaders
 from hpo_pipeline.results.trial import Trial, TrialState
 
 
@@ -22,6 +23,8 @@ class PlainLines:
         self._stream = stream
         self._total = experiment.budget.trials
         self._seen: dict[str, TrialState] | None = None
+        self._leaders = Leaders(experiment, 1)
+        self._over = 0
 
     def started(self, total: int, parallel: int) -> None:
         self._total = total
@@ -32,14 +35,14 @@ class PlainLines:
     def update(self, trials: Sequence[Trial], *, seconds: float) -> None:
         if self._seen is None:
             self._seen = self._take_up(trials)
-        for trial in trials:
-            if trial.state is self._seen.get(trial.name):
-                continue
+        changed = [trial for trial in trials if trial.state is not self._seen.get(trial.name)]
+        self._count(changed)
+        for trial in changed:
             self._seen[trial.name] = trial.state
             if trial.state is TrialState.RUNNING:
                 self.say(f"{trial.name} started: {formatting.assignments(trial.assignments)}")
             elif trial.state.is_final:
-                self.say(self._end(trial, trials, seconds))
+                self.say(self._end(trial, seconds))
 
     def say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
@@ -47,11 +50,18 @@ class PlainLines:
     def close(self) -> None:
         pass
 
+    def _count(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            if trial.state.is_final:
+                self._leaders.add(trial)
+                self._over += 1
+
     def _take_up(self, trials: Sequence[Trial]) -> dict[str, TrialState]:
         """Say in one line what an earlier part of the run has left."""
         earlier = [trial for trial in trials if trial.state.is_final]
+        self._count(earlier)
         if earlier:
-            best = progress_text.best(self._experiment, earlier)
+            best = progress_text.best(self._experiment, self._leaders.winner())
             trials_word = "trial" if len(earlier) == 1 else "trials"
             self.say(
                 f"{len(earlier)} {trials_word} finished earlier: "
@@ -59,7 +69,7 @@ class PlainLines:
             )
         return {trial.name: trial.state for trial in earlier}
 
-    def _end(self, trial: Trial, trials: Sequence[Trial], seconds: float) -> str:
+    def _end(self, trial: Trial, seconds: float) -> str:
         found = progress_text.named_objectives(self._experiment, trial.metrics)
         match trial.state:
             case TrialState.SUCCEEDED:
@@ -69,5 +79,6 @@ class PlainLines:
                 what += f" ({trial.reason})" if trial.reason else ""
             case _:
                 what = f"failed: {trial.reason or 'no reason given'}"
-        over = f"{progress_text.done(trials)} of {self._total} in {formatting.duration(seconds)}"
-        return f"{trial.name} {what}; {progress_text.best(self._experiment, trials)}; {over}"
+        over = f"{self._over} of {self._total} in {formatting.duration(seconds)}"
+        best = progress_text.best(self._experiment, self._leaders.winner())
+        return f"{trial.name} {what}; {best}; {over}"

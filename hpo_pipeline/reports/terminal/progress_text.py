@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from hpo_pipeline.experiment.metrics import Metrics
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.reports import formatting
-from hpo_pipeline.results.ranking import winner
 from hpo_pipeline.results.trial import Trial, TrialState
 
 
@@ -27,9 +26,8 @@ def counts(trials: Sequence[Trial]) -> str:
     return ", ".join(f"{states.count(s)} {s.value}" for s in TrialState if s in states)
 
 
-def best(experiment: Experiment, trials: Sequence[Trial]) -> str:
-    """Return the best trial so far that meets the constraints, as words."""
-    leader = winner(experiment, trials)
+def best(experiment: Experiment, leader: Trial | None) -> str:
+    """Return the best trial so far that meets the constraints, if there is one, as words."""
     if leader is None:
         return f"best {formatting.UNKNOWN}"
     return f"best {formatting.objectives(experiment, leader.metrics)} ({leader.name})"
