@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hpo_pipeline.cli import cluster, init, models, pipeline, schedule, serving, watching
+from hpo_pipeline.cli import cluster, init, models, pipeline, schedule, serving, ui, watching
 from hpo_pipeline.cli.running import run_and_show
 from hpo_pipeline.engines import ENGINES
 from hpo_pipeline.errors import ExperimentError, HpoError
@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     pipeline.add_commands(commands)
     schedule.add_commands(commands)
     watching.add_commands(commands)
+    ui.add_commands(commands)
     _add_assets(commands)
     models.add_commands(commands)
     serving.add_commands(commands)

@@ -40,7 +40,7 @@ def run_and_show(
     try:
         with watching.watched(progress, experiment, run_folder.path) as watched:
             result = launch(engine, RunContext(experiment, run_folder, watched.progress, **places))
-            watched.ended(result.state)
+            watched.ended(result.state, result.reason)
     finally:
         progress.close()
     print_result(experiment, run_folder, result)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import select
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hpo_pipeline.reports.terminal import Progress
 
 PORT = 9464
+NOTIFY_VARIABLE = "HPO_NOTIFY_URL"
 LOOK_SECONDS = 1.0
 
 
@@ -28,7 +30,7 @@ class Watched:
     """A progress to run with, and who is told the state in which the run ended."""
 
     progress: Progress
-    ended: Callable[[str], None] = lambda state: None
+    ended: Callable[[str, str | None], None] = lambda state, reason: None
 
 
 @dataclass(frozen=True)
@@ -38,31 +40,53 @@ class Watching:
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
     metrics_file: Path | None = None
+    notify: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Watching:
         """Return what the options of `hpo run` say."""
-        return cls(options.metrics_port, options.metrics_host, options.metrics_file)
+        notify = options.notify or os.environ.get(NOTIFY_VARIABLE) or None
+        return cls(options.metrics_port, options.metrics_host, options.metrics_file, notify)
 
     @contextmanager
     def watched(
         self, progress: Progress, experiment: Experiment, folder: Path
     ) -> Iterator[Watched]:
-        """Serve the metrics of a run while the block runs, and write their file at its end.
+        """Show a run while the block runs; an exception that leaves it is how the run ended.
 
         Raises:
-            MonitoringError: the port is in use, or the package is missing.
+            MonitoringError: the port is in use, the address may not be used, or a package is
+                missing.
         """
-        if self.metrics_port is None and self.metrics_file is None:
-            yield Watched(progress)
-            return
+        watched = Watched(progress)
+        with ExitStack() as stack:
+            if self.notify is not None:
+                watched = stack.enter_context(_notified(watched, experiment, self.notify))
+            if self.metrics_port is not None or self.metrics_file is not None:
+                watched = stack.enter_context(self._measured(watched, experiment, folder))
+            try:
+                yield watched
+            except BaseException as error:
+                watched.ended(_state_of(error), str(error) or type(error).__name__)
+                raise
+
+    @contextmanager
+    def _measured(
+        self, watched: Watched, experiment: Experiment, folder: Path
+    ) -> Iterator[Watched]:
+        """Serve the metrics of a run, and write their file at its end."""
         _require_client()
         from hpo_pipeline.monitoring.collector import registry_of
         from hpo_pipeline.monitoring.metered_progress import MeteredProgress
         from hpo_pipeline.monitoring.serving import metrics_server, write_textfile
 
-        metered = MeteredProgress(progress, experiment, folder.name)
+        metered = MeteredProgress(watched.progress, experiment, folder.name)
         registry = registry_of(metered)
+
+        def ended(state: str, reason: str | None) -> None:
+            metered.ended(state)
+            watched.ended(state, reason)
+
         with ExitStack() as stack:
             if self.metrics_file is not None:
                 write_textfile(registry, self.metrics_file)  # a wrong path is found at once
@@ -72,11 +96,32 @@ class Watching:
                     metrics_server(registry, host=self.metrics_host, port=self.metrics_port)
                 )
                 metered.say(f"metrics at http://{self.metrics_host}:{port}/metrics")
-            try:
-                yield Watched(metered, metered.ended)
-            except BaseException:
-                metered.ended("interrupted")
-                raise
+            yield Watched(metered, ended)
+
+
+@contextmanager
+def _notified(watched: Watched, experiment: Experiment, url: str) -> Iterator[Watched]:
+    """Post the start and the end of a run to a webhook."""
+    from hpo_pipeline.monitoring.notices import NotifyingProgress, Webhook, check_webhook
+
+    webhook = Webhook(check_webhook(url), watched.progress.say)
+    webhook.start()
+    notifying = NotifyingProgress(watched.progress, experiment, webhook.post)
+
+    def ended(state: str, reason: str | None) -> None:
+        notifying.ended(state, reason)
+        watched.ended(state, reason)
+
+    try:
+        yield Watched(notifying, ended)
+    finally:
+        webhook.close()
+
+
+def _state_of(error: BaseException) -> str:
+    from hpo_pipeline.engines.interruption import Interrupted
+
+    return "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
 
 
 NOBODY = Watching()
@@ -86,6 +131,11 @@ def add_run_options(run: argparse.ArgumentParser) -> None:
     """Add the options of `hpo run` that show it to others."""
     run.add_argument("--metrics-port", type=port_number, help="serve Prometheus metrics here")
     run.add_argument("--metrics-host", default="127.0.0.1", help="(127.0.0.1)")
+    run.add_argument(
+        "--notify",
+        metavar="URL",
+        help=f"post start and end to a Slack-compatible webhook ({NOTIFY_VARIABLE})",
+    )
     run.add_argument(
         "--metrics-file", type=Path, help="write metrics at the end, for a textfile collector"
     )

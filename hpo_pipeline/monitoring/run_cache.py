@@ -69,8 +69,9 @@ class RunCache:
 
     def view(self, name: str) -> RunView | None:
         """Return a run as it is now; None where there is none, or it cannot be read."""
-        if name not in self.names():
-            return None
+        return self._view(name) if name in self.names() else None
+
+    def _view(self, name: str) -> RunView | None:
         with self._lock:
             run = self._runs.setdefault(name, _CachedRun(name, self._root / name))
         return run.view()
@@ -78,7 +79,7 @@ class RunCache:
     def views(self) -> Iterator[RunView]:
         """Yield all runs that can be read."""
         for name in self.names():
-            if (found := self.view(name)) is not None:
+            if (found := self._view(name)) is not None:
                 yield found
 
     def __call__(self) -> Reading:

@@ -14,6 +14,7 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import Assignments, Value, render
 from hpo_pipeline.experiment.verdict import Interval
 from hpo_pipeline.results.outcome import Confirmed
+from hpo_pipeline.results.training_progress import TrainingProgress
 from hpo_pipeline.results.trial import Trial
 
 UNKNOWN = "—"
@@ -60,6 +61,16 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def training(progress: TrainingProgress) -> str:
+    """Write how far a training is: `epoch 1 of 3, step 50 of 150`."""
+    parts = []
+    if progress.epochs is not None:
+        parts.append(f"epoch {progress.epoch:.3g} of {progress.epochs:.3g}")
+    if progress.steps is not None:
+        parts.append(f"step {progress.step} of {progress.steps}")
+    return ", ".join(parts)
 
 
 def short_name(parameter: str) -> str:

@@ -22,6 +22,7 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.terminal import progress_text
 from hpo_pipeline.reports.terminal.leaderboard import STATE_STYLES, cut
+from hpo_pipeline.reports.terminal.trial_clock import TrialClock
 from hpo_pipeline.results.leaders import Leaders
 from hpo_pipeline.results.trial import Trial, TrialState
 
@@ -60,6 +61,7 @@ class LiveTable:
         self._snapshot = _Snapshot((), 0.0, clock())
         self._leaders = Leaders(experiment, BEST_SHOWN)
         self._counted: set[str] = set()
+        self._trial_clock = TrialClock(experiment)
         self._live: Live | None = None
 
     def started(self, total: int, parallel: int) -> None:
@@ -76,12 +78,14 @@ class LiveTable:
         self._live.start()
 
     def update(self, trials: Sequence[Trial], *, seconds: float) -> None:
+        now = self._clock()
+        self._trial_clock.note(trials, now)
         for trial in trials:
             if trial.state.is_final and trial.name not in self._counted:
                 self._counted.add(trial.name)
                 self._leaders.add(trial)
         best, leader = tuple(self._leaders.first()), self._leaders.winner()
-        self._snapshot = _Snapshot(tuple(trials), seconds, self._clock(), best, leader)
+        self._snapshot = _Snapshot(tuple(trials), seconds, now, best, leader)
 
     def say(self, line: str) -> None:
         self._console.print(Text(line))
@@ -105,11 +109,12 @@ class LiveTable:
 
     def _table(self, shown: Sequence[Trial], leader: Trial | None) -> Table:
         experiment = self._experiment
+        now = self._clock()
         names = " · ".join(objective.name for objective in experiment.objective)
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("trial", "state"):
             table.add_column(name, no_wrap=True)
-        for name in ("step", f"{names} now", "best"):
+        for name in ("progress", f"{names} now", "best"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("assignments, reason")
         for trial in shown:
@@ -117,7 +122,7 @@ class LiveTable:
             table.add_row(
                 Text(trial.name + " ★" * is_best),
                 Text(trial.state.value, STATE_STYLES[trial.state]),
-                str(len(trial.curve)) if trial.curve else formatting.UNKNOWN,
+                self._trial_clock.words(trial, now),
                 progress_text.now(experiment, trial),
                 progress_text.best_of(experiment, trial),
                 cut(_details(trial)),

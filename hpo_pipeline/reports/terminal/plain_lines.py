@@ -1,25 +1,40 @@
 """The display where there is no terminal: one line when a trial starts, and one when it ends.
 
+Between them, a trial says how far it is, at most each half minute.
+
 Made for log files and pipes: no control characters, and every line is written out at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.terminal import progress_text
+from hpo_pipeline.reports.terminal.trial_clock import TrialClock
 from hpo_pipeline.results.leaders import Leaders
 from hpo_pipeline.results.trial import Trial, TrialState
+
+PROGRESS_SECONDS = 30.0
 
 
 class PlainLines:
     """Writes what changed since the last update."""
 
-    def __init__(self, experiment: Experiment, stream: TextIO) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        stream: TextIO,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._experiment = experiment
+        self._clock = clock
+        self._trial_clock = TrialClock(experiment)
+        self._said: dict[str, tuple[float, int]] = {}
         self._stream = stream
         self._total = experiment.budget.trials
         self._seen: dict[str, TrialState] | None = None
@@ -35,11 +50,17 @@ class PlainLines:
     def update(self, trials: Sequence[Trial], *, seconds: float) -> None:
         if self._seen is None:
             self._seen = self._take_up(trials)
+        now = self._clock()
+        self._trial_clock.note(trials, now)
         changed = [trial for trial in trials if trial.state is not self._seen.get(trial.name)]
         self._count(changed)
-        for trial in changed:
+        for trial in trials:
+            if trial.state is self._seen.get(trial.name):
+                self._say_progress(trial, now)
+                continue
             self._seen[trial.name] = trial.state
             if trial.state is TrialState.RUNNING:
+                self._said[trial.name] = now, len(trial.curve)
                 self.say(f"{trial.name} started: {formatting.assignments(trial.assignments)}")
             elif trial.state.is_final:
                 self.say(self._end(trial, seconds))
@@ -55,6 +76,15 @@ class PlainLines:
             if trial.state.is_final:
                 self._leaders.add(trial)
                 self._over += 1
+
+    def _say_progress(self, trial: Trial, now: float) -> None:
+        if trial.state is not TrialState.RUNNING:
+            return
+        last, points = self._said.get(trial.name, (now, 0))
+        if len(trial.curve) > points and now - last >= PROGRESS_SECONDS:
+            self._said[trial.name] = now, len(trial.curve)
+            found = progress_text.named_objectives(self._experiment, trial.curve[-1].metrics)
+            self.say(f"{trial.name} {self._trial_clock.words(trial, now)}: {found}")
 
     def _take_up(self, trials: Sequence[Trial]) -> dict[str, TrialState]:
         """Say in one line what an earlier part of the run has left."""

@@ -1,0 +1,159 @@
+"""What the live page shows, as plain data: bounded, whatever the size of a run. Pure.
+
+The table has the running trials, then the ranking; charts have at most 300 points and 12 curves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.space import render
+from hpo_pipeline.monitoring.run_cache import LOG_FILE, RunView, log_tail
+from hpo_pipeline.reports import formatting
+from hpo_pipeline.results.outcome import SearchResult
+from hpo_pipeline.results.ranking import listed, violation, winner
+from hpo_pipeline.results.training_progress import training_progress
+from hpo_pipeline.results.trial import Trial, TrialState
+
+ROWS = 200
+CURVES = 12
+CHART_POINTS = 300
+LOG_BYTES = 20_000
+Json = dict[str, Any]
+
+
+def run_row(view: RunView) -> Json:
+    """Return a run as a line of the list of runs."""
+    best = winner(view.experiment, view.trials)
+    return {
+        "name": view.name,
+        "experiment": view.experiment.name,
+        "state": view.status,
+        "reason": view.state.reason,
+        "counts": _counts(view),
+        "planned": view.experiment.budget.trials,
+        "seconds": formatting.duration(view.state.seconds),
+        "objectives": [_title(o.name, o.goal) for o in view.experiment.objective],
+        "best": formatting.objectives(view.experiment, best.metrics) if best else None,
+        "changed": view.changed,
+    }
+
+
+def run_detail(view: RunView) -> Json:
+    """Return a run with its first trials, its history and its curves."""
+    experiment = view.experiment
+    ranked, others = listed(experiment, [t for t in view.trials if t.state.is_final])
+    active = [trial for trial in view.trials if not trial.state.is_final]
+    rows = [*active, *ranked, *others][:ROWS]
+    places = {trial.name: place for place, trial in enumerate(ranked, start=1)}
+    chosen = view.state.winner
+    return {
+        **run_row(view),
+        "winner": chosen.name if chosen else (ranked[0].name if ranked else None),
+        "test": dict(chosen.test) if chosen else {},
+        "registered": chosen.registered if chosen else None,
+        "constraints": list(experiment.constraints),
+        "trials": [{**_row(experiment, t), "place": places.get(t.name)} for t in rows],
+        "hidden": len(view.trials) - len(rows),
+        "history": _history(experiment, view.trials),
+        "curves": _curves(experiment, [*active, *ranked][:CURVES]),
+    }
+
+
+def trial_detail(view: RunView, name: str) -> Json | None:
+    """Return a trial with its curve and the end of its log; None where there is none."""
+    trial = next((t for t in view.trials if t.name == name), None)
+    if trial is None:
+        return None
+    return {
+        **_row(view.experiment, trial),
+        "run": view.name,
+        "objectives": [o.name for o in view.experiment.objective],
+        "values": {n: render(v) for n, v in trial.assignments.items()},
+        "metrics": {n: formatting.number(v) for n, v in sorted(trial.metrics.items())},
+        "phases": {n: round(v, 2) for n, v in trial.seconds.items()},
+        "environment": dict(trial.environment),
+        "curves": _curves(view.experiment, [trial]),
+        "log": log_tail(view.folder.trial(trial.name) / LOG_FILE, most=LOG_BYTES),
+    }
+
+
+def comparison(views: Sequence[RunView]) -> Json:
+    """Return runs side by side: their best trials, and where their parameters differ."""
+    best = [winner(view.experiment, view.trials) for view in views]
+    metrics = sorted({n for trial in best if trial for n in trial.metrics})
+    names = sorted({n for trial in best if trial for n in trial.assignments})
+    return {
+        "runs": [run_row(view) for view in views],
+        "best": [trial.name if trial else None for trial in best],
+        "metrics": [
+            [n, *(formatting.number(t.metrics.get(n)) if t else "" for t in best)] for n in metrics
+        ],
+        "assignments": [
+            [n, *(render(t.assignments[n]) if t and n in t.assignments else "" for t in best)]
+            for n in names
+        ],
+        "histories": [_history(view.experiment, view.trials) for view in views],
+    }
+
+
+def _counts(view: RunView) -> dict[str, int]:
+    return SearchResult("", "", 0.0, view.trials).counts()
+
+
+def _title(name: str, goal: str) -> str:
+    return f"{name} ({goal})"
+
+
+def _row(experiment: Experiment, trial: Trial) -> Json:
+    progress = None if trial.state.is_final else training_progress(experiment, trial)
+    return {
+        "name": trial.name,
+        "number": trial.number,
+        "state": trial.state.value,
+        "value": formatting.objectives(experiment, _metrics(trial)) if _metrics(trial) else None,
+        "misses": trial.state.is_final and violation(experiment, trial) > 0,
+        "assignments": formatting.assignments(trial.assignments),
+        "seconds": formatting.duration(math.fsum(trial.seconds.values()) or None),
+        "reason": trial.reason,
+        "progress": formatting.training(progress) if progress else None,
+        "done": progress.done if progress else None,
+    }
+
+
+def _metrics(trial: Trial) -> dict[str, float]:
+    return trial.metrics or (trial.curve[-1].metrics if trial.curve else {})
+
+
+def _history(experiment: Experiment, trials: Sequence[Trial]) -> list[list[float]]:
+    """Return the best first objective after each ended trial, thinned out: [number, value]."""
+    first, points = experiment.objective[0], []
+    best = -math.inf
+    for trial in trials:
+        if trial.state not in (TrialState.SUCCEEDED, TrialState.STOPPED):
+            continue
+        value = first.sign() * first.value(trial.metrics)
+        if violation(experiment, trial) <= 0 and value > best:
+            best = value
+        if math.isfinite(best):
+            points.append([float(trial.number), first.sign() * best])
+    return _thinned(points)
+
+
+def _curves(experiment: Experiment, trials: Sequence[Trial]) -> list[Json]:
+    first = experiment.objective[0]
+    found = []
+    for trial in trials:
+        values = [[p.epoch, first.value(p.metrics)] for p in trial.curve]
+        points = [point for point in values if math.isfinite(point[1])]
+        if points:
+            found.append({"name": trial.name, "points": _thinned(points)})
+    return found
+
+
+def _thinned(points: list[list[float]]) -> list[list[float]]:
+    step = math.ceil(len(points) / CHART_POINTS)
+    return points if step <= 1 else [*points[::step], points[-1]]
