@@ -24,11 +24,10 @@ import json
 import random
 import statistics
 import tempfile
-import time
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,33 +36,18 @@ import pypi_simple
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
+from training import Split, Trained, splits_of, train, written
 from transformers.utils import logging
 
 from hpo_pipeline.data import assets
-from hpo_pipeline.data.prepare import prepare
-from hpo_pipeline.data.sources import read_tables
-from hpo_pipeline.data.splits import split
 from hpo_pipeline.experiment.loading import load
-from hpo_pipeline.results.trial import read_trial
-from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.regression import regression_metrics
 from hpo_pipeline.tasks.several_labels import several_label_metrics
 from hpo_pipeline.tasks.word_tags import WordMetrics
-from hpo_pipeline.trial.__main__ import main as run_trial
-from hpo_pipeline.trial.command import TrialCommand
-from hpo_pipeline.trial.evaluate import evaluate
 
 Rows = Sequence[dict[str, Any]]
 TREEBANK = "turkish_treebanks-1.0.0-py3-none-any.whl"
 TREEBANK_SHA256 = "5a009c29a8e96e8f7e25059d59ac293c3baead6d746bf0fa4c9d3349b1e37ba0"
-
-
-@dataclass(frozen=True)
-class Split:
-    """Inputs and labels of some rows, as the baseline gets them."""
-
-    inputs: list[Any]
-    labels: list[Any]
 
 
 @dataclass(frozen=True)
@@ -246,18 +230,12 @@ CASES = {
 }  # fmt: skip
 
 
-def experiment(case: Case, data: Path, seed: int) -> dict[str, Any]:
-    """Return the experiment of a seed."""
+def written_for(case: Case, data: Path, seed: int, epochs: int) -> Path:
+    """Write the experiment of a seed beside its data and return its path."""
     rows = {**case.split, "seed": seed}
-    training = {"num_train_epochs": 3, "per_device_train_batch_size": 16, "warmup_steps": 0.1}
+    training = {"num_train_epochs": epochs, "per_device_train_batch_size": 16, "warmup_steps": 0.1}
     task = {"model": "minilm", "data": str(data), **case.task, "rows": rows, "training": training}
-    return {
-        "name": "kinds",
-        "task": task,
-        "objective": {"metric": case.metric, "goal": "maximize"},
-        "space": {"learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True}},
-        "budget": {"trials": 1},
-    }
+    return written(task, (case.metric, "maximize"), data.with_name(f"seed-{seed}.json"))
 
 
 def write_rows(case: Case, file: Path) -> None:
@@ -265,31 +243,25 @@ def write_rows(case: Case, file: Path) -> None:
     file.write_text("\n".join(map(json.dumps, case.rows())) + "\n", "utf-8")
 
 
-def measure(case: Case, seed: int, folder: Path) -> tuple[float, float, float]:
-    """Return the baseline's metric, the model's, and the seconds of its training."""
+def measure(case: Case, seed: int, folder: Path, epochs: int) -> tuple[float, Trained]:
+    """Return the baseline's metric, and the model."""
     data = folder / "rows.jsonl"
     if not data.exists():
         write_rows(case, data)
-    file = folder / f"seed-{seed}.json"
-    file.write_text(json.dumps(experiment(case, data, seed)), "utf-8")
-    made = load(file)
-    tables = read_tables(made.task)
-    found = split(
-        tables.tables, made.task.rows, tables.tallies, form=TASKS[made.task.kind].form(made.task)
-    ).tables
-    splits = [Split(list(found[n]["input"]), list(found[n]["label"])) for n in ("train", "test")]
-    baseline = case.baseline(*splits)
-    dataset = prepare(made, folder / "data")
-    name = f"seed-{seed}"
-    start = time.perf_counter()
-    trials = folder / "trials"
-    run_trial(TrialCommand(file, dataset, trials, name, seed, case.values, seed=seed).argv())
-    seconds = time.perf_counter() - start
-    trial = read_trial(trials / name)
-    assert trial is not None
-    assert trial.metrics, trial.reason
-    tested = evaluate(made, dataset, trials / name / "model", made.task.max_length)
-    return baseline, tested.metrics[case.metric], seconds
+    file = written_for(case, data, seed, epochs)
+    splits = splits_of(load(file))
+    baseline = case.baseline(splits["train"], splits["test"])
+    return baseline, train(file, case.values, folder, seed)
+
+
+def changed(case: Case, arguments: argparse.Namespace) -> Case:
+    """Return a case with the learning rate and the layers that were asked for."""
+    values, task = case.values, case.task
+    if arguments.learning_rate:
+        values = {"learning_rate": arguments.learning_rate}
+    if arguments.layers:
+        task = {**task, "config": {"num_hidden_layers": arguments.layers}}
+    return replace(case, values=values, task=task)
 
 
 def main() -> None:
@@ -298,19 +270,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", choices=[*CASES, []])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--learning-rate", help="instead of the case's own")
+    parser.add_argument("--layers", type=int, help="of the encoder, instead of the case's own")
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--write", nargs=2, metavar=("CASE", "FILE"), help="write the data only")
     arguments = parser.parse_args()
     if arguments.write:
         write_rows(CASES[arguments.write[0]], Path(arguments.write[1]))
         return
     for name in arguments.cases or CASES:
-        case, found = CASES[name], []
+        case, found = changed(CASES[name], arguments), []
         with tempfile.TemporaryDirectory() as folder:
             for seed in range(arguments.seeds):
-                baseline, value, seconds = measure(case, seed, Path(folder))
+                baseline, trained = measure(case, seed, Path(folder), arguments.epochs)
+                value, checked = trained.test[case.metric], trained.validation[case.metric]
                 found.append((baseline, value))
-                print(f"{name} {seed}: {case.metric} {value:.4f}, baseline {baseline:.4f}, "
-                      f"{seconds:.0f} s", flush=True)  # fmt: skip
+                print(f"{name} {seed}: {case.metric} {value:.4f} (validation {checked:.4f}), "
+                      f"baseline {baseline:.4f}, {trained.seconds:.0f} s of CPU time",
+                      flush=True)  # fmt: skip
         baseline, value = (statistics.mean(column) for column in zip(*found, strict=True))
         print(f"{name}: {case.metric} {value:.4f}, baseline {baseline:.4f}, "
               f"margin {value - baseline:.4f}", flush=True)  # fmt: skip

@@ -123,12 +123,15 @@ def print_status(options: argparse.Namespace) -> int:
 
 def _render(options: argparse.Namespace) -> int:
     from hpo_pipeline.engines.katib.manifest import as_yaml, manifests, new_token
+    from hpo_pipeline.engines.katib.own_code import own_code_note
 
     if options.serving is not None:
         return render_serving(options)
     if options.file is None:
         raise ExperimentError("hpo render", ["name an experiment file, or a model: --serving NAME"])
     experiment = load_changed(options)
+    if (note := own_code_note(experiment)) is not None:
+        print(note, file=sys.stderr)
     token = None if options.without_token else new_token()
     print(as_yaml(manifests(experiment, token=token)), end="")
     print(

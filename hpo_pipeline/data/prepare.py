@@ -41,7 +41,7 @@ from hpo_pipeline.results.files import DATASET_FILE, read_json, write_json
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.custom import VALIDATION_NOTE
 
-FORMAT = 5
+FORMAT = 6
 """Changes whenever the same data and experiment give another content of the folder."""
 
 

@@ -96,13 +96,22 @@ class Seq2Seq(TextKind):
     def encode(
         self, task: Task, batch: Batch, processor: Any, names: Sequence[str]
     ) -> dict[str, list[Any]]:
-        """Return token ids of source and target, and the text of the target."""
+        """Return token ids of source and target, and the text of the target.
+
+        From scratch, the decoder starts with the token that a row begins with, and the target
+        does without: T5 knows tokens only by their distances, so to it one start is like two, and
+        it would never know whether the text has begun.
+        """
         options = {"truncation": True, "split_special_tokens": True, "verbose": False}
         source = processor(list(batch["input"]), max_length=task.max_length, **options)
-        target = processor(text_target=list(batch["label"]), split_special_tokens=True)
+        found = processor(text_target=list(batch["label"]), split_special_tokens=True)
+        targets = found["input_ids"]
+        if task.from_scratch:
+            start, _ = ends(processor)
+            targets = [ids[1:] if ids[:1] == [start] else ids for ids in targets]
         return {
             "input_ids": source["input_ids"],
-            "target": target["input_ids"],
+            "target": targets,
             "reference": list(batch["label"]),
         }
 

@@ -17,9 +17,11 @@ from hpo_pipeline.jobs.check import argument_faults
 from hpo_pipeline.results.trial import TrialState
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.generation_metrics import generation_metrics
+from hpo_pipeline.tasks.trained_tokenizer import trained_tokenizer
 from hpo_pipeline.trial.evaluate import evaluate
 from tests.conftest import BAD, GOOD
 from tests.tasks.prepared import trained
+from tests.toys import toy_experiment
 
 
 def test_the_metrics_are_those_of_other_programs() -> None:
@@ -135,6 +137,21 @@ def test_a_model_from_scratch_learns(write_experiment: Any, tmp_path: Path) -> N
     assert {row["generated_text"] for row in written} <= {"it is good", "it is bad"}
     assert write(BAD[0], num_beams=1) == written[1:]
     assert '"num_beams": 2' in (tmp_path / "trials/t/model/generation_config.json").read_text()
+
+
+def test_from_scratch_the_decoder_starts_once() -> None:
+    tokenizer = trained_tokenizer("bpe", ["a good film"], 300)
+    start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    rows = {"input": ["a"], "label": ["film"]}
+    targets = {}
+    for from_scratch in (True, False):
+        task = {"kind": "seq2seq", "model": "t5", "data": "some/data", "from_scratch": from_scratch}
+        experiment = toy_experiment(task=task, objective={"metric": "loss", "goal": "minimize"})
+        encoded = TASKS["seq2seq"].encode(experiment.task, rows, tokenizer, [])
+        targets[from_scratch] = encoded["target"][0]
+    assert targets[False][0] == start
+    assert targets[False][-1] == end
+    assert targets[True] == targets[False][1:]
 
 
 def test_a_model_without_a_decoder_is_found_by_the_check(write_experiment: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from hpo_pipeline.engines.katib import install, manifest
 from hpo_pipeline.engines.katib.names import INJECTION_LABEL, SERVICES_ACCOUNT
+from hpo_pipeline.engines.katib.own_code import own_code_note
 from hpo_pipeline.engines.katib.permissions import permissions, services_permissions
 from hpo_pipeline.engines.katib.room import nodes, quotas, schedulable
 from hpo_pipeline.engines.katib.trial_template import is_stock
@@ -279,7 +280,12 @@ def _name(experiment: Experiment, api: Api) -> Iterator[Finding]:
 
 
 def _image(experiment: Experiment, api: Api) -> Iterator[Finding]:
-    """Look whether pods wait for this image without success; only nodes know for sure."""
+    """Look whether pods wait for this image without success; only nodes know for sure.
+
+    Whether it has the user's own code cannot be seen from here.
+    """
+    if (note := own_code_note(experiment)) is not None:
+        yield Finding(note, is_known=False)
     wanted = experiment.cluster.image
     for pod in api.list(PODS, experiment.cluster.namespace)["items"]:
         images = [container["image"] for container in pod["spec"]["containers"]]

@@ -4,6 +4,7 @@ import pytest
 
 from hpo_pipeline.engines.katib import install
 from hpo_pipeline.engines.katib.doctor import examine, faults
+from hpo_pipeline.engines.katib.own_code import own_code_note
 from hpo_pipeline.errors import ClusterError
 from tests.engines.katib.test_install import STOCK
 from tests.toys import toy_experiment
@@ -84,6 +85,24 @@ def found(objects, experiment=None, **options):
 
 def test_a_sound_cluster_has_no_faults():
     assert found(sound()) == []
+
+
+def test_code_of_the_user_is_named_because_only_the_image_can_have_it():
+    task = {
+        "kind": "custom",
+        "trainer": "/home/me/work/mine:build",
+        "evaluate": "judges.strict:judge",
+    }
+    custom = toy_experiment(
+        task=task,
+        objective={"metric": "hits", "goal": "maximize"},
+        space={"learning_rate": {"type": "float", "low": 0.1, "high": 1.0}},
+        cluster={"image": "me/trial:1"},
+    )
+    (said,) = [f for f in examine(custom, Objects(sound())) if "your own" in f.what]
+    assert said.mark == "?"
+    assert "your own mine, judges.strict: the image me/trial:1 must have it" in said.what
+    assert own_code_note(toy_experiment()) is None
 
 
 @pytest.mark.parametrize(
