@@ -13,7 +13,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hpo_pipeline.cli import cluster, init, models, pipeline, schedule, serving, ui, watching
+from hpo_pipeline.cli import (
+    cluster,
+    init,
+    models,
+    pipeline,
+    predict,
+    schedule,
+    serving,
+    ui,
+    watching,
+)
 from hpo_pipeline.cli.running import run_and_show
 from hpo_pipeline.engines import ENGINES
 from hpo_pipeline.errors import ExperimentError, HpoError
@@ -138,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_assets(commands)
     models.add_commands(commands)
     serving.add_commands(commands)
+    predict.add_commands(commands)
     return parser
 
 

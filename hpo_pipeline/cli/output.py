@@ -32,6 +32,7 @@ CLASSES = ("accuracy", "f1")
 """What is shown of a classification; of other tasks all metrics of quality are."""
 COSTS = ("loss", "latency_p50_ms", "latency_p95_ms", "model_size_mb")
 LEADERBOARD_ROWS = 20
+SHOWN_TEXT = 60
 CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories, with half surrogates
 
 
@@ -162,6 +163,16 @@ def print_history(registry: Registry, name: str) -> None:
     table = _table("time", "version", "what", "why")
     for event in registry.history(name):
         _add_row(table, event.time[:19], str(event.version), event.kind.value, event.reason)
+    _console().print(table)
+
+
+def print_answers(rows: Sequence[Mapping[str, str]]) -> None:
+    """Print the answers of a model, a row each; long texts are shortened."""
+    table = _table(*(rows[0] if rows else ("input",)))
+    for row in rows:
+        _add_row(
+            table, *(t if len(t) <= SHOWN_TEXT else f"{t[:SHOWN_TEXT]}…" for t in row.values())
+        )
     _console().print(table)
 
 

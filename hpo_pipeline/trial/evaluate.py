@@ -11,20 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import load_from_disk
 
 from hpo_pipeline.data.dataset import DatasetMeta
-from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.outcome import Evaluation
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Loaded, Row, rows_of
-from hpo_pipeline.trial.artefact.build import open_artefact
-from hpo_pipeline.trial.artefact.record import read_record
 from hpo_pipeline.trial.environment import measured_on
+from hpo_pipeline.trial.finished import open_finished
 from hpo_pipeline.trial.own_evaluation import evaluate_own
 from hpo_pipeline.trial.practical_metrics import Finished, Purpose, measure
 
@@ -50,24 +47,21 @@ def evaluate(
     meta = DatasetMeta.read(dataset)
     task = experiment.task.model_copy(update={"max_length": max_length})
     kind = TASKS[task.kind]
-    model = _load(task, model_folder)
-    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    processor = kind.load_processor(model_folder)
-    collate = kind.collator(task, processor, meta.image_shape)
-    rows = _rows(task, dataset, processor, meta.labels)
-    serve = read_record(model_folder)
-    served = open_artefact(model, serve, model_folder, torch.get_num_threads())
-    found = kind.evaluate(task, Loaded(served.model, processor, rows, collate, meta.labels))
+    opened = open_finished(task, model_folder)
+    collate = kind.collator(task, opened.processor, meta.image_shape)
+    rows = _rows(task, dataset, opened.processor, meta.labels)
+    loaded = Loaded(opened.served.model, opened.processor, rows, collate, meta.labels)
+    found = kind.evaluate(task, loaded)
     forward = partial(kind.forward, task)
     practical = measure(
         Finished(
-            model,
+            opened.model,
             rows,
             collate,
             model_folder,
             forward=forward,
-            served=served,
-            serve=serve,
+            served=opened.served,
+            serve=opened.serve,
             purpose=Purpose(experiment.reads, experiment.constraints, found.metrics),
         )
     )
@@ -77,21 +71,8 @@ def evaluate(
         found.labels,
         found.confusion,
         practical.intervals,
-        measured_on(serve, practical.interrupted),
+        measured_on(opened.serve, practical.interrupted),
     )
-
-
-def _load(task: Task, folder: Path) -> Any:
-    try:
-        return (
-            TASKS[task.kind]
-            .model_class(task)
-            .from_pretrained(
-                str(folder), use_safetensors=True, trust_remote_code=task.trust_remote_code
-            )
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: is not a model for {task.kind}: {error}") from error
 
 
 def _rows(task: Task, dataset: Path, processor: Any, names: list[str]) -> list[Row]:

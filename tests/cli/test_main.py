@@ -261,3 +261,39 @@ def test_an_unknown_asset_is_an_error():
     done = hpo("assets", "fetch", "nonsense")
     assert done.returncode == 2
     assert "nonsense" in done.stderr
+
+
+def test_predict_with_a_registered_model(finished):
+    rows = "id,remark\n1,a great lovely superb film\n2,awful nasty sad book\n"
+    (finished / "new.csv").write_text(rows)
+    done = hpo("predict", "toy@1", "new.csv", "--csv", "--registry", "models", cwd=finished)
+    header, *found = done.stdout.splitlines()
+    assert header == "input,label,score"
+    assert [line.split(",")[1] for line in found] == ["positive", "negative"], done.stderr
+
+
+@pytest.mark.parametrize("named", ["toy", "toy@1", "toy@champion", "runs/toy", "runs/toy/model"])
+def test_a_model_is_named_in_many_ways(finished, named, monkeypatch, tmp_path):
+    from hpo_pipeline.registry.lookup import model_folder
+
+    monkeypatch.chdir(finished)
+    assert (model_folder(named, tmp_path, "models") / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["none", "--text", "a"], 1, "no registered model; there are toy"),
+        (["toy@9", "--text", "a"], 1, "version must be one of"),
+        (["No Name", "--text", "a"], 2, "is no folder, and no name of a registered model"),
+        (["runs", "--text", "a"], 2, "name a folder of transformers, or a run folder"),
+        (["toy", "none.csv"], 2, "there is no such file; --text takes a text itself"),
+        (["toy", "toy.csv", "--text", "a"], 2, "give either a file or --text"),
+    ],
+)
+def test_predict_says_what_to_do(finished, arguments, code, message, monkeypatch, capsys):
+    from hpo_pipeline.cli.main import main
+
+    monkeypatch.chdir(finished)
+    assert main(["predict", *arguments, "--registry", "models"]) == code
+    assert message in capsys.readouterr().err
