@@ -49,7 +49,7 @@ def _init(options: argparse.Namespace) -> int:
     data = options.data or _only_data(Path.cwd())
     wanted = Wanted(options.kind, _names(options.input), _names(options.label))
     out: Path = options.out or Path(f"{options.name or name_of(Sample(Path(data), {}))}.yaml")
-    _check_free(out, is_forced=options.force)
+    check_free(out, is_forced=options.force)
     is_asked = sys.stdin.isatty() and not options.yes
     ask: Ask = _ask if is_asked else unanswered
     chosen = Options(wanted, options.matters, options.model, options.name)
@@ -60,6 +60,7 @@ def _init(options: argparse.Namespace) -> int:
     place = out if out.parent != Path() else out.name
     minutes = max(1, round(found.plan.minutes))
     print(f"\nWrote {place}. Next:")
+    print(f"  hpo estimate {place}   measures how long that takes, with two short trials")
     print(f"  hpo run {place}        about {minutes} min: {found.plan.trials} trials")
     return 0
 
@@ -75,7 +76,12 @@ def _only_data(folder: Path) -> str:
     raise DataError(f"name the data, such as `hpo init reviews.csv`; {there}")
 
 
-def _check_free(out: Path, *, is_forced: bool) -> None:
+def check_free(out: Path, *, is_forced: bool) -> None:
+    """Check that a file may be written.
+
+    Raises:
+        DataError: it is there already, or its folder is not.
+    """
     if out.exists() and not is_forced:
         raise DataError(f"{out}: is there already; name another with --out, or add --force")
     if not out.parent.is_dir():

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpo_pipeline.cli import (
     cluster,
+    estimate,
+    importing,
     init,
     models,
     pipeline,
@@ -91,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     init.add_commands(commands)
+    importing.add_commands(commands)
+    estimate.add_commands(commands)
 
     run = commands.add_parser("run", help="run an experiment, or resume its run")
     run.set_defaults(command=_run)

@@ -62,23 +62,13 @@ def model_folder(model: str, registry: str | None) -> Iterator[Path]:
     """Give the folder of a model: the one that is named, or that of a registered version.
 
     Raises:
-        DataError: there is no such folder, and no registered model of that name.
+        DataError: it is no folder of a model, and no name of a registered one.
+        RegistryError: there is no such model or version.
     """
-    if Path(model).is_dir():
-        yield Path(model)
-        return
-    name, _, version = model.partition("@")
-    if "/" in model:
-        raise DataError(f"{model}: there is no such folder")
-    from hpo_pipeline.registry import open_registry
+    from hpo_pipeline.registry.lookup import model_folder as found
 
-    opened = open_registry(registry)
-    if name not in opened.names():
-        known = ", ".join(opened.names()) or "none"
-        raise DataError(f"{model}: is neither a folder nor a registered model; there are: {known}")
-    record = opened.get(name, int(version) if version.isdigit() else version or "champion")
     with tempfile.TemporaryDirectory() as scratch:
-        yield opened.fetch(record, Path(scratch))
+        yield found(model, Path(scratch), registry)
 
 
 def _measure(options: argparse.Namespace) -> int:

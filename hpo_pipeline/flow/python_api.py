@@ -26,6 +26,7 @@ from hpo_pipeline.results.trial import Trial
 from hpo_pipeline.tasks import TASKS
 
 if TYPE_CHECKING:
+    import optuna
     import pandas as pd
 
 
@@ -93,6 +94,12 @@ class Run:
             raise BackendError(f"{self._folder.model}: there is no model here; {where}")
         task = self.experiment.task
         return TASKS[task.kind].predictor(task, str(self._folder.model), **options)
+
+    def to_optuna(self) -> optuna.Study:
+        """Return the trials as a study of Optuna, in memory."""
+        from hpo_pipeline.search.export import study_of
+
+        return study_of(self.experiment, self.result.trials)
 
     def __repr__(self) -> str:
         return f"<Run {self.folder}: {self.state}>"
