@@ -19,7 +19,7 @@ from hpo_pipeline.experiment.loading import load
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     path
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
     if path.is_file()
 )
 BLOCK = re.compile(r"^```(\w+)?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -115,5 +115,6 @@ def test_the_reference_is_what_the_code_says():
 
 def test_every_page_is_in_the_navigation():
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
-    named = set(re.findall(r"[\w-]+\.md", str(config["nav"])))
-    assert named == {path.name for path in (ROOT / "docs").glob("*.md")}
+    named = set(re.findall(r"[\w/-]+\.md", str(config["nav"])))
+    docs = ROOT / "docs"
+    assert named == {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}

@@ -21,7 +21,7 @@ MATTERS: dict[Matter, tuple[str, str, str]] = {
 """What may matter: the second metric, its direction, and what it means."""
 TOLERANCE = 0.01
 CHAT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-TRIALS = 12
+TRIALS = 10
 PATIENCE_S = 60.0
 """A trial on a CPU should not take longer; more training rows than fit are left for later."""
 LEAST_TRAIN = 500
