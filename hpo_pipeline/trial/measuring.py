@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +119,7 @@ def _measured(folder: Path, model: Any, serve: Serve, rows: list[Row]) -> Remeas
     finished = Finished(
         model,
         rows,
-        _padded,
+        partial(_padded, has_types="token_type_ids" in signature(model.forward).parameters),
         folder,
         served=artefact,
         serve=serve,
@@ -150,7 +152,8 @@ def _rows(folder: Path, model: Any, record: Record, texts: Sequence[str]) -> lis
     return [{"input_ids": [1 + (7 * i) % (some - 1) for i in range(n)]} for n in lengths]
 
 
-def _padded(rows: list[Row]) -> dict[str, Any]:
+def _padded(rows: list[Row], *, has_types: bool) -> dict[str, Any]:
+    """Return a batch; an exported graph wants the types of tokens where its model takes them."""
     if "pixel_values" in rows[0]:
         return {"pixel_values": torch.stack([row["pixel_values"] for row in rows])}
     longest = max(len(row["input_ids"]) for row in rows)
@@ -159,7 +162,8 @@ def _padded(rows: list[Row]) -> dict[str, Any]:
     for i, row in enumerate(rows):
         count = len(row["input_ids"])
         ids[i, :count], mask[i, :count] = torch.tensor(row["input_ids"]), 1
-    return {"input_ids": ids, "attention_mask": mask}
+    types = {"token_type_ids": torch.zeros_like(ids)} if has_types else {}
+    return {"input_ids": ids, "attention_mask": mask, **types}
 
 
 def _is_model(found: Any) -> bool:
