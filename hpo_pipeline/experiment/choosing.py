@@ -25,8 +25,8 @@ from hpo_pipeline.experiment.stopping import (
 MAX_GRID = 100_000
 FEW_PARAMETERS = 10
 """Up to as many, a Gaussian process is worth its time."""
-GP_TRIALS = range(40, 501)
-"""Budgets at which it is: with fewer trials tpe is as good, with more it costs too much."""
+GP_TRIALS = range(15, 501)
+"""Budgets at which it is: with fewer trials it knows too little, with more it costs too much."""
 STARTUP, LONG_STARTUP = 7, 10
 
 Section = TypeVar("Section")
@@ -34,12 +34,13 @@ Section = TypeVar("Section")
 
 @dataclass(frozen=True)
 class Shape:
-    """What the choice depends on."""
+    """What the choice depends on; `stops` is whether trials end early."""
 
     space: Space
     objectives: int
     trials: int
     parallel: int = 1
+    stops: bool = True
     rules: Rules = NO_RULES
 
 
@@ -77,9 +78,10 @@ def _search(search: AnySearch, shape: Shape) -> tuple[str, str, dict[str, Any]]:
     if not numbers or len(space) > FEW_PARAMETERS:
         what = f"{len(space)} parameters" if numbers else "no parameter is a number"
         return "tpe", what, startup
-    if trials not in GP_TRIALS:
-        return "tpe", f"{trials} trials", startup
-    return "gp", f"{len(space)} parameters, {trials} trials", startup
+    if shape.stops or trials not in GP_TRIALS:
+        why = "trials are stopped early" if shape.stops else f"{trials} trials"
+        return "tpe", why, startup
+    return "gp", f"{len(space)} parameters, {trials} trials that all run to their end", startup
 
 
 def chosen_stopping(

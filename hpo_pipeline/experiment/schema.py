@@ -241,7 +241,10 @@ class Experiment(Frozen):
     @property
     def _shape(self) -> Shape:
         budget, count = self.budget, len(self.objective)
-        return Shape(self.space, count, budget.trials, budget.parallel, self._rules)
+        stops = self.chosen_stopping.algorithm != "none"
+        return Shape(
+            self.space, count, budget.trials, budget.parallel, stops=stops, rules=self._rules
+        )
 
     def to_json(self) -> str:
         """Return the experiment as JSON, which `load` reads back to an equal one."""

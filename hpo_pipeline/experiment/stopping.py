@@ -5,7 +5,7 @@ What the rules compute is in search/pruners.py.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -15,13 +15,22 @@ from hpo_pipeline.experiment.stock import KatibName, Named
 Resource = Literal["evaluation", "epoch"]
 
 
-class NoStopping(Frozen):
+class AnyStopping(Frozen):
+    """What every stopping rule has.
+
+    `ranks` says whether it serves several objectives, by the Pareto rank of each trial.
+    """
+
+    ranks: ClassVar[bool] = True
+
+
+class NoStopping(AnyStopping):
     """No trial is stopped early."""
 
     algorithm: Literal["none"]
 
 
-class MedianStopping(Frozen):
+class MedianStopping(AnyStopping):
     """A trial ends where its best is worse than the median of the others' running averages."""
 
     algorithm: Literal["median"]
@@ -29,7 +38,7 @@ class MedianStopping(Frozen):
     start_step: Count = 1
 
 
-class PercentileStopping(Frozen):
+class PercentileStopping(AnyStopping):
     """As median, but a trial must be among the best `percentile` per cent to continue."""
 
     algorithm: Literal["percentile"]
@@ -38,7 +47,7 @@ class PercentileStopping(Frozen):
     start_step: Count = 1
 
 
-class AshaStopping(Frozen):
+class AshaStopping(AnyStopping):
     """Asynchronous successive halving.
 
     A trial is judged when it has used `grace_period` of the resource, then `reduction_factor`
@@ -53,7 +62,7 @@ class AshaStopping(Frozen):
     max_resource: Count | None = None
 
 
-class HyperbandStopping(Frozen):
+class HyperbandStopping(AnyStopping):
     """Successive halving in brackets with different grace periods."""
 
     algorithm: Literal["hyperband"]
@@ -63,16 +72,20 @@ class HyperbandStopping(Frozen):
     max_resource: Count | None = None
 
 
-class PatienceStopping(Frozen):
+class PatienceStopping(AnyStopping):
     """A trial ends where `patience` evaluations in a row brought no gain of `min_delta`."""
+
+    ranks: ClassVar[bool] = False
 
     algorithm: Literal["patience"]
     patience: Count = 3
     min_delta: Annotated[float, Field(ge=0)] = 0.0
 
 
-class ThresholdStopping(Frozen):
+class ThresholdStopping(AnyStopping):
     """A trial ends where its objective is below `lower` or above `upper`."""
+
+    ranks: ClassVar[bool] = False
 
     algorithm: Literal["threshold"]
     lower: float | None = None
@@ -80,12 +93,14 @@ class ThresholdStopping(Frozen):
     start_step: Count = 1
 
 
-class ForecastStopping(Frozen):
+class ForecastStopping(AnyStopping):
     """A trial ends where its curve will hardly beat the best trial so far.
 
     What a curve will reach is forecast from the curves of the completed trials, with its
     uncertainty; a trial ends once its chance to beat the best is below `chance`.
     """
+
+    ranks: ClassVar[bool] = False
 
     algorithm: Literal["forecast"]
     chance: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
@@ -93,14 +108,16 @@ class ForecastStopping(Frozen):
     start_step: Annotated[int, Field(ge=2)] = 2
 
 
-class AutoStopping(Frozen):
+class AutoStopping(AnyStopping):
     """The rule that suits the trials; see docs/strategies.md for how it is chosen."""
 
     algorithm: Literal["auto"]
 
 
-class StockStopping(Frozen):
+class StockStopping(AnyStopping):
     """A stopping rule of the Katib at hand, by its Katib name; only the Katib engine has it."""
+
+    ranks: ClassVar[bool] = False
 
     algorithm: Literal["katib"]
     name: KatibName

@@ -58,10 +58,11 @@ def _search_faults(sections: dict[str, Any]) -> list[str]:
             found = _start_faults(space, assignments, f"search.start.{i}")
             faults += found or _broken_faults(space, rules, assignments, f"search.start.{i}")
     if objectives and len(objectives) > 1:
-        if stopping is not None and stopping.algorithm not in ("none", "auto"):
+        if stopping is not None and not stopping.ranks:
             faults.append(
-                f"stopping.algorithm: {stopping.algorithm} compares one objective, and there are "
-                f"{len(objectives)}; use none, or one objective with a score formula"
+                f"stopping.algorithm: {stopping.algorithm} needs the values of one objective, and "
+                f"there are {len(objectives)}; use median, percentile, asha or hyperband, which "
+                f"compare Pareto ranks, or one objective with a score formula"
             )
         if budget is not None and budget.target is not None:
             faults.append("budget.target: needs one objective")

@@ -17,7 +17,7 @@ from pathlib import Path
 from hpo_pipeline.engines import Engine, RunContext
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.errors import BackendError, HpoError, ModelMissing
-from hpo_pipeline.flow.warm_start import earlier_trials, keeping_rules
+from hpo_pipeline.flow.warm_start import earlier_trials, keeping_rules, without_use
 from hpo_pipeline.jobs.commands import GATE, REGISTER, promote_job, train_job
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.reports import formatting
@@ -186,6 +186,9 @@ class Flow:
     def _earlier(self) -> list[Trial]:
         """Return the trials that the search learns from, all of which keep its rules."""
         found = self._found_earlier()
+        if note := without_use(self._experiment, found):
+            self._progress.say(note)
+            return []
         kept = keeping_rules(self._experiment.problem, found)
         if broken := len(found) - len(kept):
             self._progress.say(f"{broken} earlier trials break space_rules and are skipped")
@@ -206,10 +209,8 @@ class Flow:
         of_file = section.registry if section else None
         registry = open_registry(self._context.registry, of_file=of_file)
         source = self._context.source
-        # The first run of a schedule has no earlier model of its own.
-        own = [section.model] if section else []
         beside = source.parent if source else Path()
-        return found + earlier_trials(left, beside, registry, optional=own)
+        return found + earlier_trials(self._experiment, beside, registry, left=left)
 
     def _select(self, trials: Sequence[Trial]) -> Selected | str:
         """Return the winner, or why there is none."""

@@ -20,6 +20,9 @@ from hpo_pipeline.experiment.space import Value
 from hpo_pipeline.experiment.verdict import Interval
 from hpo_pipeline.results.files import RESULT_FILE, PlainName, read_json, validated_or_none
 
+SCORED = "normal_score"
+"""Metric of a trial of another search whose objectives are ranks there, not values."""
+
 
 class TrialState(StrEnum):
     """Where a trial is. A stopped trial has a result, that of its best evaluation so far."""

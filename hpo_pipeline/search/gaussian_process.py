@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import GPSampler
 from optuna.study import Study
@@ -15,7 +14,8 @@ from scipy.stats import norm
 
 from hpo_pipeline.experiment.rules.region import Region
 from hpo_pipeline.search.acquisition import best_kept
-from hpo_pipeline.search.unfinished import forecast_trials, sign_of, with_value
+from hpo_pipeline.search.earlier import for_models
+from hpo_pipeline.search.unfinished import forecast_trials, sign_of, study_of, with_value
 
 
 class BoundedGPSampler(GPSampler):
@@ -47,6 +47,10 @@ class BoundedGPSampler(GPSampler):
 
     def _optimize_acqf(self, acqf: Any, best_params: Any) -> Any:
         """Return the best point of the acquisition function, among those that keep the rules."""
+        if best_params is not None:  # that of an earlier search may be outside of the space
+            best_params = np.clip(best_params, 0, None)
+            numbers = [not c for c in acqf.search_space.is_categorical]
+            best_params[:, numbers] = np.minimum(best_params[:, numbers], 1)
         if self._region is None:
             return super()._optimize_acqf(acqf, best_params)
         found = best_kept(self._region, acqf, best_params, self._rng.rng)
@@ -57,13 +61,11 @@ class BoundedGPSampler(GPSampler):
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         known = [t for t in others if t.state == TrialState.COMPLETE]
         if len(study.directions) == 1:
-            known = warped(study, [*known, *forecast_trials(study, others)])
+            seen = [*known, *forecast_trials(study, others)]
+            known = warped(study, for_models(study, seen, beyond=True))
         taken = {t.number for t in known}
-        small = optuna.create_study(directions=study.directions)
-        small.add_trials(self._chosen(study, known))
         running = [t for t in others if t.state == TrialState.RUNNING and t.number not in taken]
-        small.add_trials([*running, trial])
-        return small
+        return study_of(study, [*self._chosen(study, known), *running, trial])
 
     def _chosen(self, study: Study, known: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Return the trials to fit on."""

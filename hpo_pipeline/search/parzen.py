@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo_pipeline.experiment.rules.drawing import several
 from hpo_pipeline.experiment.rules.nearest import nearest
 from hpo_pipeline.experiment.rules.region import Region
-from hpo_pipeline.search.unfinished import forecast_trials
+from hpo_pipeline.search.earlier import EARLIER, for_models
+from hpo_pipeline.search.unfinished import forecast_trials, study_of
 
-MOST = 400
+MOST = 150
 MAX_BAD = 500
 """Trials that the density of the bad ones is made of, beside the newest, which are all in it.
 
@@ -42,11 +42,12 @@ class ForecastTpeSampler(TPESampler):
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         if len(others) > MOST or len(study.directions) > 1:
             return super().sample_relative(study, trial, search_space)
-        known = {t.number: t for t in forecast_trials(study, others)}
-        if not known:
+        complete = [t for t in others if t.state == TrialState.COMPLETE]
+        if len(complete) == len(others) and not any(EARLIER in t.user_attrs for t in others):
             return super().sample_relative(study, trial, search_space)
-        small = optuna.create_study(directions=study.directions)
-        small.add_trials([*(known.get(t.number, t) for t in others), trial])
+        seen = for_models(study, [*complete, *forecast_trials(study, others)])
+        known = {t.number: t for t in seen}
+        small = study_of(study, [*(known.get(t.number, t) for t in others), trial])
         return super().sample_relative(small, small.get_trials(deepcopy=False)[-1], search_space)
 
     def _build_parzen_estimator(

@@ -20,18 +20,17 @@ from optuna.trial import TrialState as OptunaState
 from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.space import Value
-from hpo_pipeline.results.ranking import is_usable
+from hpo_pipeline.results.ranking import is_usable, signed
 from hpo_pipeline.results.trial import Point, Trial, TrialState
-from hpo_pipeline.search import pruners, samplers
+from hpo_pipeline.search import pruners, ranked, samplers
 from hpo_pipeline.search.distributions import distributions
+from hpo_pipeline.search.earlier import EARLIER, LARGE, as_earlier
 from hpo_pipeline.search.pbt import LAST, PARENT, parent_of
 from hpo_pipeline.search.proposals import Known as Known
 from hpo_pipeline.search.proposals import Suggestion as Suggestion
 
 BEGUN = "identity"
 """User attribute of a study that has learned from earlier trials, if from any."""
-EARLIER = "earlier"
-_LARGE = 1e12
 _STATES = {
     TrialState.SUCCEEDED: OptunaState.COMPLETE,
     TrialState.STOPPED: OptunaState.PRUNED,
@@ -167,10 +166,15 @@ class Study:
             self._count += 1
 
     def report(self, number: int, point: Point) -> None:
-        """Store one point of a running trial's curve; several objectives have no curve here."""
-        value, step = self._value(point), self._resource(point)
+        """Store one point of a running trial's curve."""
+        vector, step = self._vector(point), self._resource(point)
         frozen = self._frozen(number)
-        if value is not None and step > 0 and step not in frozen.intermediate_values:
+        if vector is None or step <= 0:
+            return
+        if len(vector) > 1:
+            ranked.keep(self._study, frozen, step, vector)
+        elif step not in frozen.intermediate_values:
+            value = self._problem.objective[0].sign() * vector[0]
             self._study._storage.set_trial_intermediate_value(frozen._trial_id, step, value)
 
     def should_stop(self, number: int, curve: Sequence[Point]) -> bool:
@@ -179,19 +183,24 @@ class Study:
         The curve is the caller's, not the stored one: a trial that is run again after a crash
         must not be judged by points that its first run reported.
         """
-        if not curve or len(self._problem.objective) > 1:
+        if not curve or self._problem.stopping.algorithm == "none":
             return False
-        trial = copy.copy(self._frozen(number))  # the storages hand out their own object
-        values: dict[int, float] = {}
+        vectors: dict[int, tuple[float, ...] | None] = {}
         for point in curve:
             step = self._resource(point)
-            is_new = step > 0 and step not in values
+            is_new = step > 0 and step not in vectors
             if is_new:
-                value = self._value(point)
-                values[step] = math.nan if value is None else value
+                vectors[step] = self._vector(point)
         if not is_new:
             return False
-        trial.intermediate_values = values
+        if len(self._problem.objective) > 1:
+            known = {at: vector for at, vector in vectors.items() if vector is not None}
+            return self._pruner.prune(*ranked.ranked(self._study, number + self._offset, known))
+        trial = copy.copy(self._frozen(number))  # the storages hand out their own object
+        sign = self._problem.objective[0].sign()
+        trial.intermediate_values = {
+            at: math.nan if vector is None else sign * vector[0] for at, vector in vectors.items()
+        }
         return self._pruner.prune(self._study, trial)
 
     def tell(self, trial: Trial) -> None:
@@ -208,6 +217,7 @@ class Study:
             self._describe(frozen, trial)
         if state == OptunaState.PRUNED and len(self._problem.objective) > 1:
             state = OptunaState.COMPLETE  # Optuna prunes single-objective studies only
+            self._study._storage.set_trial_user_attr(frozen._trial_id, ranked.STOPPED, True)
         self._use_sampler(trial.number)
         values = [o.value(trial.metrics) for o in self._problem.objective]
         is_complete = state == OptunaState.COMPLETE
@@ -259,27 +269,9 @@ class Study:
 
     def _learn(self, earlier: Sequence[Trial]) -> None:
         """Add the trials of other searches that fit this one."""
-        fitting = [trial for trial in earlier if self._fits(trial)]
-        for trial in fitting[len(self._trials()) :]:  # a crash may have kept some of them back
-            misses = {
-                text: min(Constraint(text).violation(trial.metrics), _LARGE)
-                for text in self._problem.constraints
-            }
-            frozen = optuna.trial.create_trial(
-                params=trial.assignments,
-                distributions=self._distributions,
-                values=[o.value(trial.metrics) for o in self._problem.objective],
-                user_attrs={EARLIER: True, "name": trial.name},
-                constraints=misses or None,
-            )
-            self._study.add_trial(frozen)
-
-    def _fits(self, trial: Trial) -> bool:
-        space, values = self._problem.space, trial.assignments
-        is_inside = values.keys() == set(space) and all(
-            space[name].contains(value) for name, value in values.items()
-        )
-        return is_inside and is_usable(self._problem, trial) and not self._problem.broken(values)
+        made = (as_earlier(self._problem, self._distributions, trial) for trial in earlier)
+        fitting = [trial for trial in made if trial is not None]
+        self._study.add_trials(fitting[len(self._trials()) :])  # a crash may have kept some back
 
     def _suggestion(self, trial: FrozenTrial) -> Suggestion:
         number = trial.number - self._offset
@@ -301,7 +293,7 @@ class Study:
         if self._problem.population_size is not None and trial.curve:
             live.set_user_attr(LAST, trial.curve[-1].metrics)
         for text in set(self._problem.constraints) - set(frozen.constraints):
-            live.set_constraint(text, min(Constraint(text).violation(trial.metrics), _LARGE))
+            live.set_constraint(text, min(Constraint(text).violation(trial.metrics), LARGE))
 
     def _resource(self, point: Point) -> int:
         """Return how much of what the stopping rule counts a trial has used at a point.
@@ -313,11 +305,10 @@ class Study:
             return math.floor(point.epoch + 1e-6)
         return point.step
 
-    def _value(self, point: Point) -> float | None:
-        if len(self._problem.objective) > 1:
-            return None
-        value = self._problem.objective[0].value(point.metrics)
-        return value if math.isfinite(value) else None
+    def _vector(self, point: Point) -> tuple[float, ...] | None:
+        """Return the objectives at a point, signed; None where one of them is not known."""
+        found = signed(self._problem.objective, point.metrics)
+        return found if all(map(math.isfinite, found)) else None
 
     def _trials(self, *states: OptunaState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)

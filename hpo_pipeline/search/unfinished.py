@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
+import optuna
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -35,6 +36,17 @@ def forecast_trials(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenT
         elif is_stopped and curve:
             found.append(with_value(trial, sign_of(study) * max(curve.values())))
     return found
+
+
+def study_of(study: Study, trials: Sequence[FrozenTrial]) -> Study:
+    """Return a study in memory with the objectives of another, and these trials.
+
+    They are not checked: values may be outside of the space, where only a model sees them.
+    """
+    small = optuna.create_study(directions=study.directions)
+    for trial in trials:
+        small._storage.create_new_trial(small._study_id, template_trial=trial)
+    return small
 
 
 def with_value(trial: FrozenTrial, value: float) -> FrozenTrial:

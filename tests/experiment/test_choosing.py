@@ -23,6 +23,8 @@ TWO = [
     {"metric": "model_size_mb", "goal": "minimize"},
 ]
 
+WHOLE = {"stopping": {"algorithm": "none"}}
+
 
 def auto(**sections: Any) -> Experiment:
     content = {"search": {"algorithm": "auto", "seed": 5}, "stopping": {"algorithm": "auto"}}
@@ -47,9 +49,10 @@ def auto(**sections: Any) -> Experiment:
         ({"objective": TWO}, "tpe", "2 objectives"),
         ({"space": CONDITIONAL}, "tpe", "(when)"),
         ({"space": MANY}, "tpe", "11 parameters"),
-        ({"budget": {"trials": 20}}, "tpe", "20 trials"),
-        ({"budget": {"trials": 60}}, "gp", "2 parameters, 60 trials"),
-        ({"budget": {"trials": 2000}}, "tpe", "2000 trials"),
+        ({"budget": {"trials": 60}}, "tpe", "trials are stopped early"),
+        ({"budget": {"trials": 60}, **WHOLE}, "gp", "2 parameters, 60 trials"),
+        ({"budget": {"trials": 10}, **WHOLE}, "tpe", "10 trials"),
+        ({"budget": {"trials": 2000}, **WHOLE}, "tpe", "2000 trials"),
     ],
 )
 def test_the_algorithm_suits_space_and_budget(
@@ -85,6 +88,6 @@ def test_a_named_algorithm_is_no_choice() -> None:
 
 
 def test_a_run_may_resume_with_another_budget() -> None:
-    few, many = (auto(budget={"trials": n}) for n in (20, 60))
+    few, many = (auto(budget={"trials": n}, **WHOLE) for n in (10, 60))
     assert few.chosen_search.algorithm != many.chosen_search.algorithm
     assert few.identity() == many.identity()

@@ -170,10 +170,10 @@ def test_a_small_file_is_enough(write) -> None:
         (
             {
                 "objective": "[{metric: f1, goal: maximize}, {metric: loss, goal: minimize}]",
-                "stopping": "{algorithm: median}",
+                "stopping": "{algorithm: patience}",
             },
             "stopping.algorithm",
-            "median compares one objective, and there are 2",
+            "patience needs the values of one objective, and there are 2",
         ),
         (
             {

@@ -6,6 +6,7 @@ the seed, several objectives, constraints, conditions, rules, configurations to 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,7 +59,9 @@ def search_settings(experiment: Experiment, earlier: Sequence[Trial] = ()) -> di
         if space[name].when
     }
     start = [{n: render(v) for n, v in point.items()} for point in search.start]
-    known = [[{n: render(v) for n, v in t.assignments.items()}, t.metrics] for t in earlier]
+    known = [
+        [{n: render(v) for n, v in t.assignments.items() if n in space}, t.metrics] for t in earlier
+    ]
     objectives = [o.model_dump(exclude_none=True) for o in experiment.objective]
     is_plain = len(objectives) == 1 and experiment.objective[0].score is None
     found |= {OBJECTIVES: [] if is_plain else objectives, CONSTRAINTS: experiment.constraints}
@@ -88,11 +91,13 @@ def read_search(settings: Mapping[str, str]) -> tuple[dict[str, Any], Travelling
 
 
 def earlier_trials(known: Sequence[tuple[Texts, Mapping[str, float]]], space: Space) -> list[Trial]:
-    """Return the trials of other searches that `search_settings` wrote."""
-    return [
-        Trial(f"earlier-{i}", i, TrialState.SUCCEEDED, space.parse(texts), dict(metrics))
-        for i, (texts, metrics) in enumerate(known)
-    ]
+    """Return the trials of other searches that `search_settings` wrote and the space can read."""
+    found = []
+    for i, (texts, metrics) in enumerate(known):
+        with contextlib.suppress(ValueError):  # a choice that is no more
+            values = space.parse(texts)
+            found.append(Trial(f"earlier-{i}", i, TrialState.SUCCEEDED, values, dict(metrics)))
+    return found
 
 
 def stopping_settings(experiment: Experiment) -> dict[str, str]:

@@ -262,13 +262,14 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
         labels = f"{EXPERIMENT_LABEL}={experiment.name}"
         try:
             found = self._api.list(TRIALS, self._namespace, labels=labels)["items"]
+            reads = frozenset().union(*(o.reads for o in experiment.objective))
             database = self._open_database(database_address(experiment.cluster.katib_namespace))
             for item in filter(is_complete, found):
                 trial = state_of(experiment, item)
                 if trial.state is TrialState.FAILED:
                     curves.fail(trial.name)
                     continue
-                curve = database.curve(trial.name, experiment.objective[0].reads)
+                curve = database.curve(trial.name, reads)
                 curves.finish(Trial(trial.name, 0, trial.state, {}, trial.metrics, curve))
         except (ClusterError, grpc.RpcError) as error:
             logger.warning("%s: earlier trials are not known: %s", experiment.name, error)
