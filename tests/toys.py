@@ -21,6 +21,7 @@ def toy_experiment(**sections: Any) -> Experiment:
         "objective": {"metric": "accuracy", "goal": "maximize"},
         "space": {"learning_rate": LR},
         "search": {"algorithm": "random", "seed": 1},
+        "stopping": {"algorithm": "none"},
         "budget": {"trials": 10},
     }
     return Experiment.model_validate({**content, **sections})
