@@ -10,7 +10,8 @@ FOLDER = Path(__file__).parents[2] / "manifests/monitoring"
 
 
 def objects():
-    files = [p for p in FOLDER.rglob("*.yaml") if p.name != "kustomization.yaml"]
+    others = ("kustomization.yaml", "rules.yaml")  # of kustomize and of Prometheus
+    files = [p for p in FOLDER.rglob("*.yaml") if p.name not in others]
     return [item for file in files for item in yaml.safe_load_all(file.read_text())]
 
 

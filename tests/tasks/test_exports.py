@@ -27,7 +27,7 @@ def test_predictions_of_an_artefact_are_those_of_pytorch(
     name: str, pair_bert: Path, write_experiment: Any, tmp_path: Path
 ) -> None:
     case = CASES[name]
-    data = write_rows(case, tmp_path / "rows.jsonl", count=60)
+    data = write_rows(case, tmp_path, count=60)
     task = (
         f"kind: {case.kind}\nmodel: {pair_bert}\ndata: {data}\nmax_length: 16\n{case.fields}\n"
         f"rows: {{train: 20, validation: 20, test: 20}}\n"

@@ -20,7 +20,7 @@ from hpo_pipeline.data.assets.cache import cache_folder
 from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.trial.artefact import onnx_graph
-from hpo_pipeline.trial.artefact.build import build_artefact, open_artefact
+from hpo_pipeline.trial.artefact.build import build_artefact, forget_artefacts, open_artefact
 
 ONNX = Serve(format="onnx")
 INT8 = Serve(format="onnx", quantize="int8")
@@ -106,6 +106,7 @@ def test_eight_bits_are_smaller_and_close(tmp_path: Path) -> None:
     short = build_artefact(model, INT8, folder, ROWS, texts, threads=1)
     assert 1e-6 < short.drift < 0.1
     assert short.size_mb < whole.size_mb
+    forget_artefacts(folder, INT8)
     assert [file.name for file in (folder / "onnx").iterdir()] == ["model_int8.onnx"]
     again = open_artefact(model, INT8, folder, threads=1)
     batch = texts(ROWS)

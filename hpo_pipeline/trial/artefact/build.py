@@ -100,15 +100,15 @@ def open_artefact(model: Any, serve: Serve, folder: Path, threads: int) -> Artef
 
 
 def _write(model: Any, serve: Serve, folder: Path, inputs: Mapping[str, Any]) -> None:
-    whole = folder / ONNX_FOLDER / NAMES["none"]
-    was_there = whole.exists()
+    file = folder / ONNX_FOLDER / NAMES[serve.quantize]
+    # Beside the other artefact, which another variant of the trial may have made.
+    whole = file if serve.quantize == "none" else file.with_name("unquantised.onnx")
     device = model.device
     write_onnx(model.to("cpu").eval(), inputs, whole, cache_folder() / "graphs")
     model.to(device)
-    if serve.quantize == "int8":
-        quantise(whole, folder / ONNX_FOLDER / NAMES["int8"])
-        if not was_there:
-            whole.unlink()
+    if whole != file:
+        quantise(whole, file)
+        whole.unlink()
 
 
 def _inputs(model: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
