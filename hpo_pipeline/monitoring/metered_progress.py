@@ -9,20 +9,22 @@ from dataclasses import replace
 
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.monitoring.collector import Reading
+from hpo_pipeline.monitoring.forwarding import ForwardingProgress
 from hpo_pipeline.monitoring.local_facts import experiment_facts, trial_facts
 from hpo_pipeline.monitoring.snapshot import measure
 from hpo_pipeline.reports.terminal import Progress
 from hpo_pipeline.results.trial import Trial
 
 
-class MeteredProgress:
+class MeteredProgress(ForwardingProgress):
     """Hands everything on to another progress, and is a source of metrics.
 
     An update only keeps the trials; they are measured when somebody asks.
     """
 
     def __init__(self, progress: Progress, experiment: Experiment, name: str) -> None:
-        self._progress, self._experiment, self._name = progress, experiment, name
+        super().__init__(progress)
+        self._experiment, self._name = experiment, name
         self._lock = threading.Lock()
         self._trials: tuple[Trial, ...] = ()
         self._seconds, self._state = 0.0, "running"
@@ -34,19 +36,13 @@ class MeteredProgress:
 
     def started(self, total: int, parallel: int) -> None:
         self._planned = total
-        self._progress.started(total, parallel)
+        super().started(total, parallel)
 
     def update(self, trials: Sequence[Trial], *, seconds: float) -> None:
         with self._lock:
             self._note_times(trials)
             self._trials, self._seconds = tuple(trials), seconds
-        self._progress.update(trials, seconds=seconds)
-
-    def say(self, line: str) -> None:
-        self._progress.say(line)
-
-    def close(self) -> None:
-        self._progress.close()
+        super().update(trials, seconds=seconds)
 
     def ended(self, state: str) -> None:
         """Keep the state in which the run ended."""

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from hpo_pipeline.errors import MonitoringError
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.monitoring.forwarding import ForwardingProgress
 from hpo_pipeline.registry.server.credentials import is_loopback
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.terminal import Progress, progress_text
@@ -89,13 +90,14 @@ class Webhook(threading.Thread):
                 self._has_failed = True
 
 
-class NotifyingProgress:
+class NotifyingProgress(ForwardingProgress):
     """Hands everything on to another progress, and posts when the run starts and ends."""
 
     def __init__(
         self, progress: Progress, experiment: Experiment, post: Callable[[str], None]
     ) -> None:
-        self._progress, self._experiment, self._post = progress, experiment, post
+        super().__init__(progress)
+        self._experiment, self._post = experiment, post
         self._trials: tuple[Trial, ...] = ()
         self._seconds = 0.0
         self._has_started = False
@@ -105,17 +107,11 @@ class NotifyingProgress:
             goals = ", ".join(f"{o.goal} {o.name}" for o in self._experiment.objective)
             self._post(plain(f"{self._experiment.name} started: {total} trials; {goals}"))
         self._has_started = True
-        self._progress.started(total, parallel)
+        super().started(total, parallel)
 
     def update(self, trials: Sequence[Trial], *, seconds: float) -> None:
         self._trials, self._seconds = tuple(trials), seconds
-        self._progress.update(trials, seconds=seconds)
-
-    def say(self, line: str) -> None:
-        self._progress.say(line)
-
-    def close(self) -> None:
-        self._progress.close()
+        super().update(trials, seconds=seconds)
 
     def ended(self, state: str, reason: str | None) -> None:
         """Post how the run ended."""
