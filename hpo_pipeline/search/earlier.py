@@ -24,7 +24,8 @@ from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.space import Parameter, Value
 from hpo_pipeline.results.ranking import is_usable
 from hpo_pipeline.results.trial import SCORED, Trial
-from hpo_pipeline.search.unfinished import sign_of, with_value
+from hpo_pipeline.search.pruners import sign_of
+from hpo_pipeline.search.unfinished import with_value
 
 EARLIER = "earlier"
 """User attribute of a trial that belongs to another search."""
@@ -50,9 +51,7 @@ def as_earlier(
     if problem.broken(params):
         return None
     outside = {n: v for n, v in values.items() if n in params and params[n] != v}
-    misses = {
-        text: min(Constraint(text).violation(trial.metrics), LARGE) for text in problem.constraints
-    }
+    misses = {text: missed_by(text, trial) for text in problem.constraints}
     score = trial.metrics.get(SCORED)
     values_of = [o.value(trial.metrics) for o in problem.objective]
     if score is not None:
@@ -65,6 +64,11 @@ def as_earlier(
         user_attrs={name: value for name, value in attributes.items() if value},
         constraints=misses or None,
     )
+
+
+def missed_by(constraint: str, trial: Trial) -> float:
+    """Return what a trial misses a constraint by, as a finite number."""
+    return min(Constraint(constraint).violation(trial.metrics), LARGE)
 
 
 def nearest(parameter: Parameter, value: Value) -> Value | None:

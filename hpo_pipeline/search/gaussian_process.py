@@ -15,7 +15,8 @@ from scipy.stats import norm
 from hpo_pipeline.experiment.rules.region import Region
 from hpo_pipeline.search.acquisition import best_kept
 from hpo_pipeline.search.earlier import for_models
-from hpo_pipeline.search.unfinished import forecast_trials, sign_of, study_of, with_value
+from hpo_pipeline.search.pruners import sign_of
+from hpo_pipeline.search.unfinished import forecast_trials, study_of, with_value
 
 
 class BoundedGPSampler(GPSampler):

@@ -55,7 +55,7 @@ class PercentilePruner(BasePruner):
         own = _up_to(trial.intermediate_values, step)
         if step is None or step < self._start_step or not own:
             return False
-        sign = _sign(study)
+        sign = sign_of(study)
         averages = [sign * mean for mean in self._averages(study, step) if math.isfinite(mean)]
         if len(averages) < self._min_trials:
             return False
@@ -98,7 +98,7 @@ class AshaPruner(BasePruner):
         earlier = [at for at in trial.intermediate_values if at < step]
         if earlier and max(earlier) >= rung:
             return False  # it was judged at this rung before
-        sign = _sign(study)
+        sign = sign_of(study)
         own = max((sign * v for v in _up_to(trial.intermediate_values, step)), default=-math.inf)
         others = [
             max(sign * v for v in values)
@@ -156,7 +156,7 @@ class PatiencePruner(BasePruner):
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Return whether the trial should end at its last reported step."""
         curve = sorted(trial.intermediate_values.items())
-        values = [_sign(study) * v if math.isfinite(v) else -math.inf for _, v in curve]
+        values = [sign_of(study) * v if math.isfinite(v) else -math.inf for _, v in curve]
         if len(values) <= self._patience:
             return False
         before, last = values[: -self._patience], values[-self._patience :]
@@ -212,7 +212,7 @@ def forecaster(study: Study, trials: Sequence[FrozenTrial]) -> Forecaster:
 
 def finite_curve(study: Study, trial: FrozenTrial) -> dict[int, float]:
     """Return the values of a curve by step, the highest the best."""
-    sign = _sign(study)
+    sign = sign_of(study)
     values = trial.intermediate_values
     return {step: sign * value for step, value in values.items() if math.isfinite(value)}
 
@@ -292,8 +292,9 @@ STOPPING_RULES: dict[str, Callable[[Problem], BasePruner]] = {
 }
 
 
-def _sign(study: Study) -> int:
-    return 1 if study.direction == StudyDirection.MAXIMIZE else -1
+def sign_of(study: Study) -> int:
+    """Return 1 where more of the first objective is better, else -1."""
+    return 1 if study.directions[0] == StudyDirection.MAXIMIZE else -1
 
 
 def _up_to(curve: Mapping[int, float], step: int | None) -> list[float]:

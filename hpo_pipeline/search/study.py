@@ -18,13 +18,12 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from hpo_pipeline.experiment.algorithms.base import Problem
-from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.space import Value
 from hpo_pipeline.results.ranking import is_usable, signed
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search import pruners, ranked, samplers
 from hpo_pipeline.search.distributions import distributions
-from hpo_pipeline.search.earlier import EARLIER, LARGE, as_earlier
+from hpo_pipeline.search.earlier import EARLIER, as_earlier, missed_by
 from hpo_pipeline.search.pbt import LAST, PARENT, parent_of
 from hpo_pipeline.search.proposals import Known as Known
 from hpo_pipeline.search.proposals import Suggestion as Suggestion
@@ -293,7 +292,7 @@ class Study:
         if self._problem.population_size is not None and trial.curve:
             live.set_user_attr(LAST, trial.curve[-1].metrics)
         for text in set(self._problem.constraints) - set(frozen.constraints):
-            live.set_constraint(text, min(Constraint(text).violation(trial.metrics), LARGE))
+            live.set_constraint(text, missed_by(text, trial))
 
     def _resource(self, point: Point) -> int:
         """Return how much of what the stopping rule counts a trial has used at a point.

@@ -10,10 +10,10 @@ import copy
 from collections.abc import Sequence
 
 import optuna
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_pipeline.search.pruners import finite_curve, forecaster
+from hpo_pipeline.search.pruners import finite_curve, forecaster, sign_of
 
 
 def forecast_trials(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -56,8 +56,3 @@ def with_value(trial: FrozenTrial, value: float) -> FrozenTrial:
     known.values = [value]
     known.datetime_complete = trial.datetime_complete or trial.datetime_start
     return known
-
-
-def sign_of(study: Study) -> int:
-    """Return 1 where more of the first objective is better, else -1."""
-    return 1 if study.directions[0] == StudyDirection.MAXIMIZE else -1
