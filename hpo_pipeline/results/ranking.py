@@ -102,8 +102,7 @@ class Scale:
 
 def violation(experiment: Judged, found: Known) -> float:
     """Return the sum of what the constraints are missed by; 0 where none is known to be missed."""
-    missed = (c for c in experiment.constraints if judged(c, found) is Verdict.MISSED)
-    return math.fsum(max(0.0, Constraint(c).violation(found.metrics)) for c in missed)
+    return _missed_by(found, _verdicts(experiment, found))
 
 
 def judged(constraint: str, found: Known) -> Verdict:
@@ -113,8 +112,7 @@ def judged(constraint: str, found: Known) -> Verdict:
 
 def is_undecided(experiment: Judged, found: Known) -> bool:
     """Return whether no constraint is missed, and one may be."""
-    verdicts = {judged(c, found) for c in experiment.constraints}
-    return Verdict.MISSED not in verdicts and Verdict.UNDECIDED in verdicts
+    return _may_be_missed(_verdicts(experiment, found))
 
 
 def is_usable(experiment: Judged, trial: Trial) -> bool:
@@ -243,13 +241,28 @@ def signed(objectives: Sequence[Objective], metrics: Metrics) -> ObjectiveVector
     return tuple(o.sign() * o.value(metrics) for o in objectives)
 
 
+def _verdicts(experiment: Judged, found: Known) -> dict[str, Verdict]:
+    return {constraint: judged(constraint, found) for constraint in experiment.constraints}
+
+
+def _missed_by(found: Known, verdicts: dict[str, Verdict]) -> float:
+    missed = (c for c, known in verdicts.items() if known is Verdict.MISSED)
+    return math.fsum(max(0.0, Constraint(c).violation(found.metrics)) for c in missed)
+
+
+def _may_be_missed(verdicts: dict[str, Verdict]) -> bool:
+    known = set(verdicts.values())
+    return Verdict.MISSED not in known and Verdict.UNDECIDED in known
+
+
 def _rank_key(experiment: Judged, trial: Trial) -> RankKey:
+    verdicts = _verdicts(experiment, trial)
     return RankKey(
         point=signed(experiment.objective, trial.metrics),
-        violation=violation(experiment, trial),
+        violation=_missed_by(trial, verdicts),
         size=trial.metrics.get("model_size_mb", math.inf),
         number=trial.number,
-        is_undecided=is_undecided(experiment, trial),
+        is_undecided=_may_be_missed(verdicts),
     )
 
 
