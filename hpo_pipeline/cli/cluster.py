@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo_pipeline.cli.inference import add_serving, render_serving
 from hpo_pipeline.cli.running import run_and_show
+from hpo_pipeline.cli.serving import add_serving, render_serving
 from hpo_pipeline.errors import BackendError, ExperimentError
 
 if TYPE_CHECKING:
