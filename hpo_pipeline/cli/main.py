@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpo_pipeline.cli import (
     cluster,
+    comparing,
     estimate,
     importing,
     init,
@@ -148,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     pipeline.add_commands(commands)
     schedule.add_commands(commands)
     watching.add_commands(commands)
+    comparing.add_commands(commands)
     ui.add_commands(commands)
     _add_assets(commands)
     models.add_commands(commands)

@@ -22,6 +22,7 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import render
 from hpo_pipeline.registry import Registry
 from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.comparison import Comparison
 from hpo_pipeline.reports.terminal import leaderboard
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import listed, rank
@@ -111,6 +112,20 @@ def print_trial(experiment: Experiment, folder: RunFolder, wanted: str) -> None:
     log = place / trial.name / "log.txt"
     if log.exists():
         _say(console, f"log: {_short(log)}")
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print runs side by side, a table for each subject; stars mark the best values."""
+    console = _console()
+    for note in found.notes:
+        _say(console, note)
+    for group in found.tables:
+        table = _table(group.title, *map(printable, found.runs))
+        for row in group.rows:
+            cells = [text + " ★" * (i == row.best) for i, text in enumerate(row.shown)]
+            _add_row(table, row.name, *cells)
+        _say(console, "")
+        console.print(table)
 
 
 def print_assets() -> None:

@@ -13,14 +13,15 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import render
 from hpo_pipeline.monitoring.run_cache import LOG_FILE, RunView, log_tail
 from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.best_so_far import best_so_far, thinned
+from hpo_pipeline.reports.comparison import ComparedRun
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import listed, violation, winner
 from hpo_pipeline.results.training_progress import training_progress
-from hpo_pipeline.results.trial import Trial, TrialState
+from hpo_pipeline.results.trial import Trial
 
 ROWS = 200
 CURVES = 12
-CHART_POINTS = 300
 LOG_BYTES = 20_000
 Json = dict[str, Any]
 
@@ -58,7 +59,7 @@ def run_detail(view: RunView) -> Json:
         "constraints": list(experiment.constraints),
         "trials": [{**_row(experiment, t), "place": places.get(t.name)} for t in rows],
         "hidden": len(view.trials) - len(rows),
-        "history": _history(experiment, view.trials),
+        "history": best_so_far(experiment, view.trials),
         "curves": _curves(experiment, [*active, *ranked][:CURVES]),
     }
 
@@ -81,23 +82,9 @@ def trial_detail(view: RunView, name: str) -> Json | None:
     }
 
 
-def comparison(views: Sequence[RunView]) -> Json:
-    """Return runs side by side: their best trials, and where their parameters differ."""
-    best = [winner(view.experiment, view.trials) for view in views]
-    metrics = sorted({n for trial in best if trial for n in trial.metrics})
-    names = sorted({n for trial in best if trial for n in trial.assignments})
-    return {
-        "runs": [run_row(view) for view in views],
-        "best": [trial.name if trial else None for trial in best],
-        "metrics": [
-            [n, *(formatting.number(t.metrics.get(n)) if t else "" for t in best)] for n in metrics
-        ],
-        "assignments": [
-            [n, *(render(t.assignments[n]) if t and n in t.assignments else "" for t in best)]
-            for n in names
-        ],
-        "histories": [_history(view.experiment, view.trials) for view in views],
-    }
+def compared(view: RunView) -> ComparedRun:
+    """Return a run as it is compared with others."""
+    return ComparedRun(view.name, view.experiment, view.state, view.status, view.trials)
 
 
 def _counts(view: RunView) -> dict[str, int]:
@@ -128,21 +115,6 @@ def _metrics(trial: Trial) -> dict[str, float]:
     return trial.metrics or (trial.curve[-1].metrics if trial.curve else {})
 
 
-def _history(experiment: Experiment, trials: Sequence[Trial]) -> list[list[float]]:
-    """Return the best first objective after each ended trial, thinned out: [number, value]."""
-    first, points = experiment.objective[0], []
-    best = -math.inf
-    for trial in trials:
-        if trial.state not in (TrialState.SUCCEEDED, TrialState.STOPPED):
-            continue
-        value = first.sign() * first.value(trial.metrics)
-        if violation(experiment, trial) <= 0 and value > best:
-            best = value
-        if math.isfinite(best):
-            points.append([float(trial.number), first.sign() * best])
-    return _thinned(points)
-
-
 def _curves(experiment: Experiment, trials: Sequence[Trial]) -> list[Json]:
     first = experiment.objective[0]
     found = []
@@ -150,10 +122,5 @@ def _curves(experiment: Experiment, trials: Sequence[Trial]) -> list[Json]:
         values = [[p.epoch, first.value(p.metrics)] for p in trial.curve]
         points = [point for point in values if math.isfinite(point[1])]
         if points:
-            found.append({"name": trial.name, "points": _thinned(points)})
+            found.append({"name": trial.name, "points": thinned(points)})
     return found
-
-
-def _thinned(points: list[list[float]]) -> list[list[float]]:
-    step = math.ceil(len(points) / CHART_POINTS)
-    return points if step <= 1 else [*points[::step], points[-1]]

@@ -25,15 +25,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpo_pipeline.errors import HpoError
-from hpo_pipeline.monitoring.live_data import comparison, run_detail, run_row, trial_detail
+from hpo_pipeline.monitoring.live_data import compared, run_detail, run_row, trial_detail
 from hpo_pipeline.monitoring.run_cache import RunCache, RunView
 from hpo_pipeline.monitoring.stopping import stop_run
 from hpo_pipeline.registry import Registry
+from hpo_pipeline.reports.comparison import MOST_COMPARED, compare
 
 STATIC = Path(__file__).parent / "static"
-FILES = {"app.js", "charts.js", "dom.js", "views.js", "style.css"}
+FILES = {"app.js", "charts.js", "comparison.js", "dom.js", "views.js", "style.css"}
 COOKIE = "hpo_token"
-MOST_COMPARED = 6
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -146,10 +146,12 @@ class _Answers:
         if not 2 <= len(names) <= MOST_COMPARED:
             return _error(400, f"name 2 to {MOST_COMPARED} runs")
         views = await run_in_threadpool(lambda: [self._page.cache.view(n) for n in names])
-        found = [view for view in views if view is not None]
+        found = [compared(view) for view in views if view is not None]
         if len(found) < 2:
             return _error(404, "fewer than two of these runs are there")
-        return _answer(request, await run_in_threadpool(comparison, found))
+        missing = [name for name, view in zip(names, views, strict=True) if view is None]
+        answer = await run_in_threadpool(lambda: compare(found, missing=missing).shown())
+        return _answer(request, answer)
 
     async def models(self, request: Request) -> Response:
         try:

@@ -12,11 +12,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from hpo_pipeline.cli.main import main
-from hpo_pipeline.monitoring.live_data import CHART_POINTS, ROWS
+from hpo_pipeline.monitoring.live_data import ROWS
 from hpo_pipeline.monitoring.live_server import FILES, STATIC, LivePage, application
 from hpo_pipeline.monitoring.run_cache import RunCache
 from hpo_pipeline.monitoring.stopping import stop_run
 from hpo_pipeline.registry import open_registry
+from hpo_pipeline.reports.best_so_far import CHART_POINTS
 from hpo_pipeline.results.trial import TrialState
 from tests.monitoring.test_run_cache import make_run
 from tests.toys import toy_curve, toy_trial
@@ -84,9 +85,12 @@ def test_a_trial_has_the_end_of_its_log(open_page, tmp_path):
 def test_runs_side_by_side(open_page, tmp_path):
     make_run(tmp_path / "a")
     make_run(tmp_path / "b", trials=1)
-    found = open_page().get("/api/compare?run=a&run=b").json()
-    assert found["metrics"] == [["accuracy", "0.7000", "0.5000"]]
-    assert found["best"] == ["toy-2", "toy-0"]
+    found = open_page().get("/api/compare?run=a&run=b&run=gone").json()
+    assert found["runs"] == ["a", "b"]
+    assert "gone is not there any more, or cannot be read." in found["notes"]
+    (metrics,) = [t for t in found["tables"] if t["title"].startswith("Objectives")]
+    cells = {"name": "accuracy", "cells": ["0.7000", "0.5000"], "differs": True, "best": 0}
+    assert metrics["rows"] == [cells]
     assert open_page().get("/api/compare?run=a").status_code == 400
     assert open_page().get("/api/compare?run=a&run=none").status_code == 404
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from hpo_pipeline.cli.main import main
 from tests.monitoring.chromium import IS_THERE, browser
 from tests.monitoring.test_run_cache import make_run
 from tests.toys import toy_curve, toy_trial
@@ -82,6 +83,32 @@ def test_hostile_texts_stay_texts(window, page):
     window.wait_for("document.body.textContent.includes('onerror')")
     assert window.run("return document.title") == "toy: failed"
     assert window.run("return document.querySelectorAll('main img, main script').length") == 0
+    assert window.errors() == []
+
+
+def test_the_file_of_a_comparison(window, tmp_path):
+    folder = make_run(tmp_path / "toy")
+    folder.update(reason=HOSTILE)
+    make_run(tmp_path / "other", trials=2)
+    out = tmp_path / "page.html"
+    assert main(["compare", str(folder.path), str(tmp_path / "other"), "--html", str(out)]) == 0
+    window.open("about:blank")
+    window.errors()  # those of the last page, whose server has gone
+    window.open(out.as_uri())
+    window.wait_for("document.querySelector('figure svg path')")
+    assert window.run("return document.querySelector('td.best').textContent") == "0.7000 ★"
+    assert window.run("return document.body.textContent.includes('onerror')")
+    assert window.run("return document.title") == "Comparison: toy, other"
+    assert window.errors() == []
+
+
+def test_runs_are_compared_on_the_page(window, page):
+    runs, address = page
+    make_run(runs / "a")
+    make_run(runs / "b", trials=2)
+    window.open(address + "#/compare/a/b")
+    window.wait_for("document.querySelector('td.best')?.textContent === '0.7000 ★'")
+    assert window.run("return document.querySelector('thead a').textContent") == "a"
     assert window.errors() == []
 
 

@@ -1,6 +1,7 @@
 // Shows what the address names, and asks again every two seconds; an answer that has not changed
 // costs nothing, and what has the focus keeps it.
-import { make } from "./dom.js";
+import { comparison } from "./comparison.js";
+import { link, make } from "./dom.js";
 import * as views from "./views.js";
 
 const EVERY = 2000;
@@ -15,7 +16,7 @@ function route() {
   const encoded = parts.slice(1).map(encodeURIComponent);
   if (!parts.length) return ["/api/runs", views.runs];
   if (parts[0] === "models") return ["/api/models", views.models];
-  if (parts[0] === "compare") return ["/api/compare?" + encoded.map((name) => "run=" + name).join("&"), views.compare];
+  if (parts[0] === "compare") return ["/api/compare?" + encoded.map((name) => "run=" + name).join("&"), (data) => comparison(data, (name) => link(name, "run", name))];
   if (parts[0] === "run" && parts.length === 2) return [`/api/runs/${encoded[0]}`, views.run];
   if (parts[0] === "run" && parts.length === 3) return [`/api/runs/${encoded[0]}/trials/${encoded[1]}`, views.trial];
   return ["/api/runs", views.runs];

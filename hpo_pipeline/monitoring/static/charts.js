@@ -21,7 +21,8 @@ function short(value) {
   return Number(value.toPrecision(3)).toString();
 }
 
-export function chart(title, xTitle, series) {
+// A staircase shows what holds until it changes, such as the best value so far.
+export function chart(title, xTitle, series, isStaircase = false) {
   const shown = series.filter((one) => one.points.length);
   if (!shown.length) return null;
   const points = shown.flatMap((one) => one.points);
@@ -32,7 +33,8 @@ export function chart(title, xTitle, series) {
   const last = shown.map((one) => `${one.name} ends at ${short(one.points.at(-1)[1])}`).join("; ");
   const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}: ${last}` });
   for (const share of [0, 0.5, 1]) {
-    const [xValue, yValue] = [x0 + share * (x1 - x0), y0 + share * (y1 - y0)];
+    const [xExact, yValue] = [x0 + share * (x1 - x0), y0 + share * (y1 - y0)];
+    const xValue = points.every((point) => Number.isInteger(point[0])) ? Math.round(xExact) : xExact;
     svg.append(
       draw("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: y(yValue), y2: y(yValue) }),
       draw("text", { x: LEFT - 6, y: y(yValue) + 4, "text-anchor": "end" }, short(yValue)),
@@ -40,7 +42,7 @@ export function chart(title, xTitle, series) {
   }
   shown.forEach((one, index) => {
     const colour = `c${index % COLOURS}`;
-    const path = one.points.map(([a, b], i) => `${i ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
+    const path = one.points.map(([a, b], i) => `${i ? isStaircase ? `H${x(a).toFixed(1)}L` : "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
     svg.append(draw("path", { class: `line ${colour}`, d: path }));
     const [a, b] = one.points.at(-1);
     svg.append(draw("circle", { class: `dot ${colour}`, cx: x(a), cy: y(b), r: 3 }));

@@ -32,7 +32,7 @@ export function run(data, act) {
   return { title: `${data.name}: ${data.state}`, nodes: [
     make("h1", {}, data.name), make("p", {}, state(data.state), ` ${data.reason ?? ""} `, stop),
     make("p", { class: "soft" }, `${counts(data)}; search time ${data.seconds}; objective ${data.objectives.join(", ")}` + (data.constraints.length ? `; ${data.constraints.join("; ")}` : "")),
-    make("div", { class: "charts" }, ...[chart("Best so far", "trial", [{ name: data.name, points: data.history }]), chart("Curves of the best and the running trials", "epoch", data.curves)].filter(Boolean)),
+    make("div", { class: "charts" }, ...[chart("Best so far", "trial", [{ name: data.name, points: data.history }], true), chart("Curves of the best and the running trials", "epoch", data.curves)].filter(Boolean)),
     table(`Running trials, then the best first${more}`, ["trial", "state", "place", "value", "progress", "time", "assignments, reason"], data.trials.map((trial) => trialRow(data, trial))),
     pairs("The winner on the test rows", data.test),
     data.registered ? make("p", {}, `Registered as ${data.registered}.`) : null,
@@ -57,19 +57,6 @@ export function trial(data) {
     make("h2", { id: "log" }, "End of the log"),
     data.log ? make("pre", { tabindex: "0", role: "region", "aria-labelledby": "log" }, data.log) : make("p", {}, "There is no log."),
   ] };
-}
-
-export function compare(data) {
-  const names = data.runs.map((one) => one.name);
-  const heads = ["", ...names];
-  const links = names.map((name) => make("td", {}, link(name, "run", name)));
-  const facts = [row("run", links), row("state", data.runs.map((one) => state(one.state))), row("trials", data.runs.map(counts)), row("best", data.runs.map((one) => one.best)), row("best trial", data.best), row("search time", data.runs.map((one) => one.seconds))];
-  const rows = (lists) => lists.map(([name, ...values]) => row(name, values, new Set(values).size > 1 ? "best" : null));
-  return { title: "Comparison", nodes: [make("h1", {}, "Comparison"),
-    table("The runs", heads, facts),
-    make("div", { class: "charts" }, ...[chart("Best so far", "trial", names.map((name, i) => ({ name, points: data.histories[i] })))].filter(Boolean)),
-    table("Metrics of the best trials", heads, rows(data.metrics)),
-    table("Configurations of the best trials; bold where they differ", heads, rows(data.assignments))] };
 }
 
 export function models(data) {

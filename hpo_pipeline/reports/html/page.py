@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TypeVar
 
-import optuna
 import yaml
 from plotly.offline import get_plotlyjs
 
@@ -35,6 +33,7 @@ from hpo_pipeline.reports.html import (
 from hpo_pipeline.reports.html.growth import growth, growth_line
 from hpo_pipeline.reports.html.leaderboard import leaderboard
 from hpo_pipeline.reports.html.lineage import lineage
+from hpo_pipeline.reports.html.studies import quiet_optuna
 from hpo_pipeline.reports.html.style import CONTENT_POLICY, CSS, SCRIPT
 from hpo_pipeline.reports.sharing import shareable_tree
 from hpo_pipeline.results.outcome import SearchResult
@@ -77,7 +76,7 @@ def write_report(
     Raises:
         OSError: the file cannot be written; what was there before is still there.
     """
-    with _quiet_optuna():
+    with quiet_optuna():
         body = _body(experiment, result, run_info)
     page = PAGE.format(
         policy=CONTENT_POLICY,
@@ -96,17 +95,6 @@ def write_report(
         draft.unlink(missing_ok=True)
         raise
     return out
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from announcing every study that is rebuilt here."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
 
 
 def _body(experiment: Experiment, result: SearchResult, run_info: Mapping[str, str]) -> str:
