@@ -6,7 +6,6 @@ no conclusion of its own.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +18,8 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.verdict import Interval
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.best_so_far import best_so_far
-from hpo_pipeline.reports.sharing import shareable_tree
+from hpo_pipeline.reports.compared_rows import Cell, Row, Table, best_place, row_of
+from hpo_pipeline.reports.compared_settings import differing_settings
 from hpo_pipeline.results.outcome import Winner
 from hpo_pipeline.results.ranking import winner
 from hpo_pipeline.results.run_state import RunState
@@ -27,10 +27,6 @@ from hpo_pipeline.results.trial import Trial, TrialState
 
 MOST_COMPARED = 6
 """Runs that are compared at most: columns that a page still shows side by side."""
-LEFT_OUT = ("cluster", "name", "objective")
-"""Sections that are not listed: addresses and environment of a cluster; what stands above."""
-ABSENT = "absent"
-Cell = str | float | int | None
 
 
 @dataclass(frozen=True)
@@ -53,32 +49,6 @@ class ComparedRun:
         if best is None:
             return None
         return Winner(best.name, best.assignments, best.metrics, intervals=best.intervals)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line: a cell for each run, as it is shown and as machines read it.
-
-    `best` is the place of the best value, where one is better than all others.
-    """
-
-    name: str
-    shown: tuple[str, ...]
-    values: tuple[Cell, ...]
-    best: int | None = None
-
-    @property
-    def differs(self) -> bool:
-        """Whether not all runs have the same here."""
-        return len(set(self.shown)) > 1
-
-
-@dataclass(frozen=True)
-class Table:
-    """Lines that belong together."""
-
-    title: str
-    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -143,7 +113,7 @@ def compare(runs: Sequence[ComparedRun], *, missing: Sequence[str] = ()) -> Comp
         Table("Configuration of the winner", _assignments(runs)),
         Table("Time and cost", _costs(runs)),
         Table("Importance of the parameters", _importances(runs)),
-        Table("Settings that differ", _settings(runs)),
+        Table("Settings that differ", differing_settings([run.experiment for run in runs])),
     )
     return Comparison(
         runs=tuple(run.name for run in runs),
@@ -180,7 +150,7 @@ def _notes(runs: Sequence[ComparedRun]) -> Iterable[str]:
 
 def _facts(runs: Sequence[ComparedRun]) -> tuple[Row, ...]:
     def row(name: str, read: Callable[[ComparedRun], Cell]) -> Row:
-        return _row(name, [read(run) for run in runs])
+        return row_of(name, [read(run) for run in runs])
 
     rows = [
         row("state", lambda run: run.status),
@@ -216,8 +186,8 @@ def _metrics(runs: Sequence[ComparedRun], *, is_practical: bool) -> tuple[Row, .
             if any(name in metrics for metrics in found):
                 intervals = [_intervals(run, test=is_test).get(name) for run in runs]
                 values = [metrics.get(name) for metrics in found]
-                row = _row(name + suffix, values, intervals)
-                rows.append(replace(row, best=_best(values, intervals, sign)))
+                row = row_of(name + suffix, values, intervals)
+                rows.append(replace(row, best=best_place(values, intervals, sign)))
     return tuple(rows)
 
 
@@ -227,30 +197,6 @@ def _sign(name: str, runs: Sequence[ComparedRun]) -> int | None:
     if name in PRACTICAL_METRICS:
         goals.add(1 if PRACTICAL_METRICS[name].better == "higher" else -1)
     return goals.pop() if len(goals) == 1 else None
-
-
-def _best(
-    values: Sequence[float | None], intervals: Sequence[Interval | None], sign: int | None
-) -> int | None:
-    """Return the place of the best value; none where its interval reaches into another's."""
-    known = [i for i, value in enumerate(values) if value is not None]
-    if sign is None or len(known) < 2:
-        return None
-    spans = {i: _signed_span(values[i], intervals[i], sign) for i in known}
-    best = max(known, key=lambda i: spans[i][1])
-    return best if all(spans[best][0] > spans[i][2] for i in known if i != best) else None
-
-
-def _signed_span(
-    value: float | None, interval: Interval | None, sign: int
-) -> tuple[float, float, float]:
-    """Return the least, the middle and the most that a value may be, signed so more is better."""
-    middle = sign * (value or 0.0)
-    if interval is None:
-        return middle, middle, middle
-    low, high = interval[0], math.inf if interval[1] is None else interval[1]
-    least, most = sorted((sign * low, sign * high))
-    return least, middle, most
 
 
 def _scored(run: ComparedRun, *, test: bool) -> dict[str, float]:
@@ -292,7 +238,7 @@ def _costs(runs: Sequence[ComparedRun]) -> tuple[Row, ...]:
         if any(values)
     ]
     devices = [_devices(run) for run in runs]
-    return tuple([*rows, _row("computed on", devices)] if any(devices) else rows)
+    return tuple([*rows, row_of("computed on", devices)] if any(devices) else rows)
 
 
 def _seconds(trials: Sequence[Trial], state: TrialState | None = None) -> float:
@@ -323,51 +269,6 @@ def _importances(runs: Sequence[ComparedRun]) -> tuple[Row, ...]:
         )
         for name in names
     )
-
-
-def _settings(runs: Sequence[ComparedRun]) -> tuple[Row, ...]:
-    """Return the entries of the experiment files that are not the same; places are shareable."""
-    flat = [_flat(run.experiment) for run in runs]
-    names = dict.fromkeys(name for settings in flat for name in settings)
-    rows = (
-        Row(name, *2 * (tuple(settings.get(name, ABSENT) for settings in flat),)) for name in names
-    )
-    return tuple(row for row in rows if row.differs)
-
-
-def _flat(experiment: Experiment) -> dict[str, str]:
-    content = experiment.model_dump(mode="json", by_alias=True)
-    for section in LEFT_OUT:
-        content.pop(section, None)
-    found: dict[str, str] = {}
-    for section, value in content.items():
-        _flatten(section, value, found)
-    return found
-
-
-def _flatten(path: str, value: Any, found: dict[str, str]) -> None:
-    """Add the leaves of a tree by path; a parameter of the space is one leaf."""
-    if isinstance(value, dict) and not path.startswith("space."):
-        for name, entry in value.items():
-            # In the file, the settings of an algorithm or a kind stand beside its name.
-            _flatten(path if name == "settings" else f"{path}.{name}", entry, found)
-        return
-    shown = shareable_tree(value)
-    if isinstance(shown, dict):
-        shown = {name: entry for name, entry in shown.items() if entry is not None}
-    found[path] = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
-
-
-def _row(
-    name: str, values: Sequence[Cell], intervals: Sequence[Interval | None] | None = None
-) -> Row:
-    shown = []
-    for value, interval in zip(values, intervals or [None] * len(values), strict=True):
-        if isinstance(value, float):
-            shown.append(formatting.sampled(value, interval))
-        else:
-            shown.append("" if value is None else str(value))
-    return Row(name, tuple(shown), tuple(values))
 
 
 def _aim(objective: Objective) -> tuple[str, str, str | None]:
