@@ -9,7 +9,7 @@ import pytest
 
 from hpo_pipeline.data.unlabelled import inputs_of_file, inputs_of_images, inputs_of_texts
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.tasks.image_scaling import ImageScaling
+from hpo_pipeline.tasks.inputs.image_scaling import ImageScaling
 from hpo_pipeline.tasks.kind import Form
 from hpo_pipeline.trial.predict import Reading, form_of, image_shape, predict, task_of
 from tests.drafting import datasets

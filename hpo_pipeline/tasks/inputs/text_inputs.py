@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hpo_pipeline.tasks.base_tokenizer import base_tokenizer
+from hpo_pipeline.tasks.inputs.base_tokenizer import base_tokenizer
+from hpo_pipeline.tasks.inputs.token_cutting import SPECIAL
+from hpo_pipeline.tasks.inputs.trained_tokenizer import texts_of, trained_tokenizer
 from hpo_pipeline.tasks.kind import Collate, Row, Shape, TaskKind
 from hpo_pipeline.tasks.task_fields import TaskFields
-from hpo_pipeline.tasks.token_cutting import SPECIAL
-from hpo_pipeline.tasks.trained_tokenizer import texts_of, trained_tokenizer
 
 
 class TextKind(TaskKind):
