@@ -116,6 +116,7 @@ def write_experiment(tmp_path: Path, tiny_bert: Path, sentences: Path):
             "space": "{learning_rate: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}}",
             "search": "{algorithm: random, seed: 1}",
             "stopping": "{algorithm: none}",
+            "baseline": "none",
             "budget": "{trials: 3, parallel: 2}",
             **sections,
         }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hpo_pipeline.engines import RunContext, engine_faults, open_engine
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.flow.stages import Flow, source_revision
+from hpo_pipeline.jobs.baseline import resolved
 from hpo_pipeline.registry import check_uri, preflight
 from hpo_pipeline.results.outcome import SearchResult
 
@@ -23,6 +26,8 @@ def launch(engine: str, context: RunContext) -> SearchResult:
     if faults:
         raise ExperimentError(str(source or context.experiment.name), faults)
     _check_registry(engine, context)
+    experiment, baseline = resolved(context.experiment)
+    context = replace(context, experiment=experiment, baseline_notes=baseline.notes)
     with (
         context.folder.locked(),
         Interruption().installed() as interruption,
