@@ -42,6 +42,10 @@ constraints: ["model_size_mb <= 1"]
 space:
   learning_rate: {{type: float, low: 1.0e-2, high: 5.0e-2, log: true}}
   model.num_hidden_layers: {{type: int, low: 1, high: 2}}
+search:
+  start:
+    - {{learning_rate: 0.03, model.num_hidden_layers: 1}}
+    - {{learning_rate: 0.045, model.num_hidden_layers: 2}}
 budget: {{trials: 4, parallel: 2}}
 register: {{model: toy}}
 """
