@@ -21,7 +21,7 @@ from hpo_pipeline.experiment.space import Space, Value, section
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.reports.formatting import assignments
 from hpo_pipeline.results.files import read_json
-from hpo_pipeline.tasks.base_config import CONFIG_FILE
+from hpo_pipeline.tasks.inputs.base_config import CONFIG_FILE
 
 TIMEOUT = 300.0
 """Seconds: transformers is imported, and the config may come from the hub."""
@@ -55,7 +55,7 @@ def config_defaults(task: Task, names: Sequence[str]) -> dict[str, Value]:
         DataError: there is no such model.
     """
     from hpo_pipeline.data.assets.source import model_source
-    from hpo_pipeline.tasks.base_config import base_config
+    from hpo_pipeline.tasks.inputs.base_config import base_config
 
     config = base_config(task, model_source(task.model))
     fields = {name: name.rpartition(".")[2] for name in names}
