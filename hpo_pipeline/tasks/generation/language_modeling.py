@@ -171,6 +171,13 @@ class LanguageModeling(TextKind):
         is_learnt = any(map(int.__lt__, learnt[::2], learnt[1::2]))
         return int(row["length"]) if is_learnt else 0
 
+    def padded_lengths(self, task: Task, rows: Any) -> Sequence[int] | None:
+        """Return None: a batch of short windows has little to predict, and would count in full.
+
+        Masked models learnt more slowly so. Packing saves the padding of causal ones.
+        """
+        return None
+
     def collator(self, task: Task, processor: Any, shape: Shape | None) -> Collate:
         """Return the function that pads rows to a batch of tensors (rows x tokens)."""
         around = window_ends(processor) if _is_masked(task) else ([], [])

@@ -17,7 +17,7 @@ from hpo_pipeline.tasks import kind
 from hpo_pipeline.tasks.generation.generation_metrics import generation_metrics
 from hpo_pipeline.tasks.generation.language_rows import ends
 from hpo_pipeline.tasks.generation.token_windows import column
-from hpo_pipeline.tasks.inputs.text_inputs import TextKind
+from hpo_pipeline.tasks.inputs.text_inputs import TextKind, list_lengths
 from hpo_pipeline.tasks.inputs.token_cutting import IGNORED
 from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Row, Shape
 from hpo_pipeline.tasks.task_fields import TaskFields as Task
@@ -114,6 +114,12 @@ class Seq2Seq(TextKind):
             "target": targets,
             "reference": list(batch["label"]),
         }
+
+    def padded_lengths(self, task: Task, rows: Any) -> Sequence[int]:
+        """Return the tokens of source and target of each row, as far as they are not cut off."""
+        pairs = zip(list_lengths(rows, "input_ids"), list_lengths(rows, "target"), strict=True)
+        longest = task.settings.max_target_length
+        return [min(a, task.max_length) + min(b, longest) for a, b in pairs]
 
     def collator(self, task: Task, processor: Any, shape: Shape | None) -> Collate:
         """Return the function that cuts and pads rows to a batch of tensors (rows x tokens)."""

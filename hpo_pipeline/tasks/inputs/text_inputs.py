@@ -60,6 +60,10 @@ class TextKind(TaskKind):
         """Return the tokens of a row."""
         return len(row["input_ids"])
 
+    def padded_lengths(self, task: TaskFields, rows: Any) -> Sequence[int] | None:
+        """Return the tokens of each row, as far as they are not cut off."""
+        return [min(n, task.max_length) for n in list_lengths(rows, "input_ids")]
+
     def collator(self, task: TaskFields, processor: Any, shape: Shape | None) -> Collate:
         """Return the function that cuts and pads rows to a batch of tensors (rows x tokens)."""
         from transformers import DataCollatorWithPadding
@@ -116,6 +120,17 @@ def tokenized_pairs(
     ]
     columns = {key: encoded[key] for key in ("input_ids", "token_type_ids") if key in encoded}
     return {**columns, "parts": parts}
+
+
+def list_lengths(rows: Any, name: str) -> Sequence[int]:
+    """Return how long the lists of one column of rows are, without making them of a table."""
+    if isinstance(rows, list):
+        return [len(row[name]) for row in rows]
+    import pyarrow.compute as pc
+
+    table = rows.select_columns([name]).with_format("arrow")[:]
+    lengths: list[int] = pc.list_value_length(table[name]).to_pylist()
+    return lengths
 
 
 def cut(row: Row, max_length: int, special: set[int]) -> Row:
