@@ -1,4 +1,4 @@
-"""Prints requirements of pyproject.toml, one a line: `.` for those of the package itself, or extras.
+"""Prints requirements of pyproject.toml, one a line: `.` names its own ones, other names extras.
 
 A layer that installs this list is made anew when a dependency changes, and not with every other
 change of pyproject.toml. Python alone is enough, for nothing is installed yet where it runs.
