@@ -11,6 +11,8 @@ HpoError
 ├── PipelineError     Kubeflow Pipelines refused or could not be reached
 │   └── ScheduleError    a schedule, its parameters or the endpoint cannot be used as given
 ├── MonitoringError   what shows runs cannot start: a port in use, a package that is missing
+├── TrackingError     a tracker does not answer now, or refuses what it is sent
+│   └── Refused          this entry will never be taken
 └── RegistryError     a model cannot be registered, found or promoted
     └── ModelFilesError  the files of a registered model are missing or changed
 
@@ -102,6 +104,14 @@ class MonitoringError(HpoError):
     """What shows runs cannot start: a port in use, a wrong address, a package that is missing."""
 
     exit_code = 2
+
+
+class TrackingError(HpoError):
+    """A tracker that cannot be sent anything now; what is queued is sent later."""
+
+
+class Refused(TrackingError):
+    """An entry that a tracker will never take, such as a trial that somebody deleted there."""
 
 
 class RegistryError(HpoError):

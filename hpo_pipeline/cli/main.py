@@ -24,6 +24,7 @@ from hpo_pipeline.cli import (
     predict,
     schedule,
     serving,
+    tracking,
     ui,
     watching,
 )
@@ -149,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     pipeline.add_commands(commands)
     schedule.add_commands(commands)
     watching.add_commands(commands)
+    tracking.add_commands(commands)
     comparing.add_commands(commands)
     ui.add_commands(commands)
     _add_assets(commands)
@@ -195,7 +197,6 @@ def _check(options: argparse.Namespace) -> int:
 
     experiment, faults, sections = read(options.file)
     gc.disable()  # it would look through all that torch imports: a sixth of the command's time
-    from hpo_pipeline.jobs.baseline import baseline_line
     from hpo_pipeline.jobs.check import argument_faults
 
     faults += argument_faults(sections)
@@ -206,7 +207,6 @@ def _check(options: argparse.Namespace) -> int:
         print(f"note: {note}")
     for section, choice in experiment.choices().items():
         print(f"{section}.algorithm: auto is {choice}")
-    print(baseline_line(experiment))
     size = size_text(experiment.problem)
     points = "" if size is None else f", {size}"
     print(f"{options.file}: no faults; {len(experiment.space)} parameters{points}")

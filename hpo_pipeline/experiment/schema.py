@@ -10,14 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticSerializationError
 
 from hpo_pipeline.experiment.algorithms.base import AnySearch, Problem
-from hpo_pipeline.experiment.baseline import Baseline, BaselineSection, Setting, baseline_of
 from hpo_pipeline.experiment.choosing import Shape, chosen_search, chosen_stopping
 from hpo_pipeline.experiment.cluster import Cluster
 from hpo_pipeline.experiment.formula import Constraint, ConstraintText
@@ -29,6 +27,7 @@ from hpo_pipeline.experiment.serve import PLAIN, Serve
 from hpo_pipeline.experiment.space import Count, Frozen, Space, Value, as_tuple
 from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, Stopping, StoppingSection
 from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.experiment.track import TrackSection
 from hpo_pipeline.experiment.uris import RegistryUri
 
 MAX_MINUTES = 525_600
@@ -165,7 +164,6 @@ class Experiment(Frozen):
     space: Space
     space_rules: RulesSection = ()
     search: SearchSection = DEFAULT_SEARCH
-    baseline: BaselineSection = "default"
     stopping: StoppingSection = DEFAULT_STOPPING
     budget: Budget
     select: SelectSection | None = None
@@ -173,6 +171,7 @@ class Experiment(Frozen):
     local: Local = Local()
     cluster: Cluster = Cluster()
     register_: Register | None = Field(default=None, alias="register")
+    track: TrackSection = ()
 
     @model_validator(mode="after")
     def _written(self) -> Self:
@@ -203,17 +202,11 @@ class Experiment(Frozen):
     @property
     def problem(self) -> Problem:
         """What search/ knows of the experiment."""
-        first = self.found_baseline().values
-        search = self.chosen_search
-        if first is not None:
-            others = (each for each in search.start if self.space.active(each) != first)
-            search = search.model_copy(update={"start": (first, *others)})
         return Problem(
             name=self.name,
             space=self.space,
             objective=self.objective,
-            search=search,
-            baseline=first,
+            search=self.chosen_search,
             trials=self.budget.trials,
             constraints=self.constraints,
             stopping=self.chosen_stopping,
@@ -243,18 +236,6 @@ class Experiment(Frozen):
         count = len(self.objective)
         return chosen_stopping(self.stopping, self.search, objectives=count, longest=longest)
 
-    def found_baseline(self, defaults: Mapping[str, Value] | None = None) -> Baseline:
-        """Return the baseline, or why there is none.
-
-        Args:
-            defaults: what the config of the base model has, by names of the space; a run knows
-                them from its start on (jobs/baseline.py).
-        """
-        setting = Setting(
-            self.space, self.task, self.search, self.serve, self._rules, self.budget.trials
-        )
-        return baseline_of(self.baseline, setting, defaults)
-
     @property
     def _rules(self) -> Rules:
         return bound(self.space_rules, self.space, known_values(self.task, self.serve))
@@ -274,11 +255,11 @@ class Experiment(Frozen):
     def identity(self) -> str:
         """Return a hash of all that decides which trials are run and what they yield.
 
-        Budget, baseline, selection, confirmation, engine and registration are left out: a run may
-        resume with more trials, and its winner may be selected again. Entries at their defaults
-        are left out too, so that a version with new entries resumes runs of the one before it.
+        Budget, selection, confirmation, engine, registration and trackers are left out: a run may
+        resume with more trials, and its winner may be selected again. Entries at their defaults are
+        left out too, so that a version with new entries resumes runs of the one before it.
         """
-        later = {"budget", "baseline", "select", "confirm", "local", "cluster", "register_"}
+        later = {"budget", "select", "confirm", "local", "cluster", "register_", "track"}
         content = self.model_dump(mode="json", exclude=later, exclude_defaults=True)
         content["task"].pop("checkpoint", None)  # it changes nothing of what a trial yields
         if self.search.population_size is not None:

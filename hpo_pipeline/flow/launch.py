@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hpo_pipeline.engines import RunContext, engine_faults, open_engine
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.flow.stages import Flow, source_revision
-from hpo_pipeline.jobs.baseline import resolved
+from hpo_pipeline.flow.tracking import check_trackers, tracked
 from hpo_pipeline.registry import check_uri, preflight
 from hpo_pipeline.results.outcome import SearchResult
 
@@ -26,15 +24,15 @@ def launch(engine: str, context: RunContext) -> SearchResult:
     if faults:
         raise ExperimentError(str(source or context.experiment.name), faults)
     _check_registry(engine, context)
-    experiment, baseline = resolved(context.experiment)
-    context = replace(context, experiment=experiment, baseline_notes=baseline.notes)
-    with (
-        context.folder.locked(),
-        Interruption().installed() as interruption,
-        open_engine(engine, context) as opened,
-    ):
-        provenance = source_revision(source.parent) if source else {}
-        return Flow(context, opened, provenance=provenance).run(interruption)
+    check_trackers(context)
+    with context.folder.locked(), Interruption().installed() as interruption:
+        context.folder.adopt(context.experiment)
+        with (
+            tracked(context, context.experiment.track) as shown,
+            open_engine(engine, shown) as opened,
+        ):
+            provenance = source_revision(source.parent) if source else {}
+            return Flow(shown, opened, provenance=provenance).run(interruption)
 
 
 def _check_registry(engine: str, context: RunContext) -> None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.monitoring.collector import Reading
-from hpo_pipeline.monitoring.forwarding import ForwardingProgress
 from hpo_pipeline.monitoring.local_facts import experiment_facts, trial_facts
 from hpo_pipeline.monitoring.snapshot import measure
 from hpo_pipeline.reports.terminal import Progress
+from hpo_pipeline.reports.terminal.forwarding import ForwardingProgress
 from hpo_pipeline.results.trial import Trial
 
 

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from hpo_pipeline.errors import MonitoringError
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.monitoring.forwarding import ForwardingProgress
 from hpo_pipeline.registry.server.credentials import is_loopback
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.terminal import Progress, progress_text
+from hpo_pipeline.reports.terminal.forwarding import ForwardingProgress
 from hpo_pipeline.results.ranking import winner
 from hpo_pipeline.results.trial import Trial
 

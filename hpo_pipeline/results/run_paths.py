@@ -5,7 +5,7 @@ run.json          state, seconds, winner                 server.log    the proce
 trials/NAME/      result.json, log.txt, model/           model/        the winner, to load
 confirm/          the same, of runs with other seeds     jobs/NAME/    answers and logs of jobs
 leaderboard.csv   every trial with all its metrics       report.html
-quiet/            locks: one trial is timed at a time
+quiet/            locks: one trial is timed at a time         tracking/     what trackers are sent
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ class RunPaths:
     def timeline(self) -> Path:
         """What happened to which trial when, a JSON line each."""
         return self.path / "timeline.jsonl"
+
+    @property
+    def tracking(self) -> Path:
+        """What trackers are sent, and what they were sent already."""
+        return self.path / "tracking"
 
     @property
     def server_log(self) -> Path:

@@ -19,6 +19,7 @@ class RunState:
     """One run, from its start to its registration; each stage fills its part.
 
     Attributes:
+        run_id: a random name of the run, the same for all its parts.
         state: running, interrupted, succeeded or failed; None before it has started.
         reason: why it failed or ended early.
         seconds: wall time of the search so far, over all parts of the run.
@@ -27,7 +28,6 @@ class RunState:
         dataset: path of the prepared dataset on this machine.
         data_fingerprint: hash of the prepared data, which must stay the same for all trials.
         data_notes: sentences on what was left out of the data, merged or cut.
-        baseline_notes: sentences on the baseline: defaults that were moved, or why there is none.
         selected: the winner, and the run whose model it is.
         winner: the winner with its metrics, as it is shown.
         gate: the winner on the test rows, and the decision about the champion.
@@ -35,6 +35,7 @@ class RunState:
         registered: the version that the winner became.
     """
 
+    run_id: str | None = None
     state: str | None = None
     reason: str | None = None
     seconds: float = 0.0
@@ -43,7 +44,6 @@ class RunState:
     dataset: str | None = None
     data_fingerprint: str | None = None
     data_notes: tuple[str, ...] = ()
-    baseline_notes: tuple[str, ...] = ()
     selected: Selected | None = None
     winner: Winner | None = None
     gate: GateResult | None = None

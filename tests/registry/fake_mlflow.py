@@ -44,6 +44,7 @@ class FakeMlflow(FakeServer):
         self.models: dict[str, Content] = {}
         self.files: dict[str, bytes] = {}
         self.collisions = 0
+        self.loses = ""
 
     def post(self, path: str, query: dict[str, str], body: bytes) -> Reply:
         content = json.loads(body) if body else query
@@ -78,7 +79,11 @@ class FakeMlflow(FakeServer):
             },
             "tags": {tag["key"]: tag["value"] for tag in content.get("tags", ())},
             "params": {},
+            "metrics": [],
         }
+        if self.loses == "runs/create":
+            self.loses = ""
+            return 503, {"message": "it was done, and its answer was lost"}
         return 200, {"run": self._run(own)}
 
     def runs_get(self, query: Content) -> Reply:
@@ -112,6 +117,11 @@ class FakeMlflow(FakeServer):
             status, answer = self.runs_log_parameter({**param, "run_id": content["run_id"]})
             if status != 200:
                 return status, answer
+        run = self.runs[content["run_id"]]
+        if run["info"]["lifecycle_stage"] == "deleted":
+            return fault("INVALID_PARAMETER_VALUE", "must be in the 'active' state")
+        run["metrics"] += [m for m in content.get("metrics", ()) if m not in run["metrics"]]
+        run["tags"] |= {tag["key"]: tag["value"] for tag in content.get("tags", ())}
         return 200, {}
 
     def runs_search(self, content: Content) -> Reply:

@@ -22,6 +22,7 @@ from hpo_pipeline.engines.kubernetes.api import Api
 from hpo_pipeline.errors import BackendError, ClusterError, HpoError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.flow.stages import Flow
+from hpo_pipeline.flow.tracking import tracked, trackers_in_pipeline
 from hpo_pipeline.kubeflow.steps.models import KEPT_RUNS, ignored, take_models, without_models
 from hpo_pipeline.reports.terminal import PlainLines
 from hpo_pipeline.results.run_folder import RunFolder
@@ -76,10 +77,9 @@ def opened(
     *,
     dataset: FolderPath | None = None,
     provenance: dict[str, str] | None = None,
-    notes: tuple[str, ...] = (),
     api: Api | None = None,
 ) -> Iterator[Step]:
-    """Work in a run folder with an engine; `notes` are those on the baseline."""
+    """Work in a run folder with an engine."""
     context = RunContext(
         experiment,
         folder,
@@ -87,16 +87,16 @@ def opened(
         source=folder.experiment_file,
         dataset=Path(dataset) if dataset else None,
         cluster=api,
-        baseline_notes=notes,
         needs_follower=True,  # the pipeline may be terminated without any chance to clean up
     )
     with folder.locked(), Interruption().installed() as interruption:
         folder.adopt(experiment)
         if folder.state().state is None:
             folder.update(state="running", reason=None)
+        trackers = trackers_in_pipeline(context, os.environ)
         try:
-            with open_engine(engine, context) as found:
-                flow = Flow(context, found, provenance=provenance)
+            with tracked(context, trackers) as shown, open_engine(engine, shown) as found:
+                flow = Flow(shown, found, provenance=provenance)
                 yield Step(folder, found, flow, interruption)
         except ClusterError as error:
             raise explained(error) from error

@@ -76,7 +76,7 @@ def _address(uri: str) -> Address:
 
 
 def _check_credentials(address: Address, access: Access) -> None:
-    found = _credentials(access.environ)
+    found = credentials(access.environ)
     reason = refusal(address, access, naming=NAMED_BY) if found else ""
     if reason:
         raise RegistryError(
@@ -85,7 +85,7 @@ def _check_credentials(address: Address, access: Access) -> None:
         )
 
 
-def _credentials(environ: Mapping[str, str]) -> str:
+def credentials(environ: Mapping[str, str]) -> str:
     """Return where the client would find credentials; empty where it has none."""
     file = Path(environ.get("HOME") or Path.home()) / ".mlflow" / "credentials"
     given = [name for name in SECRETS if environ.get(name)]

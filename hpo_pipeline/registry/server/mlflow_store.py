@@ -23,17 +23,21 @@ from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.registry.record import CANDIDATE, CHAMPION, Candidate
 from hpo_pipeline.registry.server import mlflow_tags as texts
 from hpo_pipeline.registry.server.ledger import Claim
+from hpo_pipeline.registry.server.mlflow_experiments import (
+    EXISTS,
+    PARENT_TAG,
+    experiment_named,
+    experiment_of,
+)
 
 LEDGERS = "hpo-pipeline"
 LEDGER_TAG = "hpo-pipeline.ledger"
 MODEL_TAG = "hpo-pipeline.model"
 KEY_TAG = "hpo-pipeline.key"
-PARENT_TAG = "mlflow.parentRunId"
 FILES = "model"
 BATCH = 100
 ATTEMPTS = 20
 MISSING = "RESOURCE_DOES_NOT_EXIST"
-EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 
 class MlflowStore:
@@ -86,7 +90,7 @@ class MlflowStore:
         params = [Param(n, str(v)[: texts.PIECE]) for n, v in candidate.assignments.items()]
         with self._translated():
             info = self._client.create_run(
-                self._experiment(candidate),
+                experiment_of(self._client, self._environ, candidate.experiment, self.name),
                 run_name=f"{candidate.name}: {candidate.trial}",
                 tags=self._tags_of_run(candidate),
             ).info
@@ -176,7 +180,7 @@ class MlflowStore:
 
     def _create_model(self, model: str) -> str:
         """Create a model and its run of entries; where several create one, the model names it."""
-        experiment = self._experiment_named(LEDGERS)
+        experiment = experiment_named(self._client, LEDGERS, self.name)
         ledger = self._client.create_run(experiment, run_name=f"history of {model}").info.run_id
         try:
             self._client.create_registered_model(model, tags={LEDGER_TAG: ledger})
@@ -190,26 +194,6 @@ class MlflowStore:
         if chosen != ledger:
             self._client.delete_run(ledger)
         return chosen
-
-    def _experiment(self, candidate: Candidate) -> str:
-        """Return the experiment for runs: that of Kubeflow Pipelines, else the search's."""
-        given = self._environ.get("MLFLOW_EXPERIMENT_ID")
-        name = self._environ.get("MLFLOW_EXPERIMENT_NAME") or candidate.experiment
-        return given or self._experiment_named(name)
-
-    def _experiment_named(self, name: str) -> str:
-        try:
-            created: str = self._client.create_experiment(name)
-        except MlflowException as error:
-            found = self._client.get_experiment_by_name(name)
-            if error.error_code != EXISTS or found is None:
-                raise
-            if found.lifecycle_stage == "deleted":
-                raise RegistryError(
-                    f"{self.name}: the experiment {name} must not be deleted; restore it"
-                ) from error
-            return str(found.experiment_id)
-        return created
 
     def _tags_of_run(self, candidate: Candidate) -> dict[str, str]:
         parent = self._environ.get("MLFLOW_RUN_ID")

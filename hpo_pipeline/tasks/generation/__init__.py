@@ -1,1 +1,0 @@
-"""Kinds that predict tokens: language models, and texts written for texts."""

@@ -1,1 +1,0 @@
-"""What goes into a model: the base model's config and tokenizer, rows of tokens, scaled pixels."""
