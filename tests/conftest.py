@@ -13,6 +13,9 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers reads it: no test needs a hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Threads that wait for each other spin: two workers with as many threads as cores take several
+# times as long as with one each, and models of 16 units gain nothing from a second thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOOD = ["great", "lovely", "happy", "superb", "fine", "nice", "sweet", "bright"]
 BAD = ["awful", "nasty", "sad", "horrid", "poor", "grim", "bitter", "dark"]
@@ -113,6 +116,7 @@ def write_experiment(tmp_path: Path, tiny_bert: Path, sentences: Path):
             "space": "{learning_rate: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}}",
             "search": "{algorithm: random, seed: 1}",
             "stopping": "{algorithm: none}",
+            "baseline": "none",
             "budget": "{trials: 3, parallel: 2}",
             **sections,
         }

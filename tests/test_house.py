@@ -38,6 +38,16 @@ def test_the_process_that_follows_a_search_loads_no_torch():
     assert not loaded_by(f"import {modules}") & {"torch", "transformers", "datasets", "pandas"}
 
 
+def test_the_services_load_only_what_their_images_have():
+    dockerfile = (ROOT / "images/katib/Dockerfile").read_text("utf-8")
+    unused = set(re.search(r'UNUSED="(.*)"', dockerfile)[1].replace("-", "_").split())
+    services = "hpo_pipeline.engines.katib.services"
+    assert not loaded_by(f"import {services}.suggestion") & {*unused, "torch"}
+    missing = set(re.search(r"uninstall --yes (.*) \${UNUSED}", dockerfile)[1].split())
+    assert missing == {"scipy", "cmaes"}
+    assert not loaded_by(f"import {services}.stopping") & {*unused, *missing, "torch"}
+
+
 def test_importing_is_quick():
     code = "import time; t = time.perf_counter(); import hpo_pipeline; print(time.perf_counter()-t)"
     runs = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3)]

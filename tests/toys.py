@@ -22,6 +22,7 @@ def toy_experiment(**sections: Any) -> Experiment:
         "space": {"learning_rate": LR},
         "search": {"algorithm": "random", "seed": 1},
         "stopping": {"algorithm": "none"},
+        "baseline": "none",
         "budget": {"trials": 10},
     }
     return Experiment.model_validate({**content, **sections})

@@ -28,7 +28,7 @@ from transformers.utils import logging
 
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.language_modeling import _masked
+from hpo_pipeline.tasks.generation.language_modeling import _masked
 
 Ids = Sequence[int]
 TASK = {

@@ -41,9 +41,9 @@ from transformers.utils import logging
 
 from hpo_pipeline.data import assets
 from hpo_pipeline.experiment.loading import load
-from hpo_pipeline.tasks.regression import regression_metrics
-from hpo_pipeline.tasks.several_labels import several_label_metrics
-from hpo_pipeline.tasks.word_tags import WordMetrics
+from hpo_pipeline.tasks.classification.regression import regression_metrics
+from hpo_pipeline.tasks.classification.several_labels import several_label_metrics
+from hpo_pipeline.tasks.tagging.word_tags import WordMetrics
 
 Rows = Sequence[dict[str, Any]]
 TREEBANK = "turkish_treebanks-1.0.0-py3-none-any.whl"

@@ -124,6 +124,8 @@ def print_status(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     from hpo_pipeline.engines.katib.manifest import as_yaml, manifests, new_token
     from hpo_pipeline.engines.katib.own_code import own_code_note
+    from hpo_pipeline.experiment.baseline import NOT_WANTED
+    from hpo_pipeline.jobs.baseline import resolved
 
     if options.serving is not None:
         return render_serving(options)
@@ -132,6 +134,9 @@ def _render(options: argparse.Namespace) -> int:
     experiment = load_changed(options)
     if (note := own_code_note(experiment)) is not None:
         print(note, file=sys.stderr)
+    experiment, baseline = resolved(experiment)
+    for said in baseline.notes if baseline.notes != (NOT_WANTED,) else ():
+        print(f"baseline: {said}", file=sys.stderr)
     token = None if options.without_token else new_token()
     print(as_yaml(manifests(experiment, token=token)), end="")
     print(

@@ -197,6 +197,7 @@ def _check(options: argparse.Namespace) -> int:
 
     experiment, faults, sections = read(options.file)
     gc.disable()  # it would look through all that torch imports: a sixth of the command's time
+    from hpo_pipeline.jobs.baseline import baseline_line
     from hpo_pipeline.jobs.check import argument_faults
 
     faults += argument_faults(sections)
@@ -207,6 +208,7 @@ def _check(options: argparse.Namespace) -> int:
         print(f"note: {note}")
     for section, choice in experiment.choices().items():
         print(f"{section}.algorithm: auto is {choice}")
+    print(baseline_line(experiment))
     size = size_text(experiment.problem)
     points = "" if size is None else f", {size}"
     print(f"{options.file}: no faults; {len(experiment.space)} parameters{points}")

@@ -43,5 +43,6 @@ def run_and_show(
             watched.ended(result.state, result.reason)
     finally:
         progress.close()
-    print_result(experiment, run_folder, result)
+    # With the baseline written out, as the run has it.
+    print_result(run_folder.experiment(), run_folder, result)
     return result

@@ -130,13 +130,20 @@ def _print(found: Sequence[Remeasured]) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     with model_folder(options.model, options.registry) as folder:
+        from hpo_pipeline.tasks import TASKS
+        from hpo_pipeline.trial.artefact.record import read_record
         from hpo_pipeline.trial.http_server import Figures, Settings, serve
         from hpo_pipeline.trial.measuring import remeasure
-        from hpo_pipeline.trial.predictor import open_predictor
+        from hpo_pipeline.trial.predictor import Reading, open_predictor, task_of
 
-        predictor = open_predictor(folder, threads=options.threads)
+        task = task_of(folder, Reading())
+        if not TASKS[task.kind].has_text:
+            raise DataError(f"{folder}: takes images; `hpo predict` answers them from files")
+        threads = options.threads or read_record(folder).threads
+        predictor = open_predictor(folder, task, threads=threads)
         figures: Figures = {}
-        if not options.no_measure:
+        # The time of a model of many passes depends on the request: a run measures it on its rows.
+        if not options.no_measure and TASKS[task.kind].exports:
             served = remeasure(folder, threads=options.threads)[0]
             figures = served.found.metrics
         settings = Settings(options.host, options.port, options.name)

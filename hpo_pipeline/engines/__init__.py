@@ -62,6 +62,7 @@ class RunContext:
         dataset: a prepared dataset, where there is one already.
         cluster: the connection to a cluster; None opens the one of `kube_context`.
         kube_context: a context of the kubeconfig; None for the current one.
+        baseline_notes: what is to be said of the baseline of the experiment.
         needs_follower: whether search and jobs on a cluster end when nobody follows them any more;
             without it they continue.
     """
@@ -75,6 +76,7 @@ class RunContext:
     cluster: Api | None = None
     kube_context: str | None = None
     needs_follower: bool = False
+    baseline_notes: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hpo_pipeline.experiment.argument_ranges import range_fault, type_fault
+from hpo_pipeline.experiment.baseline import Setting, baseline_faults
 from hpo_pipeline.experiment.formula import Formula
 from hpo_pipeline.experiment.lora import Lora
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, SCORE
@@ -27,7 +28,7 @@ from hpo_pipeline.experiment.schema import (
 )
 from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.experiment.space import Frozen, Space
-from hpo_pipeline.experiment.strategy_checks import strategy_faults
+from hpo_pipeline.experiment.strategy_checks import rules_of, strategy_faults
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Metric
@@ -46,6 +47,7 @@ def cross_faults(sections: dict[str, Any]) -> list[str]:
         *_value_faults(sections),
         *_rule_faults(sections),
         *strategy_faults(sections),
+        *_baseline_faults(sections),
         *_selection_faults(sections),
     ]
 
@@ -216,6 +218,15 @@ def _rule_faults(sections: dict[str, Any]) -> list[str]:
     return rule_faults(
         texts, space, known_values(task, sections.get("serve")), is_whole=task is not None
     )
+
+
+def _baseline_faults(sections: dict[str, Any]) -> list[str]:
+    task, space, search = (sections.get(name) for name in ("task", "space", "search"))
+    given = sections.get("baseline")
+    if task is None or space is None or search is None or given is None:
+        return []
+    setting = Setting(space, task, search, sections.get("serve"), rules_of(sections))
+    return baseline_faults(given, setting)
 
 
 def _value_faults(sections: dict[str, Any]) -> list[str]:

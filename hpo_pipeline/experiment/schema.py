@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticSerializationError
 
 from hpo_pipeline.experiment.algorithms.base import AnySearch, Problem
+from hpo_pipeline.experiment.baseline import Baseline, BaselineSection, Setting, baseline_of
 from hpo_pipeline.experiment.choosing import Shape, chosen_search, chosen_stopping
 from hpo_pipeline.experiment.cluster import Cluster
 from hpo_pipeline.experiment.formula import Constraint, ConstraintText
@@ -164,6 +166,7 @@ class Experiment(Frozen):
     space: Space
     space_rules: RulesSection = ()
     search: SearchSection = DEFAULT_SEARCH
+    baseline: BaselineSection = "default"
     stopping: StoppingSection = DEFAULT_STOPPING
     budget: Budget
     select: SelectSection | None = None
@@ -202,11 +205,17 @@ class Experiment(Frozen):
     @property
     def problem(self) -> Problem:
         """What search/ knows of the experiment."""
+        first = self.found_baseline().values
+        search = self.chosen_search
+        if first is not None:
+            others = (each for each in search.start if self.space.active(each) != first)
+            search = search.model_copy(update={"start": (first, *others)})
         return Problem(
             name=self.name,
             space=self.space,
             objective=self.objective,
-            search=self.chosen_search,
+            search=search,
+            baseline=first,
             trials=self.budget.trials,
             constraints=self.constraints,
             stopping=self.chosen_stopping,
@@ -236,6 +245,18 @@ class Experiment(Frozen):
         count = len(self.objective)
         return chosen_stopping(self.stopping, self.search, objectives=count, longest=longest)
 
+    def found_baseline(self, defaults: Mapping[str, Value] | None = None) -> Baseline:
+        """Return the baseline, or why there is none.
+
+        Args:
+            defaults: what the config of the base model has, by names of the space; a run knows
+                them from its start on (jobs/baseline.py).
+        """
+        setting = Setting(
+            self.space, self.task, self.search, self.serve, self._rules, self.budget.trials
+        )
+        return baseline_of(self.baseline, setting, defaults)
+
     @property
     def _rules(self) -> Rules:
         return bound(self.space_rules, self.space, known_values(self.task, self.serve))
@@ -255,11 +276,13 @@ class Experiment(Frozen):
     def identity(self) -> str:
         """Return a hash of all that decides which trials are run and what they yield.
 
-        Budget, selection, confirmation, engine, registration and trackers are left out: a run may
-        resume with more trials, and its winner may be selected again. Entries at their defaults are
-        left out too, so that a version with new entries resumes runs of the one before it.
+        Budget, baseline, selection, confirmation, engine, registration and trackers are left out:
+        a run may resume with more trials, and its winner may be selected again. Entries at their
+        defaults are left out too, so that a version with new entries resumes runs of the one
+        before it.
         """
-        later = {"budget", "select", "confirm", "local", "cluster", "register_", "track"}
+        later = {"budget", "baseline", "select", "confirm", "local", "cluster", "register_"}
+        later |= {"track"}
         content = self.model_dump(mode="json", exclude=later, exclude_defaults=True)
         content["task"].pop("checkpoint", None)  # it changes nothing of what a trial yields
         if self.search.population_size is not None:

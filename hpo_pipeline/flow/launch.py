@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hpo_pipeline.engines import RunContext, engine_faults, open_engine
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.flow.stages import Flow, source_revision
 from hpo_pipeline.flow.tracking import check_trackers, tracked
+from hpo_pipeline.jobs.baseline import resolved
 from hpo_pipeline.registry import check_uri, preflight
 from hpo_pipeline.results.outcome import SearchResult
 
@@ -25,6 +28,8 @@ def launch(engine: str, context: RunContext) -> SearchResult:
         raise ExperimentError(str(source or context.experiment.name), faults)
     _check_registry(engine, context)
     check_trackers(context)
+    experiment, baseline = resolved(context.experiment)
+    context = replace(context, experiment=experiment, baseline_notes=baseline.notes)
     with context.folder.locked(), Interruption().installed() as interruption:
         context.folder.adopt(context.experiment)
         with (

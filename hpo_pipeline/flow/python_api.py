@@ -19,6 +19,7 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.flow.launch import launch
 from hpo_pipeline.reports.notebook import leaderboard_html
 from hpo_pipeline.reports.terminal import Progress, open_progress
+from hpo_pipeline.results.baseline import baseline_trial
 from hpo_pipeline.results.outcome import SearchResult, Winner
 from hpo_pipeline.results.ranking import rank
 from hpo_pipeline.results.run_folder import RunFolder
@@ -61,6 +62,11 @@ class Run:
     def best(self) -> Winner | None:
         """The winner with its assignments and metrics; None before one was selected."""
         return self._folder.state().winner
+
+    @property
+    def baseline(self) -> Trial | None:
+        """The trial that tuning had to beat; None where there is none, or it has not ended."""
+        return baseline_trial(self.experiment, self._folder.finished_trials())
 
     @property
     def trials(self) -> pd.DataFrame:

@@ -17,10 +17,12 @@ from pathlib import Path
 from hpo_pipeline.engines import Engine, RunContext
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.errors import BackendError, HpoError, ModelMissing
+from hpo_pipeline.experiment.baseline import NOT_WANTED
 from hpo_pipeline.flow.warm_start import earlier_trials, keeping_rules, without_use
 from hpo_pipeline.jobs.commands import GATE, REGISTER, promote_job, train_job
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.reports import formatting
+from hpo_pipeline.results.baseline import baseline_name
 from hpo_pipeline.results.confirmation import (
     Replicate,
     confirm,
@@ -86,10 +88,12 @@ class Flow:
         """Search, and write the leaderboard."""
         for section, choice in self._experiment.choices().items():
             self._progress.say(f"{section}.algorithm: auto is {choice}")
+        self._say_baseline()
         found = self._engine.search(self._earlier(), interruption)
         trials = list(found.trials)
         ranked, others = listed(self._experiment, trials)
-        write_leaderboard(self._folder.leaderboard, [*ranked, *others])
+        baseline = baseline_name(self._experiment, trials)
+        write_leaderboard(self._folder.leaderboard, [*ranked, *others], baseline=baseline)
         seconds = {} if found.seconds is None else {"seconds": found.seconds}
         self._folder.update(ended=found.ended, search_failed=found.is_failed, **seconds)
         return trials
@@ -182,6 +186,17 @@ class Flow:
             lines = done.stderr.strip().splitlines() or ["no reason given"]
             self._progress.say(f"the report could not be written: {lines[-1]}")
         return done.returncode == 0
+
+    def _say_baseline(self) -> None:
+        """Say what tuning has to beat, or why there is nothing."""
+        notes = self._context.baseline_notes or self._folder.state().baseline_notes
+        self._folder.update(baseline_notes=notes)
+        values = self._experiment.found_baseline().values
+        if values is not None:
+            self._progress.say(f"the baseline is {formatting.assignments(values)}")
+        for note in notes:
+            if note != NOT_WANTED:
+                self._progress.say(f"baseline: {note}")
 
     def _earlier(self) -> list[Trial]:
         """Return the trials that the search learns from, all of which keep its rules."""

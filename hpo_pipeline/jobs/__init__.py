@@ -9,5 +9,6 @@ JOBS = {
     "train": "hpo_pipeline.jobs.train",
     "promote": "hpo_pipeline.jobs.promote",
     "remove": "hpo_pipeline.jobs.remove",
+    "defaults": "hpo_pipeline.jobs.baseline",
 }
 """The module of each kind of job; its `main` takes the arguments and returns the exit code."""

@@ -19,7 +19,7 @@ from hpo_pipeline.experiment.schema import bounds
 from hpo_pipeline.experiment.space import Space
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.base_config import one_line
+from hpo_pipeline.tasks.inputs.base_config import one_line
 
 _EVALUATION = "a trial reports the metrics of the task for all validation rows"
 OWN_ARGUMENTS = {

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.reports import formatting
+from hpo_pipeline.results.baseline import MARK
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import listed, rank
 from hpo_pipeline.results.run_state import RunState
@@ -92,7 +93,8 @@ def _leaderboard(experiment: Experiment, result: SearchResult) -> list[str]:
         ]
         mark = str(place) if trial in ranked else ""
         state = trial.state.value + (f": {_plain(trial.reason)}" if trial.reason else "")
-        rows.append([mark, trial.name, state, *values, *chosen])
+        name = trial.name + MARK * (trial.name == result.baseline)
+        rows.append([mark, name, state, *values, *chosen])
     left = len(result.trials) - MAX_ROWS
     table = ["| " + " | ".join(row) + " |" for row in rows]
     return [*table, "", f"{left} more in the report."] if left > 0 else table

@@ -11,6 +11,7 @@ from typing import Any
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.terminal import progress_text
+from hpo_pipeline.results.baseline import MARK, baseline_name
 from hpo_pipeline.results.ranking import rank, winner
 from hpo_pipeline.results.trial import Trial
 
@@ -68,13 +69,14 @@ def leaderboard_html(experiment: Experiment, trials: Sequence[Trial]) -> str:
     """Return the first trials as an HTML table: running ones, then the best, then the others."""
     ranked = rank(experiment, trials)
     places = {trial.name: place for place, trial in enumerate(ranked, start=1)}
+    baseline = baseline_name(experiment, trials)
     running = [trial for trial in trials if not trial.state.is_final]
     over = [trial for trial in trials if trial.state.is_final and trial.name not in places]
     head = ["", "trial", "state", *(o.name for o in experiment.objective), *experiment.space]
     rows = [
         [
             str(places.get(trial.name, "")),
-            trial.name,
+            trial.name + MARK * (trial.name == baseline),
             trial.state.value,
             *_objectives(experiment, trial),
             *(

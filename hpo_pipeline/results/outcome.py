@@ -160,7 +160,11 @@ class Winner:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """A search as it is now: `state` is running, interrupted, succeeded or failed."""
+    """A search as it is now: `state` is running, interrupted, succeeded or failed.
+
+    `baseline` is the name of the baseline's trial, `baseline_notes` what is said of it: the
+    defaults that the space does not have, or why there is no baseline.
+    """
 
     experiment: str
     state: str
@@ -169,6 +173,8 @@ class SearchResult:
     winner: Winner | None = None
     reason: str | None = None
     confirmed: tuple[Confirmed, ...] = ()
+    baseline: PlainName | None = None
+    baseline_notes: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Return how many trials are in each state; states without a trial are left out."""
@@ -185,6 +191,8 @@ class SearchResult:
             "reason": self.reason,
             "seconds": round(self.seconds, 3),
             "trials": self.counts(),
+            "baseline": self.baseline,
+            "baseline_notes": list(self.baseline_notes),
             "confirmed": [dataclasses.asdict(found) for found in self.confirmed],
             "winner": dataclasses.asdict(self.winner) if self.winner else None,
         }

@@ -24,6 +24,7 @@ from typing import Any
 from hpo_pipeline.errors import BackendError, HpoError, RunFolderError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.baseline import baseline_name
 from hpo_pipeline.results.confirmation import confirm
 from hpo_pipeline.results.files import RESULT_FILE, read_json, validated, write_json
 from hpo_pipeline.results.outcome import Evaluation, SearchResult, Selected
@@ -228,6 +229,8 @@ class RunFolder(RunPaths):
             winner=state.winner,
             reason=state.reason,
             confirmed=confirm(experiment, trials, confirmation.finished_trials()),
+            baseline=baseline_name(experiment, trials),
+            baseline_notes=state.baseline_notes,
         )
 
     def info(self) -> dict[str, str]:
@@ -258,7 +261,7 @@ def latest(runs: Path) -> Path:
     return max(found, key=lambda path: (path / RUN_FILE).stat().st_mtime)
 
 
-def write_leaderboard(path: Path, trials: Sequence[Trial]) -> None:
+def write_leaderboard(path: Path, trials: Sequence[Trial], *, baseline: str | None = None) -> None:
     """Write a table of trials, in the order given, with all assignments and metrics."""
     assignments = list(dict.fromkeys(name for trial in trials for name in trial.assignments))
     metrics = list(dict.fromkeys(name for trial in trials for name in trial.metrics))
@@ -267,14 +270,16 @@ def write_leaderboard(path: Path, trials: Sequence[Trial]) -> None:
     try:
         with path.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            head = ["trial", "state", *assignments, *metrics, *ends, "reason"]
+            head = ["trial", "state", *assignments, *metrics, *ends, "reason", "baseline"]
             writer.writerow(_cell(name) for name in head)
             for trial in trials:
                 values = [trial.assignments.get(name, "") for name in assignments]
                 numbers = [trial.metrics.get(name, "") for name in metrics]
                 found = (trial.intervals.get(name, (None, None)) for name in sampled)
                 numbers += ["" if end is None else end for interval in found for end in interval]
-                row = [trial.name, trial.state.value, *values, *numbers, trial.reason or ""]
+                is_baseline = "yes" if trial.name == baseline else ""
+                row = [trial.name, trial.state.value, *values, *numbers]
+                row += [trial.reason or "", is_baseline]
                 writer.writerow(_cell(value) for value in row)
     except OSError as error:
         raise HpoError(f"{path}: cannot be written ({error.strerror})") from error

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from scipy.stats import norm
 
 from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.formula import Constraint
@@ -112,7 +112,7 @@ def for_models(
 def scores(values: Sequence[float]) -> list[float]:
     """Return the normal score of each value by its rank: 0 for the median, more for the better."""
     order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    return [float(score) for score in norm.ppf((order + 0.5) / max(len(values), 1))]
+    return [NormalDist().inv_cdf((place + 0.5) / len(values)) for place in order.tolist()]
 
 
 def _beyond(trial: FrozenTrial) -> FrozenTrial:

@@ -182,7 +182,7 @@ class Study:
         The curve is the caller's, not the stored one: a trial that is run again after a crash
         must not be judged by points that its first run reported.
         """
-        if not curve or self._problem.stopping.algorithm == "none":
+        if not curve or self._problem.stopping.algorithm == "none" or self._is_baseline(number):
             return False
         vectors: dict[int, tuple[float, ...] | None] = {}
         for point in curve:
@@ -293,6 +293,15 @@ class Study:
             live.set_user_attr(LAST, trial.curve[-1].metrics)
         for text in set(self._problem.constraints) - set(frozen.constraints):
             live.set_constraint(text, missed_by(text, trial))
+
+    def _is_baseline(self, number: int) -> bool:
+        """Return whether a trial is the baseline, which must train as far as it can."""
+        if self._problem.baseline is None:
+            return False
+        parameters = self._frozen(number).params
+        if not parameters:  # another process asked for it, and of none but the first by number
+            return number == 0
+        return self._problem.space.active(parameters) == self._problem.baseline
 
     def _resource(self, point: Point) -> int:
         """Return how much of what the stopping rule counts a trial has used at a point.

@@ -95,8 +95,8 @@ def _tagged(task: TaskFields, loaded: Loaded, inputs: Sequence[Any]) -> list[Ans
     """Return a tag for each word."""
     import torch
 
-    from hpo_pipeline.tasks.token_cutting import IGNORED
-    from hpo_pipeline.tasks.word_tags import WordMetrics
+    from hpo_pipeline.tasks.inputs.token_cutting import IGNORED
+    from hpo_pipeline.tasks.tagging.word_tags import WordMetrics
 
     words = WordMetrics(loaded.names, "auto", task.max_length, {})
     with torch.inference_mode():

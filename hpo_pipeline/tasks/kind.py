@@ -255,6 +255,14 @@ class TaskKind(ABC):
         """Return the length of a row; rows of one length side by side need little padding."""
         return 0
 
+    def padded_lengths(self, task: TaskFields, rows: Any) -> Sequence[int] | None:
+        """Return how long each training row is in a batch, or None where no row is padded.
+
+        Args:
+            rows: those of the Trainer.
+        """
+        return None
+
     @abstractmethod
     def collator(self, task: TaskFields, processor: Any, shape: Shape | None) -> Collate:
         """Return the function that turns rows into a batch."""

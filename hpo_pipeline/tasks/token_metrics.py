@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpo_pipeline.tasks.token_cutting import IGNORED
+from hpo_pipeline.tasks.inputs.token_cutting import IGNORED
 
 LOGITS_OF_A_BATCH = 2**25
 """Outputs that an evaluation batch may have, unless a single row has more."""

@@ -23,6 +23,7 @@ from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Collate, Loaded
 from hpo_pipeline.trial.artefact.build import Artefact, build_artefact, forget_artefacts
 from hpo_pipeline.trial.artefact.record import lengths_of, write_record
+from hpo_pipeline.trial.length_order import CHOICE, order_by_length
 from hpo_pipeline.trial.loading import (
     finished_model,
     load_data,
@@ -193,6 +194,9 @@ def build(task: Task, dataset: Path, output: Path, seed: int, *, earlier: float 
         compute_metrics=kind.compute_metrics(task, data.processor, data.meta.labels),
         preprocess_logits_for_metrics=kind.reduced_logits,
     )
+    lengths = kind.padded_lengths(task, trainer.train_dataset)
+    if lengths is not None and CHOICE not in task.training:
+        order_by_length(trainer, lengths)
 
     def save(folder: Path) -> Any:
         finished = finished_model(task, data, model, folder)

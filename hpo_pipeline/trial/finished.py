@@ -25,8 +25,12 @@ class Opened:
     served: Artefact
 
 
-def open_finished(task: Task, folder: Path) -> Opened:
+def open_finished(task: Task, folder: Path, *, threads: int | None = None) -> Opened:
     """Load a model folder.
+
+    Args:
+        threads: of the CPU, which all of this process then uses; by default what it serves with
+            are those that the folder tells.
 
     Raises:
         DataError: it is not a model of this task, or its artefact cannot be opened.
@@ -36,6 +40,9 @@ def open_finished(task: Task, folder: Path) -> Opened:
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     processor = kind.load_processor(folder)
     serve = read_record(folder)
+    if threads is not None:
+        torch.set_num_threads(threads)
+        serve = serve.model_copy(update={"threads": threads})
     return Opened(
         model, processor, serve, open_artefact(model, serve, folder, torch.get_num_threads())
     )

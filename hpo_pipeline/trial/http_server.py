@@ -1,7 +1,8 @@
 """The server of `hpo serve`: KServe's first protocol over HTTP, on the loopback unless told else.
 
 GET  /v1/models/NAME           whether it is ready
-POST /v1/models/NAME:predict   {"instances": [TEXT, …]} gives {"predictions": [ANSWER, …]}
+POST /v1/models/NAME:predict   {"instances": [TEXT, …]} gives {"predictions": [ANSWER, …]},
+                               with the answers of `hpo predict --json`
 GET  /metrics                  requests and their time, and what `hpo measure` found, for Prometheus
 
 It is for trying a model and for the pods that `hpo render --serving` writes: one request is run at
@@ -20,8 +21,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from hpo_pipeline.data.unlabelled import inputs_of_texts
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.trial.predictor import Predictor, Text
+from hpo_pipeline.tasks.answers import Answer
+from hpo_pipeline.trial.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -141,9 +144,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != f"/v1/models/{name}:predict":
             return 404, {"error": f"post to /v1/models/{name}:predict"}
         try:
-            texts = instances(body)
+            given = instances(body)
             with self.server.turn:
-                return 200, {"predictions": self.server.predictor.predict(texts)}
+                return 200, {"predictions": answers(self.server.predictor, given)}
         except DataError as error:
             return 400, {"error": str(error)}
         # A model may fail at what nobody thought of: its server lives on.
@@ -174,8 +177,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def instances(body: bytes) -> list[Text]:
-    """Return the texts of a request.
+def instances(body: bytes) -> list[str | list[str]]:
+    """Return the texts, or the lists of texts, of a request.
 
     Raises:
         DataError: it has another form.
@@ -187,7 +190,31 @@ def instances(body: bytes) -> list[Text]:
     given = content.get("instances") if isinstance(content, dict) else None
     if not isinstance(given, list) or not 1 <= len(given) <= MAX_INSTANCES:
         raise DataError(f"instances: must be a list of 1 to {MAX_INSTANCES} texts or pairs")
-    return [_text(each) for each in given]
+    if not all(isinstance(each, str) or _is_list_of_texts(each) for each in given):
+        raise DataError("instances: each must be a text, a pair of texts, or a list of words")
+    if len({isinstance(each, str) for each in given}) > 1:
+        raise DataError("instances: must be all texts, or all lists of texts")
+    return given
+
+
+def answers(predictor: Predictor, given: list[str | list[str]]) -> list[Answer]:
+    """Return the answers to the instances of a request, in the form that the model takes.
+
+    Raises:
+        DataError: the model takes another form.
+    """
+    form = predictor.form
+    texts = [each for each in given if isinstance(each, str)]
+    if texts:
+        found = inputs_of_texts(texts, form)
+        if len(found.values) < len(texts):
+            raise DataError("instances: a text is empty; leave it out")
+        return predictor.predict(found.values)
+    if form.input == "words":
+        return predictor.predict(given)
+    if any(len(each) != 2 for each in given):
+        raise DataError("instances: a list must be a pair of texts for this model")
+    return predictor.of_pairs().predict(given)
 
 
 def serve(predictor: Predictor, settings: Settings, figures: Figures) -> int:
@@ -204,11 +231,5 @@ def serve(predictor: Predictor, settings: Settings, figures: Figures) -> int:
     return 0
 
 
-def _text(given: object) -> Text:
-    if isinstance(given, str):
-        return given
-    is_pair = isinstance(given, list) and len(given) == 2 and all(isinstance(g, str) for g in given)
-    if not is_pair:
-        raise DataError("instances: each must be a text, or a list of two texts")
-    assert isinstance(given, list)
-    return given[0], given[1]
+def _is_list_of_texts(given: object) -> bool:
+    return isinstance(given, list) and bool(given) and all(isinstance(g, str) for g in given)

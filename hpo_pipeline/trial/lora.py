@@ -11,7 +11,7 @@ import torch
 
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.lora import ALL_LINEAR, Lora
-from hpo_pipeline.tasks.base_config import one_line
+from hpo_pipeline.tasks.inputs.base_config import one_line
 
 ADAPTER_FOLDER = "adapter"
 """Below the folder of the merged model."""

@@ -13,7 +13,7 @@ import transformers
 from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.base_config import ConfigRecipe, base_config, one_line
+from hpo_pipeline.tasks.inputs.base_config import ConfigRecipe, base_config, one_line
 
 # What a base model may have been saved with: outputs that evaluation would gather for all rows.
 _OUTPUTS = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}

@@ -1,118 +1,167 @@
-"""A model folder that answers texts: `hpo serve`. What is run is the artefact that was measured."""
+"""A model folder that answers inputs: `hpo predict` and `hpo serve`.
+
+What kind of model it is, its config says. What is run is the artefact that was measured.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
-
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.trial.artefact.build import open_artefact
+from hpo_pipeline.experiment.data_fields import Columns
+from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.answers import Answer, answers
+from hpo_pipeline.tasks.inputs.image_scaling import ImageScaling
+from hpo_pipeline.tasks.kind import Form, Loaded, Shape
 from hpo_pipeline.trial.artefact.record import read_record
-from hpo_pipeline.trial.measuring import load_served
+from hpo_pipeline.trial.finished import open_finished
 
-Text = str | tuple[str, str]
-"""A text, or a pair of them."""
-Answer = dict[str, Any] | list[dict[str, Any]]
+LONGEST = 512
+_CONFIG = "config.json"
+_KINDS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForImageClassification": "image-classification",
+    "ForConditionalGeneration": "seq2seq",
+    "ForSeq2SeqLM": "seq2seq",
+    "ForMaskedLM": "language-modeling",
+    "ForCausalLM": "language-modeling",
+    "LMHeadModel": "language-modeling",
+}
+_PROBLEMS = {"multi_label_classification": "multi_label", "regression": "regression"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How inputs are read.
+
+    Attributes:
+        columns: two names for pairs of texts.
+        is_chat: whether an input is a list of messages.
+        threshold: from which probability one of several labels is an answer.
+    """
+
+    columns: tuple[str, ...] = ()
+    is_chat: bool = False
+    max_length: int | None = None
+    threshold: float | None = None
+
+
+def task_of(folder: Path, reading: Reading) -> Task:
+    """Return the task of a model folder, as far as its config says.
+
+    Raises:
+        DataError: the folder holds no model that this package knows.
+    """
+    try:
+        config = json.loads((folder / _CONFIG).read_text("utf-8"))
+        architecture = str((config.get("architectures") or [""])[0])
+    except (OSError, ValueError, AttributeError, IndexError) as error:
+        raise DataError(
+            f"{folder}: has no {_CONFIG} that can be read ({error}); name a folder that holds a "
+            f"model, such as runs/NAME/model"
+        ) from error
+    kind = next((k for end, k in _KINDS.items() if architecture.endswith(end)), None)
+    if kind is None:
+        raise DataError(
+            f"{folder}: {architecture or 'its model'} is none of {', '.join(dict.fromkeys(_KINDS))}"
+        )
+    known = read_record(folder).max_length
+    fields: dict[str, Any] = {"max_length": reading.max_length or known or _limit(config, folder)}
+    if kind == "text-classification":
+        problem = "regression" if len(config.get("id2label") or "ab") == 1 else "single_label"
+        fields["problem"] = _PROBLEMS.get(str(config.get("problem_type")), problem)
+        if reading.threshold is not None and fields["problem"] == "multi_label":
+            fields["threshold"] = reading.threshold
+    if kind == "token-classification":
+        fields["scheme"] = "none"  # nothing is compared with tags, so no scheme is needed
+    if kind == "language-modeling":
+        is_masked = architecture.endswith("ForMaskedLM")
+        fields["language_model"] = "masked" if is_masked else "causal"
+        fields["examples"] = "chats" if reading.is_chat else "texts"
+    columns = {"input": list(reading.columns)} if len(reading.columns) > 1 else {}
+    content = {"kind": kind, "model": str(folder), "data": str(folder), "columns": columns}
+    return Task.model_validate({**content, **fields})
+
+
+def form_of(task: Task) -> Form:
+    """Return what the inputs of a task hold."""
+    return Form(TASKS[task.kind].form(task).input, None)
+
+
+def image_shape(folder: Path) -> Shape:
+    """Return the shape of the images that a model takes."""
+    scaling = ImageScaling.load(folder)
+    return scaling.height, scaling.width, len(scaling.mean)
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """What a folder is served by.
+    """A finished model as it is served.
 
     Attributes:
-        model: the artefact.
-        title: what it is, in words.
-        is_of_tokens: whether each token has a label of its own.
+        title: what is run, in words.
     """
 
-    model: Any
-    tokenizer: Any
-    config: Any
+    task: Task
+    loaded: Loaded
     title: str
-    max_length: int
-    is_of_tokens: bool
 
-    def predict(self, texts: Sequence[Text]) -> list[Answer]:
-        """Return an answer for each text: its label, its labels, its number, or its tags."""
-        pairs = any(isinstance(text, tuple) for text in texts)
-        if pairs and not all(isinstance(text, tuple) for text in texts):
-            raise DataError("instances: must be all texts or all pairs of texts")
-        first = [text[0] if isinstance(text, tuple) else text for text in texts]
-        second = [text[1] for text in texts if isinstance(text, tuple)]
-        encoded = self.tokenizer(
-            first,
-            second or None,
-            truncation=True,
-            max_length=self.max_length,
-            padding=True,
-            return_tensors="pt",
-        )
-        inputs = {
-            name: value.to(self.model.device)
-            for name, value in encoded.items()
-            if name in self.tokenizer.model_input_names
-        }
-        with torch.inference_mode():
-            logits = self.model(**inputs).logits.float().cpu()
-        if self.is_of_tokens:
-            rows = zip(logits, encoded.encodings, first, strict=True)
-            return [self._tags(*row) for row in rows]
-        return [self._answer(row) for row in logits]
+    @property
+    def form(self) -> Form:
+        """What an input holds."""
+        return form_of(self.task)
 
-    def _answer(self, logits: torch.Tensor) -> Answer:
-        if self.config.problem_type == "regression" or len(logits) == 1:
-            return {"value": float(logits[0])}
-        if self.config.problem_type == "multi_label_classification":
-            shares = logits.sigmoid()
-            labels = [self._label(i) for i, share in enumerate(shares) if share > 0.5]
-            return {"labels": labels, "scores": self._scores(shares)}
-        shares = logits.softmax(dim=-1)
-        return {"label": self._label(int(shares.argmax())), "scores": self._scores(shares)}
+    def of_pairs(self) -> Predictor:
+        """Return the same model for pairs of texts, which its config does not tell from texts.
 
-    def _tags(self, logits: torch.Tensor, encoding: Any, text: str) -> Answer:
-        """Return the tag of each word, which is that of its first token."""
-        shares, seen, found = logits.softmax(dim=-1), set(), []
-        for i, word in enumerate(encoding.word_ids):
-            if word is None or word in seen:
-                continue
-            seen.add(word)
-            start, end = encoding.word_to_chars(word)
-            best = int(shares[i].argmax())
-            label, score = self._label(best), float(shares[i][best])
-            found.append({"word": text[start:end], "label": label, "score": score})
-        return found
+        Raises:
+            DataError: its kind takes no pairs.
+        """
+        if self.form.input != "text" or self.task.kind != "text-classification":
+            raise DataError(f"models of {self.task.kind} take no pairs of texts; give texts")
+        columns = Columns(input=("first", "second"))
+        return replace(self, task=self.task.model_copy(update={"columns": columns}))
 
-    def _scores(self, shares: torch.Tensor) -> dict[str, float]:
-        return {self._label(i): float(share) for i, share in enumerate(shares)}
+    def predict(self, inputs: Sequence[Any]) -> list[Answer]:
+        """Return an answer for each input.
 
-    def _label(self, number: int) -> str:
-        return str(self.config.id2label[number])
+        Raises:
+            DataError: an input cannot be encoded.
+        """
+        return answers(self.task, self.task.kind, self.loaded, inputs)
 
 
-def open_predictor(folder: Path, *, threads: int | None = None) -> Predictor:
-    """Open a model folder to answer requests.
+def open_predictor(folder: Path, task: Task, *, threads: int | None = None) -> Predictor:
+    """Open a model folder to answer inputs.
+
+    Args:
+        threads: of the CPU for one request; those that the folder tells by default.
 
     Raises:
-        DataError: the folder holds no model that takes texts.
+        DataError: the folder cannot be opened.
     """
-    record = read_record(folder)
-    model = load_served(folder, record)
-    if model.main_input_name != "input_ids":
-        raise DataError(f"{folder}: takes {model.main_input_name}; hpo serve answers texts")
-    threads = threads or record.threads or torch.get_num_threads()
-    torch.set_num_threads(threads)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
-    serve = record.model_copy(update={"threads": threads})
-    return Predictor(
-        model=open_artefact(model, serve, folder, threads).model,
-        tokenizer=tokenizer,
-        config=model.config,
-        title=record.title,
-        max_length=record.max_length or min(tokenizer.model_max_length, 512),
-        is_of_tokens=type(model).__name__.endswith("ForTokenClassification"),
-    )
+    kind = TASKS[task.kind]
+    shape = image_shape(folder) if form_of(task).input == "image" else None
+    opened = open_finished(task, folder, threads=threads)
+    config = opened.model.config
+    names = [str(config.id2label[i]) for i in range(config.num_labels)]
+    collate = kind.collator(task, opened.processor, shape)
+    loaded = Loaded(opened.served.model, opened.processor, (), collate, names)
+    return Predictor(task, loaded, opened.serve.title)
+
+
+def _limit(config: dict[str, Any], folder: Path) -> int:
+    """Return how many tokens the model takes at most."""
+    found = [config.get("max_position_embeddings"), config.get("n_positions"), LONGEST]
+    try:
+        tokenizer = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+        found.append(tokenizer.get("model_max_length"))
+    except (OSError, ValueError, AttributeError):
+        pass
+    return max(4, min(n for n in found if isinstance(n, int) and n > 0))

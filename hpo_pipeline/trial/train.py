@@ -208,6 +208,7 @@ def _resume(experiment: Experiment, spec: TrialSpec, stop: StopRequest) -> Resum
         asdict(DatasetMeta.read(spec.dataset)),
         torch.__version__,
         transformers.__version__,
+        "by length",  # the order of the rows, which another version had otherwise
     ]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     store = Checkpoints(spec.folder, key, spec.storage)

@@ -42,6 +42,10 @@ constraints: ["model_size_mb <= 1"]
 space:
   learning_rate: {{type: float, low: 1.0e-2, high: 5.0e-2, log: true}}
   model.num_hidden_layers: {{type: int, low: 1, high: 2}}
+search:
+  start:
+    - {{learning_rate: 0.03, model.num_hidden_layers: 1}}
+    - {{learning_rate: 0.045, model.num_hidden_layers: 2}}
 budget: {{trials: 4, parallel: 2}}
 register: {{model: toy}}
 """
@@ -60,6 +64,9 @@ def test_a_run_prints_its_progress_and_its_winner(finished):
     printed = (finished / "printed.txt").read_text()
     assert "toy succeeded" in printed
     assert re.search(r"winner +toy-000\d: .*learning_rate=", printed)
+    assert "the baseline is lr=0.01 layers=2" in printed
+    assert "learning_rate is 0.01, as the space does not have the default 5e-05" in printed
+    assert re.search(r"toy-0000( ★)? \(baseline\)", printed)
     assert "registered as toy version 1: champion: the first one" in printed
 
 
@@ -67,6 +74,7 @@ def test_status_for_machines(finished):
     status = json.loads(hpo("status", "--json", cwd=finished).stdout)
     assert status["state"] == "succeeded"
     assert sum(status["trials"].values()) == 4
+    assert status["baseline"] == "toy-0000"
     assert status["winner"]["test"]["accuracy"] > 0.9
     assert set(status["winner"]["assignments"]) == {"learning_rate", "model.num_hidden_layers"}
 
@@ -114,7 +122,7 @@ def test_a_rollback_without_a_past_is_refused(finished):
 def test_the_report_is_one_file(finished):
     page = (finished / "runs/toy/report.html").read_text("utf-8")
     assert "<title>toy: succeeded</title>" in page
-    assert "toy-000" in page
+    assert "The baseline is toy-0000: learning_rate is 0.01" in page
     assert len(page) > 1_000_000
 
 

@@ -243,6 +243,17 @@ def test_no_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "secret" not in str(caught.value)
 
 
+def test_the_certificates_are_those_that_pip_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_CERT", str(tmp_path / "our-own.pem"))
+    with pytest.raises(DataError, match=r"TLS CA certificate bundle.*our-own\.pem"):
+        fetch("minilm", cache=tmp_path)
+
+
 def test_the_cache_folder_is_read_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

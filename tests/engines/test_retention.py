@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hpo_pipeline.engines.loop.duplicates import Duplicates
@@ -36,3 +37,16 @@ def test_a_twin_takes_the_first_result_and_never_that_of_a_failure() -> None:
     assert found is not None
     assert found is not True
     assert found.number == 1
+
+
+def test_the_model_of_the_baseline_stays_for_the_test_rows(tmp_path: Path) -> None:
+    experiment = toy_experiment(baseline={"learning_rate": 2e-3})
+    retention, ended = Retention(experiment, tmp_path), {}
+    for number, rate in enumerate((2e-3, 1e-3, 1e-2)):
+        trial = replace(
+            toy_trial(number, accuracy=0.1 * number), assignments={"learning_rate": rate}
+        )
+        (tmp_path / trial.name / MODEL_FOLDER).mkdir(parents=True)
+        ended[number] = trial
+        retention.ended(trial, ended)
+    assert sorted(p.parent.name for p in tmp_path.glob(f"*/{MODEL_FOLDER}")) == ["toy-0", "toy-2"]

@@ -62,6 +62,7 @@ objective: {{metric: accuracy, goal: maximize}}
 space:
   learning_rate: {{type: float, low: 1.0e-5, high: 1.0e-1, log: true}}
 {more}search: {{algorithm: hop, settings: {{hops: {hops}}}}}
+baseline: none
 budget: {{trials: 5}}
 """
 MORE = "  weight_decay: {type: float, low: 0.0, high: 0.3}\n"

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from hpo_pipeline.tasks.entities import entity_scores, row_fault, spans, tag_names
+from hpo_pipeline.tasks.tagging.entities import entity_scores, row_fault, spans, tag_names
 
 
 @pytest.mark.parametrize(

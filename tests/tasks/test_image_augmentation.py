@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.image_augmentation import Augmentation, augmented
+from hpo_pipeline.tasks.inputs.image_augmentation import Augmentation, augmented
 from tests.toys import faults_of, toy_experiment
 
 TASK = {"kind": "image-classification", "model": "some/model", "data": "some/data"}

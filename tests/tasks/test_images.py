@@ -17,8 +17,8 @@ from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.results.trial import TrialState, read_trial
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.image_classification import USAGE
-from hpo_pipeline.tasks.image_scaling import FILE, ImageScaling
+from hpo_pipeline.tasks.classification.image_classification import USAGE
+from hpo_pipeline.tasks.inputs.image_scaling import FILE, ImageScaling
 from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.command import TrialCommand
 

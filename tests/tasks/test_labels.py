@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hpo_pipeline.tasks.classification import evaluate, label_names
+from hpo_pipeline.tasks.classification.one_label import evaluate, label_names
 from hpo_pipeline.tasks.kind import Evaluated
 
 

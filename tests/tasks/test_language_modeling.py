@@ -19,12 +19,12 @@ from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.jobs.check import argument_faults
 from hpo_pipeline.results.trial import TrialState
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.generation.model_sight import sight_of
+from hpo_pipeline.tasks.generation.token_windows import Blocks, MaskedWindows, Padded, Windows
+from hpo_pipeline.tasks.inputs.token_cutting import IGNORED
+from hpo_pipeline.tasks.inputs.trained_tokenizer import trained_tokenizer
 from hpo_pipeline.tasks.kind import Loaded, rows_of
-from hpo_pipeline.tasks.model_sight import sight_of
-from hpo_pipeline.tasks.token_cutting import IGNORED
 from hpo_pipeline.tasks.token_metrics import TokenSums, bits_per_byte
-from hpo_pipeline.tasks.token_windows import Blocks, MaskedWindows, Padded, Windows
-from hpo_pipeline.tasks.trained_tokenizer import trained_tokenizer
 from hpo_pipeline.trial.evaluate import evaluate
 from tests.conftest import BAD, GOOD, PLAIN
 from tests.tasks.prepared import trained

@@ -10,7 +10,7 @@ import pytest
 
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.classification import classification_metrics
+from hpo_pipeline.tasks.classification.one_label import classification_metrics
 from tests.toys import toy_experiment
 
 

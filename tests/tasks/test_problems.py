@@ -8,10 +8,12 @@ import statistics
 import numpy as np
 import pytest
 
-from hpo_pipeline.tasks import regression, several_labels
-from hpo_pipeline.tasks.classification import classification_metrics
-from hpo_pipeline.tasks.regression import regression_metrics
-from hpo_pipeline.tasks.several_labels import several_label_metrics
+from hpo_pipeline.tasks.classification import regression, several_labels
+from hpo_pipeline.tasks.classification.one_label import (
+    classification_metrics,
+)
+from hpo_pipeline.tasks.classification.regression import regression_metrics
+from hpo_pipeline.tasks.classification.several_labels import several_label_metrics
 
 RNG = np.random.default_rng(5)
 

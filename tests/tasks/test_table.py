@@ -22,7 +22,7 @@ from hpo_pipeline.jobs.check import argument_faults
 from hpo_pipeline.reports.model_card import Evidence, model_card
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.tasks.classification import ClassificationKind, encode_labels
+from hpo_pipeline.tasks.classification.one_label import ClassificationKind, encode_labels
 from hpo_pipeline.tasks.kind import Batch, Form, Metric, Row
 from hpo_pipeline.tasks.task_fields import TaskFields
 from hpo_pipeline.trial.__main__ import main

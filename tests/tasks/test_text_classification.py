@@ -15,8 +15,8 @@ from hpo_pipeline.data import assets
 from hpo_pipeline.data.sources import read_tables
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.tasks.inputs.text_inputs import tokenized
 from hpo_pipeline.tasks.kind import Loaded, rows_of
-from hpo_pipeline.tasks.text_inputs import tokenized
 from tests.toys import faults_of, toy_experiment
 
 KIND = TASKS["text-classification"]

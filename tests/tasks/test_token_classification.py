@@ -13,7 +13,7 @@ import torch
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Loaded, rows_of
-from hpo_pipeline.tasks.word_tags import WordCollator, WordMetrics
+from hpo_pipeline.tasks.tagging.word_tags import WordCollator, WordMetrics
 from tests.toys import toy_experiment
 
 KIND = TASKS["token-classification"]

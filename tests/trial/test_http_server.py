@@ -6,19 +6,26 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.trial.http_server import MAX_BYTES, ModelServer, Settings, instances
+from hpo_pipeline.tasks.kind import Form
+from hpo_pipeline.trial.http_server import MAX_BYTES, ModelServer, Settings, answers, instances
+from hpo_pipeline.trial.predictor import Reading, open_predictor, task_of
 
 
 class Shouting:
     """A predictor that answers with the text in capitals, and fails at one."""
 
     title = "onnx int8"
+    form = Form("text", None)
+
+    def of_pairs(self) -> Shouting:
+        return self
 
     def predict(self, texts: list[Any]) -> list[Any]:
         if "boom" in texts:
@@ -54,10 +61,10 @@ PREDICT = "/v1/models/tweets:predict"
 
 
 def test_texts_are_answered_and_counted(server: ModelServer) -> None:
-    found = ask(server, "POST", PREDICT, b'{"instances": ["a", ["b", "c"]]}')
+    found = ask(server, "POST", PREDICT, b'{"instances": ["a", "b"]}')
     assert found.status == 200
     predictions = json.loads(found.text)["predictions"]
-    assert [each["label"] for each in predictions] == ["A", "('B', 'C')"]
+    assert [each["label"] for each in predictions] == ["A", "B"]
     ready = json.loads(ask(server, "GET", "/v1/models/tweets").text)
     assert ready == {"name": "tweets", "ready": True, "artefact": "onnx int8"}
     page = ask(server, "GET", "/metrics").text.splitlines()
@@ -72,7 +79,10 @@ def test_texts_are_answered_and_counted(server: ModelServer) -> None:
         (PREDICT, b"{", 400, "a request is JSON"),
         (PREDICT, b"[1]", 400, "instances: must be a list of 1 to 256"),
         (PREDICT, b'{"instances": []}', 400, "instances: must be a list of 1 to 256"),
-        (PREDICT, b'{"instances": [3]}', 400, "each must be a text, or a list of two"),
+        (PREDICT, b'{"instances": [3]}', 400, "each must be a text, a pair of texts"),
+        (PREDICT, b'{"instances": ["a", ["b", "c"]]}', 400, "all texts, or all lists of texts"),
+        (PREDICT, b'{"instances": [["a"]]}', 400, "a list must be a pair of texts"),
+        (PREDICT, b'{"instances": ["a", " "]}', 400, "a text is empty"),
         (PREDICT, b'{"instances": ["boom"]}', 500, "the model failed: RuntimeError"),
         ("/v1/models/other:predict", b"{}", 404, "post to /v1/models/tweets:predict"),
     ],
@@ -83,6 +93,14 @@ def test_what_cannot_be_answered_is_said(
     found = ask(server, "POST", path, body)
     assert (found.status, words in found.text) == (status, True), found.text
     assert ask(server, "POST", PREDICT, b'{"instances": ["a"]}').status == 200
+
+
+def test_a_real_model_answers_as_hpo_predict_does(tiny_bert: Path) -> None:
+    model = open_predictor(tiny_bert, task_of(tiny_bert, Reading()))
+    assert answers(model, ["great food"]) == model.predict(["great food"])
+    (pair,) = answers(model, [["great food", "a sad day"]])
+    assert pair["scores"] != model.predict(["great food"])[0]["scores"]
+    assert pair == model.of_pairs().predict([["great food", "a sad day"]])[0]
 
 
 def test_too_large_a_request_is_not_read(server: ModelServer) -> None:

@@ -8,7 +8,8 @@ it means: tables.py reads the data, Transformers the models.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +31,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Asset:
-    """A model or data set; the first member is the one to read. `size` is the download's."""
+    """A model or data set; the first member is the one to read. `size` is the download's.
+
+    `config` has numbers of a model's config.json, to be known before it is fetched.
+    """
 
     name: str
     kind: Literal["model", "data"]
@@ -44,6 +48,7 @@ class Asset:
     sha256: str = ""
     size: int = 0
     members: tuple[Member, ...] = ()
+    config: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_built_in(self) -> bool:
@@ -89,6 +94,14 @@ def _minilm() -> Asset:
         sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         size=83_506_384,
         members=tuple(Member(folder + name, name, *facts) for name, facts in files.items()),
+        config={
+            "num_hidden_layers": 6,
+            "hidden_size": 384,
+            "intermediate_size": 1536,
+            "num_attention_heads": 12,
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+        },
     )
 
 

@@ -23,6 +23,8 @@ TIMEOUT = (10, 60)
 def download_artefact(asset: Asset, target: Path) -> None:
     """Write the asset's wheel or source archive to `target`, with a progress bar on a terminal.
 
+    The index and the file of certificates are those of pip's variables PIP_INDEX_URL and PIP_CERT.
+
     Raises:
         DataError: the index cannot be reached, or has no such file.
         OSError: the file cannot be written.
@@ -38,6 +40,8 @@ def download_artefact(asset: Asset, target: Path) -> None:
 
     try:
         with pypi_simple.PyPISimple(endpoint) as client:
+            # As pip does; requests itself knows only REQUESTS_CA_BUNDLE, which goes first.
+            client.s.verify = os.environ.get("PIP_CERT") or True
             page = client.get_project_page(asset.package, timeout=TIMEOUT)
             found = [p for p in page.packages if p.filename == asset.filename]
             if not found:

@@ -30,6 +30,7 @@ from hpo_pipeline.engines.kubernetes.pods import (
 )
 from hpo_pipeline.errors import BackendError, ClusterError, ExperimentError
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.baseline import baseline_name
 from hpo_pipeline.results.job import TERMINATION_MESSAGE, Job, JobOutput, JobPlaces
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.run_names import is_run_of
@@ -143,7 +144,10 @@ class KatibEngine:
                 return None
             raise
         name = self._experiment.name
-        return SearchResult(name, state, remote.seconds(), tuple(trials), reason=said or None)
+        baseline = baseline_name(self._experiment, trials)
+        return SearchResult(
+            name, state, remote.seconds(), tuple(trials), reason=said or None, baseline=baseline
+        )
 
     def stop(self, reason: str) -> bool:
         """Stop the experiment and the jobs around it; return whether any were running.

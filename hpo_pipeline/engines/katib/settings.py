@@ -47,7 +47,7 @@ _STOPPING: TypeAdapter[Stopping] = TypeAdapter(StoppingSection)
 
 def search_settings(experiment: Experiment, earlier: Sequence[Trial] = ()) -> dict[str, str]:
     """Return the settings of the algorithm of an experiment; what is as by default is left out."""
-    search, space = experiment.chosen_search, experiment.space
+    search, space = experiment.problem.search, experiment.space
     own = search.settings if isinstance(search.settings, dict) else _given(search.settings)
     found: dict[str, Any] = dict(own)
     if search.service is None:

@@ -155,7 +155,7 @@ def _warm(source: dict[str, Any]) -> None:
     from hpo_pipeline.errors import HpoError
     from hpo_pipeline.experiment.loading import load
     from hpo_pipeline.tasks import TASKS
-    from hpo_pipeline.tasks.base_config import base_config
+    from hpo_pipeline.tasks.inputs.base_config import base_config
 
     try:
         task = load(Path(source["experiment"])).task

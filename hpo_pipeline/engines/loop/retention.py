@@ -19,7 +19,8 @@ from hpo_pipeline.results.trial import Trial, TrialState
 class Retention:
     """Removes what ended trials no longer need, from the folder of all trials.
 
-    A model is looked at when its trial ends, and removed when a better one takes its place.
+    A model is looked at when its trial ends, and removed when a better one takes its place. That
+    of the baseline stays: it is measured on the test rows beside the winner's.
     """
 
     def __init__(self, experiment: Experiment, trials: Path) -> None:
@@ -27,6 +28,8 @@ class Retention:
         self._leaders = Leaders(experiment, experiment.budget.keep)
         self._members = population(experiment)
         self._models: set[str] = set()
+        self._baseline = experiment.problem.baseline
+        self._first: str | None = None
         self._checkpoints: set[int] = set()
 
     def ended(self, trial: Trial, ended: Mapping[int, Trial]) -> None:
@@ -34,6 +37,9 @@ class Retention:
         self._leaders.add(trial)
         self._models.add(trial.name)
         kept = {leader.name for leader in self._leaders.first()}
+        if trial.assignments == self._baseline and trial.reused_from is None:
+            self._first = self._first or trial.name
+        kept |= {self._first} if self._first else set()
         shutil.rmtree(self._trials / trial.name / RESUME_FOLDER, ignore_errors=True)
         for name in self._models - kept:
             shutil.rmtree(self._trials / name / MODEL_FOLDER, ignore_errors=True)

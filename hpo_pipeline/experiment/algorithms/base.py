@@ -110,7 +110,8 @@ class Problem:
     """What a search optimises: all that search/ needs of an experiment.
 
     `trials` is how many the search will have in all; `longest` the most evaluations (or epochs)
-    of any trial, or None where that is unknown.
+    of any trial, or None where that is unknown. The `baseline`, where there is one, is the first
+    configuration of `search.start`, and no rule stops it.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Problem:
     stopping: Stopping = NO_STOPPING
     rules: Rules = NO_RULES
     longest: int | None = None
+    baseline: Mapping[str, Value] | None = None
 
     def size(self) -> int | None:
         """Return how many configurations there are; None where that cannot be counted."""

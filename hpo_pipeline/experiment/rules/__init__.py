@@ -27,6 +27,11 @@ DEFAULTS: dict[str, Value] = {
     "label_smoothing_factor": 0.0,
     "fp16": False,
     "bf16": False,
+    "lr_scheduler_type": "linear",
+    "warmup_steps": 0,
+    "optim": "adamw_torch_fused",
+    "train_sampling_strategy": "random",
+    "dataloader_drop_last": False,
 }
 """Values of training arguments that neither the space nor `task.training` has."""
 

@@ -18,6 +18,7 @@ from hpo_pipeline.engines.local import hardware
 from hpo_pipeline.errors import BackendError, ClusterError, ExperimentError
 from hpo_pipeline.experiment.cluster import changes_from
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.jobs.baseline import resolved
 from hpo_pipeline.jobs.commands import prepare_job
 from hpo_pipeline.kubeflow.steps.experiment_text import as_text, named, read_text, with_changes
 from hpo_pipeline.kubeflow.steps.models import KEPT_RUNS, hand_over_models
@@ -98,8 +99,9 @@ def search(
         experiment = _with_pods(experiment, pods or {})
     elif (seen := len(hardware.gpus())) < gpus:
         raise BackendError(f"this step asked for {gpus} GPUs, but its pod sees {seen}")
+    experiment, baseline = resolved(experiment)
     folder = workplace(experiment, out)
-    with opened(experiment, engine, folder, dataset=dataset, api=api) as step:
+    with opened(experiment, engine, folder, dataset=dataset, notes=baseline.notes, api=api) as step:
         step.flow.search(step.interruption)
     result = folder.result()
     _raise_if_cut_off(experiment, folder.state().ended or "", len(result.trials))

@@ -77,9 +77,10 @@ def opened(
     *,
     dataset: FolderPath | None = None,
     provenance: dict[str, str] | None = None,
+    notes: tuple[str, ...] = (),
     api: Api | None = None,
 ) -> Iterator[Step]:
-    """Work in a run folder with an engine."""
+    """Work in a run folder with an engine; `notes` are those on the baseline."""
     context = RunContext(
         experiment,
         folder,
@@ -87,6 +88,7 @@ def opened(
         source=folder.experiment_file,
         dataset=Path(dataset) if dataset else None,
         cluster=api,
+        baseline_notes=notes,
         needs_follower=True,  # the pipeline may be terminated without any chance to clean up
     )
     with folder.locked(), Interruption().installed() as interruption:

@@ -17,6 +17,7 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import Value, render
 from hpo_pipeline.experiment.verdict import Verdict
 from hpo_pipeline.reports import formatting
+from hpo_pipeline.results.baseline import MARK, baseline_name
 from hpo_pipeline.results.ranking import is_undecided, judged, pareto_front, rank, violation
 from hpo_pipeline.results.trial import Trial, TrialState
 
@@ -98,6 +99,7 @@ def _columns(
             formatting.short_name(name), lambda trial: _value(trial.assignments.get(name)), name
         )
 
+    baseline = baseline_name(experiment, trials)
     front = _front(experiment, places, trials)
     pareto = [
         Column("Pareto front", lambda t: _member(t, front), "no trial beats it", is_number=False)
@@ -105,7 +107,7 @@ def _columns(
     met = [Column("constraints", lambda t: _constraints(experiment, t, places), is_number=False)]
     return [
         Column("#", lambda t: _number(places.get(t.name)), "rank: constraints, then objective"),
-        Column("trial", lambda t: _name(t, is_winner=t.name == winner), is_number=False),
+        Column("trial", lambda t: _name(t, winner=winner, baseline=baseline), is_number=False),
         Column("state", lambda t: _state(experiment, t, places), is_number=False),
         *map(metric, objectives),
         *(pareto if len(objectives) > 1 else ()),
@@ -131,8 +133,9 @@ def _align(column: Column) -> str:
     return "number" if column.is_number else "text"
 
 
-def _name(trial: Trial, *, is_winner: bool) -> Cell:
-    return f"{escape(trial.name)}{' ★' * is_winner}", trial.number
+def _name(trial: Trial, *, winner: str | None, baseline: str | None) -> Cell:
+    marks = " ★" * (trial.name == winner) + MARK * (trial.name == baseline)
+    return f"{escape(trial.name)}{marks}", trial.number
 
 
 def _state(experiment: Experiment, trial: Trial, places: dict[str, int]) -> Cell:

@@ -168,7 +168,16 @@ def _winner_words(experiment: Experiment, result: SearchResult, best: Trial | No
         words += f"<p>Registered as {escape(won.registered)}.</p>"
     if won and won.note:
         words += f'<p class="soft">{escape(won.note)}</p>'
-    return words
+    return words + _baseline_words(result)
+
+
+def _baseline_words(result: SearchResult) -> str:
+    """Say which trial is the baseline, and what about it, or why there is none."""
+    notes = "; ".join(result.baseline_notes)
+    if result.baseline is None:
+        return f'<p class="soft">No baseline: {escape(notes)}.</p>' if notes else ""
+    said = f": {escape(notes)}" if notes else ""
+    return f'<p class="soft">The baseline is {escape(result.baseline)}{said}.</p>'
 
 
 def _tiles(experiment: Experiment, result: SearchResult, best: Trial | None) -> str:

@@ -12,6 +12,7 @@ from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.verdict import Verdict
 from hpo_pipeline.reports import formatting
+from hpo_pipeline.results.baseline import MARK, baseline_name
 from hpo_pipeline.results.ranking import judged
 from hpo_pipeline.results.trial import Trial, TrialState
 
@@ -48,13 +49,14 @@ def leaderboard(
     for name in ("trial", "state"):
         table.add_column(name, no_wrap=True)
     table.add_column("assignments")
+    baseline = baseline_name(experiment, trials)
     for place, trial in enumerate(trials, start=1):
         is_winner = trial.name == winner
         table.add_row(
             str(place),
             *(formatting.number(o.value(trial.metrics)) for o in experiment.objective),
             *(_metric(experiment, trial, name) for name in metrics),
-            Text(trial.name + " ★" * is_winner),
+            Text(trial.name + " ★" * is_winner + MARK * (trial.name == baseline)),
             Text(trial.state.value, STATE_STYLES[trial.state]),
             cut(Text(formatting.assignments(trial.assignments))),
             style="bold" if is_winner else None,

@@ -22,7 +22,7 @@ import torch
 import transformers
 
 from hpo_pipeline.errors import TrialError
-from hpo_pipeline.tasks.base_config import one_line
+from hpo_pipeline.tasks.inputs.base_config import one_line
 
 OUTPUT = "logits"
 _LABELS = ("id2label", "label2id", "_name_or_path", "transformers_version", "architectures")

@@ -15,7 +15,7 @@ from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.experiment.space import as_tuple
 from hpo_pipeline.results.files import write_json
-from hpo_pipeline.tasks.base_config import one_line
+from hpo_pipeline.tasks.inputs.base_config import one_line
 from hpo_pipeline.tasks.kind import Row
 
 SERVING_FILE = "serving.json"

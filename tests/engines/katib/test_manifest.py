@@ -10,6 +10,7 @@ from hpo_pipeline.engines.katib.faults import registry_fault
 from hpo_pipeline.engines.katib.manifest import as_yaml, manifests, verifier
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment.loading import load
+from hpo_pipeline.jobs.baseline import resolved
 from hpo_pipeline.trial.command import parse
 from hpo_pipeline.trial.stop_request import CUT_OFF_EXIT
 from tests.toys import TASK, toy_experiment
@@ -31,7 +32,8 @@ def pod(**cluster):
 def test_the_examples_are_what_hpo_render_prints(name):
     """`make manifests` writes them."""
     expected = (ROOT / "manifests" / "experiments" / name).read_text("utf-8")
-    assert as_yaml(manifests(load(ROOT / "experiments" / name))) == expected
+    experiment, _ = resolved(load(ROOT / "experiments" / name))
+    assert as_yaml(manifests(experiment)) == expected
 
 
 def test_rendering_twice_gives_the_same():

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hpo_pipeline.tasks.inputs.token_cutting import IGNORED
 from hpo_pipeline.tasks.kind import Row
-from hpo_pipeline.tasks.token_cutting import IGNORED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.tasks.base_config import base_config
-from hpo_pipeline.tasks.classification import ClassificationKind, encode_labels
-from hpo_pipeline.tasks.image_augmentation import Augmentation, augmented
-from hpo_pipeline.tasks.image_scaling import ImageScaling
+from hpo_pipeline.tasks.classification.one_label import ClassificationKind, encode_labels
+from hpo_pipeline.tasks.inputs.base_config import base_config
+from hpo_pipeline.tasks.inputs.image_augmentation import Augmentation, augmented
+from hpo_pipeline.tasks.inputs.image_scaling import ImageScaling
 from hpo_pipeline.tasks.kind import Batch, Collate, DataSource, Form, Row, Shape
 from hpo_pipeline.tasks.task_fields import TaskFields
 

@@ -15,20 +15,16 @@ from pydantic import Field, model_validator
 
 from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.tasks import kind
-from hpo_pipeline.tasks.chat_messages import check_template, encoded_chat
-from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Row, Shape
-from hpo_pipeline.tasks.language_rows import (
+from hpo_pipeline.tasks.generation.chat_messages import check_template, encoded_chat
+from hpo_pipeline.tasks.generation.language_rows import (
     COLUMNS,
     encoded_completions,
     encoded_texts,
     ends,
     window_ends,
 )
-from hpo_pipeline.tasks.model_sight import sight_of, without_cache
-from hpo_pipeline.tasks.task_fields import TaskFields as Task
-from hpo_pipeline.tasks.text_inputs import TextKind
-from hpo_pipeline.tasks.token_metrics import bits_per_byte, language_sums, rows_at_once
-from hpo_pipeline.tasks.token_windows import (
+from hpo_pipeline.tasks.generation.model_sight import sight_of, without_cache
+from hpo_pipeline.tasks.generation.token_windows import (
     MASKED_SHARE,
     Blocks,
     MaskedWindows,
@@ -36,6 +32,10 @@ from hpo_pipeline.tasks.token_windows import (
     Windows,
     column,
 )
+from hpo_pipeline.tasks.inputs.text_inputs import TextKind
+from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Row, Shape
+from hpo_pipeline.tasks.task_fields import TaskFields as Task
+from hpo_pipeline.tasks.token_metrics import bits_per_byte, language_sums, rows_at_once
 
 logger = logging.getLogger(__name__)
 MAX_ROWS = 64
@@ -170,6 +170,13 @@ class LanguageModeling(TextKind):
         learnt = row["learnt"]
         is_learnt = any(map(int.__lt__, learnt[::2], learnt[1::2]))
         return int(row["length"]) if is_learnt else 0
+
+    def padded_lengths(self, task: Task, rows: Any) -> Sequence[int] | None:
+        """Return None: a batch of short windows has little to predict, and would count in full.
+
+        Masked models learnt more slowly so. Packing saves the padding of causal ones.
+        """
+        return None
 
     def collator(self, task: Task, processor: Any, shape: Shape | None) -> Collate:
         """Return the function that pads rows to a batch of tensors (rows x tokens)."""

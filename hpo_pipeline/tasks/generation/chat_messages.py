@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.tasks.base_config import one_line
+from hpo_pipeline.tasks.inputs.base_config import one_line
 from hpo_pipeline.tasks.kind import Row
 
 Messages = Sequence[dict[str, str]]

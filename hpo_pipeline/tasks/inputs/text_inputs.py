@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hpo_pipeline.tasks.base_tokenizer import base_tokenizer
+from hpo_pipeline.tasks.inputs.base_tokenizer import base_tokenizer
+from hpo_pipeline.tasks.inputs.token_cutting import SPECIAL
+from hpo_pipeline.tasks.inputs.trained_tokenizer import texts_of, trained_tokenizer
 from hpo_pipeline.tasks.kind import Collate, Row, Shape, TaskKind
 from hpo_pipeline.tasks.task_fields import TaskFields
-from hpo_pipeline.tasks.token_cutting import SPECIAL
-from hpo_pipeline.tasks.trained_tokenizer import texts_of, trained_tokenizer
 
 
 class TextKind(TaskKind):
@@ -59,6 +59,10 @@ class TextKind(TaskKind):
     def length(self, row: Row) -> int:
         """Return the tokens of a row."""
         return len(row["input_ids"])
+
+    def padded_lengths(self, task: TaskFields, rows: Any) -> Sequence[int] | None:
+        """Return the tokens of each row, as far as they are not cut off."""
+        return [min(n, task.max_length) for n in list_lengths(rows, "input_ids")]
 
     def collator(self, task: TaskFields, processor: Any, shape: Shape | None) -> Collate:
         """Return the function that cuts and pads rows to a batch of tensors (rows x tokens)."""
@@ -116,6 +120,17 @@ def tokenized_pairs(
     ]
     columns = {key: encoded[key] for key in ("input_ids", "token_type_ids") if key in encoded}
     return {**columns, "parts": parts}
+
+
+def list_lengths(rows: Any, name: str) -> Sequence[int]:
+    """Return how long the lists of one column of rows are, without making them of a table."""
+    if isinstance(rows, list):
+        return [len(row[name]) for row in rows]
+    import pyarrow.compute as pc
+
+    table = rows.select_columns([name]).with_format("arrow")[:]
+    lengths: list[int] = pc.list_value_length(table[name]).to_pylist()
+    return lengths
 
 
 def cut(row: Row, max_length: int, special: set[int]) -> Row:

@@ -14,14 +14,14 @@ from pydantic import Field
 
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.tasks import kind
-from hpo_pipeline.tasks.generation_metrics import generation_metrics
+from hpo_pipeline.tasks.generation.generation_metrics import generation_metrics
+from hpo_pipeline.tasks.generation.language_rows import ends
+from hpo_pipeline.tasks.generation.token_windows import column
+from hpo_pipeline.tasks.inputs.text_inputs import TextKind, list_lengths
+from hpo_pipeline.tasks.inputs.token_cutting import IGNORED
 from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Row, Shape
-from hpo_pipeline.tasks.language_rows import ends
 from hpo_pipeline.tasks.task_fields import TaskFields as Task
-from hpo_pipeline.tasks.text_inputs import TextKind
-from hpo_pipeline.tasks.token_cutting import IGNORED
 from hpo_pipeline.tasks.token_metrics import TokenSums, rows_at_once
-from hpo_pipeline.tasks.token_windows import column
 from hpo_pipeline.tasks.user_metrics import measure_own
 
 MAX_ROWS = 32
@@ -73,7 +73,7 @@ class Seq2Seq(TextKind):
 
     def predictor(self, task: Task, folder: str, **options: Any) -> Any:
         """Return what writes texts for texts: transformers has no pipeline for that any more."""
-        from hpo_pipeline.tasks.text_writer import TextWriter
+        from hpo_pipeline.tasks.generation.text_writer import TextWriter
 
         return TextWriter(folder, max_length=task.max_length, **options)
 
@@ -114,6 +114,12 @@ class Seq2Seq(TextKind):
             "target": targets,
             "reference": list(batch["label"]),
         }
+
+    def padded_lengths(self, task: Task, rows: Any) -> Sequence[int]:
+        """Return the tokens of source and target of each row, as far as they are not cut off."""
+        pairs = zip(list_lengths(rows, "input_ids"), list_lengths(rows, "target"), strict=True)
+        longest = task.settings.max_target_length
+        return [min(a, task.max_length) + min(b, longest) for a, b in pairs]
 
     def collator(self, task: Task, processor: Any, shape: Shape | None) -> Collate:
         """Return the function that cuts and pads rows to a batch of tensors (rows x tokens)."""

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.tasks import entities
-from hpo_pipeline.tasks.classification import label_maps, label_names
+from hpo_pipeline.tasks.classification.one_label import label_maps, label_names
+from hpo_pipeline.tasks.inputs.text_inputs import TextKind
+from hpo_pipeline.tasks.inputs.token_cutting import SPECIAL
 from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Settings, Shape
+from hpo_pipeline.tasks.tagging import entities
+from hpo_pipeline.tasks.tagging.word_tags import WordCollator, WordMetrics, evaluate
 from hpo_pipeline.tasks.task_fields import TaskFields
-from hpo_pipeline.tasks.text_inputs import TextKind
-from hpo_pipeline.tasks.token_cutting import SPECIAL
-from hpo_pipeline.tasks.word_tags import WordCollator, WordMetrics, evaluate
 
 _OF_WORDS: dict[str, Metric] = {
     "loss": Metric("mean cross-entropy of the words' first tokens", "lower"),
@@ -170,7 +170,7 @@ class TokenClassification(TextKind):
 
     def trainer(self, task: TaskFields, **arguments: Any) -> Any:
         """Return a Trainer whose metrics see the words that no token stands for."""
-        from hpo_pipeline.tasks.tagging_trainer import TaggingTrainer
+        from hpo_pipeline.tasks.tagging.tagging_trainer import TaggingTrainer
 
         return TaggingTrainer(label_all=task.settings.label_all, **arguments)
 

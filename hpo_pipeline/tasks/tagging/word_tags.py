@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hpo_pipeline.tasks.entities import OUTSIDE, SchemeName, entity_scores
+from hpo_pipeline.tasks.inputs.token_cutting import IGNORED, SPECIAL, cut_words
 from hpo_pipeline.tasks.kind import Evaluated, Loaded, Row
 from hpo_pipeline.tasks.prediction import BATCH, LEAST_PROBABILITY
-from hpo_pipeline.tasks.token_cutting import IGNORED, SPECIAL, cut_words
+from hpo_pipeline.tasks.tagging.entities import OUTSIDE, SchemeName, entity_scores
 from hpo_pipeline.tasks.user_metrics import measure_own
 
 if TYPE_CHECKING:

@@ -12,13 +12,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.tasks import regression, several_labels
-from hpo_pipeline.tasks.classification import (
+from hpo_pipeline.tasks.classification import regression, several_labels
+from hpo_pipeline.tasks.classification.one_label import (
     ClassificationKind,
     config_fields,
     encode_labels,
     label_names,
 )
+from hpo_pipeline.tasks.inputs.text_inputs import TextKind, tokenized, tokenized_pairs
+from hpo_pipeline.tasks.inputs.token_cutting import cut_pair
 from hpo_pipeline.tasks.kind import (
     Batch,
     Collate,
@@ -32,8 +34,6 @@ from hpo_pipeline.tasks.kind import (
     Shape,
 )
 from hpo_pipeline.tasks.task_fields import TaskFields
-from hpo_pipeline.tasks.text_inputs import TextKind, tokenized, tokenized_pairs
-from hpo_pipeline.tasks.token_cutting import cut_pair
 
 Problem = Literal["single_label", "multi_label", "regression"]
 _LABELS: dict[Problem, LabelForm] = {

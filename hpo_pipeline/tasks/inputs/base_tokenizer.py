@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.tasks.base_config import base_config, one_line
+from hpo_pipeline.tasks.inputs.base_config import base_config, one_line
 from hpo_pipeline.tasks.task_fields import TaskFields
 
 

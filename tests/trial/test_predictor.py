@@ -9,9 +9,9 @@ import pytest
 
 from hpo_pipeline.data.unlabelled import inputs_of_file, inputs_of_images, inputs_of_texts
 from hpo_pipeline.errors import DataError
-from hpo_pipeline.tasks.image_scaling import ImageScaling
+from hpo_pipeline.tasks.inputs.image_scaling import ImageScaling
 from hpo_pipeline.tasks.kind import Form
-from hpo_pipeline.trial.predict import Reading, form_of, image_shape, predict, task_of
+from hpo_pipeline.trial.predictor import Reading, form_of, image_shape, open_predictor, task_of
 from tests.drafting import datasets
 
 TEXTS = ["great lovely food", "an awful and sad film with a day"]
@@ -36,7 +36,7 @@ def headed(tiny_bert, tmp_path):
 
 def answered(folder: Path, texts=TEXTS, **reading):
     task = task_of(folder, Reading(**reading))
-    return predict(folder, task, inputs_of_texts(texts, form_of(task)).values)
+    return open_predictor(folder, task).predict(inputs_of_texts(texts, form_of(task)).values)
 
 
 def test_one_label_has_a_probability(tiny_bert):
@@ -80,7 +80,7 @@ def test_a_pair_is_read_from_two_columns(tiny_bert, tmp_path):
     file = datasets.pairs(tmp_path)
     task = task_of(tiny_bert, Reading(("sentence1", "sentence2")))
     inputs = inputs_of_file(file, form_of(task), ("sentence1", "sentence2"))
-    assert len(predict(tiny_bert, task, inputs.values)) == datasets.ROWS
+    assert len(open_predictor(tiny_bert, task).predict(inputs.values)) == datasets.ROWS
     with pytest.raises(DataError, match="two texts a row; name a file"):
         inputs_of_texts(TEXTS, form_of(task))
 
@@ -119,7 +119,7 @@ def test_images_are_decoded_to_the_shape_of_the_model(tmp_path):
     ViTForImageClassification(config).save_pretrained(str(folder))
     ImageScaling(8, 8, (0.5,), (0.5,)).save_pretrained(str(folder))
     inputs = inputs_of_images(datasets.digits(tmp_path), image_shape(folder))
-    found = predict(folder, task_of(folder, Reading()), inputs.values)
+    found = open_predictor(folder, task_of(folder, Reading())).predict(inputs.values)
     assert len(found) == len(inputs.shown) == datasets.ROWS
     assert all(len(row["scores"]) == 10 for row in found)
 

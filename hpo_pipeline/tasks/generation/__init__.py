@@ -1,0 +1,1 @@
+"""Kinds that predict tokens: language models, and texts written for texts."""

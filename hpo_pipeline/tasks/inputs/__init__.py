@@ -1,0 +1,1 @@
+"""What goes into a model: the base model's config and tokenizer, rows of tokens, scaled pixels."""
