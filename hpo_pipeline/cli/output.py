@@ -24,6 +24,7 @@ from hpo_pipeline.registry import Registry
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.comparison import Comparison
 from hpo_pipeline.reports.terminal import leaderboard
+from hpo_pipeline.reports.worth import worth
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import listed, rank
 from hpo_pipeline.results.run_folder import RunFolder
@@ -40,6 +41,8 @@ CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories, with half surr
 def print_result(experiment: Experiment, folder: RunFolder, result: SearchResult) -> None:
     """Print a run: the leaderboard, the winner, and where everything is."""
     console = _console()
+    if (said := worth(experiment, result)) is not None:
+        _say(console, said)
     ranked = rank(experiment, result.trials)
     if ranked:
         name = result.winner.name if result.winner else None

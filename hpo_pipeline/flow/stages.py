@@ -317,7 +317,8 @@ class Flow:
         counts = SearchResult("", "", 0.0, tuple(trials)).counts()
         best = rank(self._experiment, trials)[: self._experiment.budget.keep]
         keep = dict.fromkeys([selected.run, *(trial.name for trial in best)])
-        return SearchFacts(counts, confirmed, self._provenance, tuple(keep))
+        baseline = baseline_name(self._experiment, trials)
+        return SearchFacts(counts, confirmed, self._provenance, tuple(keep), baseline)
 
 
 def source_revision(folder: Path) -> dict[str, str]:

@@ -64,7 +64,7 @@ def _promote(
     stage: str, experiment: Experiment, places: JobPlaces, selected: Selected, facts: SearchFacts
 ) -> dict[str, object]:
     folder = RunFolder(places.run)
-    dataset = _fetched(experiment, folder, selected, places)
+    dataset = _fetched(experiment, folder, selected, places, facts.baseline)
     DatasetMeta.read(dataset).require(places.data)
     registry, measure = _registry(experiment, places), _measure(experiment, dataset)
     promotion = Promotion(experiment, folder, dataset, measure=measure, registry=registry)
@@ -78,6 +78,9 @@ def _promote(
         storage = UriStorage(places.storage)
         storage.put(folder.model)
         storage.put_file(folder.conclusion)
+        for name in folder.evaluations():
+            if (file := folder.test_rows(name)).is_file():
+                storage.put_file(file)
     return answer
 
 
@@ -106,16 +109,24 @@ def _tidy(folder: RunFolder, keep: Collection[str], storage: str | None) -> None
 
 
 def _fetched(
-    experiment: Experiment, folder: RunFolder, selected: Selected, places: JobPlaces
+    experiment: Experiment,
+    folder: RunFolder,
+    selected: Selected,
+    places: JobPlaces,
+    baseline: str | None,
 ) -> Path:
-    """Return the dataset, with the winner's run in its folder."""
+    """Return the dataset, with the runs of the winner and the baseline in the folder."""
     from hpo_pipeline.data.prepare_once import prepared_once
 
     if places.storage is not None:
         storage = UriStorage(places.storage)
         storage.fetch(run_place(folder, selected))
+        if baseline is not None and baseline != selected.run:
+            storage.fetch(folder.trial(baseline))
         if storage.fetch_file(folder.conclusion):
             storage.fetch(folder.model)
+            for name in folder.evaluations():
+                storage.fetch_file(folder.test_rows(name))
         assert places.datasets is not None
         return storage.dataset(experiment, places.datasets, prepared_once)
     if places.dataset is not None:
@@ -128,14 +139,15 @@ def _measure(experiment: Experiment, dataset: Path) -> Measure:
     """Return what measures a model in a child process, whose peak memory is the model's own."""
     from hpo_pipeline.trial.evaluate import evaluate  # loaded once, before the first fork
 
-    def measure(model: Path, max_length: int) -> Evaluation:
+    def measure(model: Path, max_length: int, rows_file: Path) -> Evaluation:
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch) / "evaluation.json"
             pid = os.fork()
             if pid == 0:
                 code = 1
                 try:
-                    write_answer(out, evaluate(experiment, dataset, model, max_length).to_json())
+                    found = evaluate(experiment, dataset, model, max_length, rows_file=rows_file)
+                    write_answer(out, found.to_json())
                     code = 0
                 except HpoError as error:
                     write_answer(out, error_answer(error))

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.data.assets import ASSETS
-from hpo_pipeline.errors import BackendError, ModelMissing
+from hpo_pipeline.errors import BackendError, DataError, ModelMissing, TrialError
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.registry import Registry
 from hpo_pipeline.registry.record import ModelRecord
 from hpo_pipeline.registry.registration import judge, register
 from hpo_pipeline.reports.model_card import Evidence, model_card
+from hpo_pipeline.results.bootstrap import Gain, Measured, gain_of
 from hpo_pipeline.results.files import DATASET_FILE, MODEL_FOLDER, read_json, write_json
 from hpo_pipeline.results.outcome import (
     Evaluation,
@@ -30,12 +31,14 @@ from hpo_pipeline.results.outcome import (
     Selected,
 )
 from hpo_pipeline.results.run_folder import RunFolder, is_kept, run_place, run_result
-from hpo_pipeline.results.trial import Trial
+from hpo_pipeline.results.trial import Trial, TrialState, read_trial
+from hpo_pipeline.tasks.row_sums import read_rows
 
 CHAMPION_FOLDER = "champion"  # for the time that it is measured, where the registry is elsewhere
 
-Measure = Callable[[Path, int], Evaluation]
-"""Measures a model folder on the test rows, with texts cut after so many tokens."""
+Measure = Callable[[Path, int, Path], Evaluation]
+"""Measures a model folder on the test rows, with texts cut after so many tokens; the file gets what
+each row adds to the metrics, where that is known."""
 
 
 class Promotion:
@@ -59,12 +62,19 @@ class Promotion:
     def gate(self, selected: Selected, facts: SearchFacts) -> GateResult:
         """Keep the winner's model, measure it and the champion on the test rows, and decide."""
         result = run_result(self._folder, selected)
-        self._keep(selected)
+        self._keep(selected, facts.baseline)
         evaluation = self._evaluation(selected.run, self._folder.model, result, is_own=True)
         meta = json.loads((self._dataset / DATASET_FILE).read_text("utf-8"))
         card = model_card(self._experiment, result, _evidence(meta, evaluation, facts, self))
         (self._folder.model / "README.md").write_text(card, "utf-8")
-        gated = GateResult(evaluation, meta["fingerprint"], model=str(self._folder.model))
+        gain, note = self._gain(selected, facts.baseline, evaluation)
+        gated = GateResult(
+            evaluation,
+            meta["fingerprint"],
+            model=str(self._folder.model),
+            gain=gain,
+            gain_note=note,
+        )
         if self._registry is None or self._experiment.register_ is None:
             return gated
         champion = self._registry.champion(self._experiment.register_.model)
@@ -106,14 +116,45 @@ class Promotion:
         """The experiment of the run."""
         return self._experiment
 
-    def _keep(self, selected: Selected) -> None:
+    def _gain(
+        self, selected: Selected, baseline: str | None, winner: Evaluation
+    ) -> tuple[Gain | None, str]:
+        """Return what the winner gains over the baseline on the test rows, or why that is unknown.
+
+        What is known only of the baseline's model is known once: it may be removed afterwards.
+        """
+        if baseline is None:
+            return None, ""
+        if baseline == selected.trial:
+            return None, "the baseline won: no other configuration did better"
+        trial = read_trial(self._folder.trial(baseline))
+        if trial is None or trial.state is TrialState.FAILED:
+            why = trial.reason if trial else "it left no result"
+            return None, f"the baseline failed: {why}"
+        model = self._folder.trial(baseline) / MODEL_FOLDER
+        if baseline not in self._folder.evaluations() and not model.is_dir():
+            return None, f"the model of the baseline, {baseline}, is not kept any more"
+        try:
+            found = self._evaluation(baseline, model, trial, is_own=True)
+        except (DataError, TrialError) as error:
+            return None, f"the baseline cannot be measured: {error}"
+        ours = self._measured(selected.run, winner)
+        objective = self._experiment.objective[0]
+        return gain_of(objective, ours, self._measured(baseline, found)), ""
+
+    def _measured(self, name: str, found: Evaluation) -> Measured:
+        return Measured(found.metrics, read_rows(self._folder.test_rows(name)))
+
+    def _keep(self, selected: Selected, baseline: str | None) -> None:
         if is_kept(self._folder, selected):
             return
         source = run_place(self._folder, selected) / MODEL_FOLDER
         if not source.is_dir():
             raise ModelMissing(f"{source}: the model of the winner is not kept any more")
         _copy_folder(source, self._folder.model)
-        write_json(self._folder.conclusion, {"run": selected.run, "evaluations": {}})
+        known = self._folder.evaluations()
+        kept = {name: known[name].to_json() for name in known if name == baseline}
+        write_json(self._folder.conclusion, {"run": selected.run, "evaluations": kept})
 
     def _of_record(self, record: ModelRecord, winner: Trial) -> Mapping[str, float]:
         assert self._registry is not None
@@ -135,7 +176,9 @@ class Promotion:
         if name in known:
             return known[name]
         length = winner.assignments.get("task.max_length", self._experiment.task.max_length)
-        found = self._measure(model, int(length))
+        rows_file = self._folder.test_rows(name)
+        rows_file.parent.mkdir(exist_ok=True)
+        found = self._measure(model, int(length), rows_file)
         own = {"train_seconds": winner.metrics["train_seconds"]} if is_own else {}
         metrics = with_score({**found.metrics, **own}, self._experiment.objective)
         found = replace(found, metrics=metrics)

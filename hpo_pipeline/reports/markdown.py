@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.worth import worth
 from hpo_pipeline.results.baseline import MARK
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import listed, rank
@@ -61,7 +62,10 @@ def markdown(experiment: Experiment, result: SearchResult, state: RunState | Non
     """Return a run as Markdown: how it ended, the winner, the leaderboard."""
     counts = ", ".join(f"{count} {name}" for name, count in result.counts().items())
     reason = f": {_plain(result.reason)}" if result.reason else ""
-    lines = [f"# {experiment.name}: {result.state}{reason}", "", f"{counts or 'no trials'}."]
+    said = worth(experiment, result)
+    lines = [f"# {experiment.name}: {result.state}{reason}", ""]
+    lines += [f"**{_plain(said)}**", ""] if said else []
+    lines += [f"{counts or 'no trials'}."]
     winner = result.winner
     if winner is not None:
         lines += ["", f"**Winner** `{winner.name}`: {formatting.assignments(winner.assignments)}"]

@@ -13,7 +13,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import MAX_SEEDS, Experiment
+from hpo_pipeline.results.baseline import baseline_trial
 from hpo_pipeline.results.outcome import Confirmed
 from hpo_pipeline.results.ranking import (
     RankKey,
@@ -56,11 +58,34 @@ def planned(experiment: Experiment, trials: Sequence[Trial]) -> list[Replicate]:
         return []
     first = experiment.search.seed + 1
     seeds = range(first, first + experiment.confirm.seeds)
-    return [
-        replicate_of(experiment, trial, seed)
-        for trial in _top(experiment, trials)
-        for seed in seeds
-    ]
+    chosen = _top(experiment, trials)
+    baseline = baseline_trial(experiment, trials)
+    if chosen and baseline is not None and is_usable(experiment, baseline):
+        # With the same seeds, for what is said of the gain over it; it may win, too.
+        chosen += [baseline] if baseline not in chosen else []
+    return [replicate_of(experiment, trial, seed) for trial in chosen for seed in seeds]
+
+
+def difference(
+    objective: Objective, one: Confirmed, other: Confirmed
+) -> tuple[float, float, float] | None:
+    """Return what one configuration gains over another in the mean over seeds, with its interval.
+
+    The interval is that of Welch's t (1947), at 95 %; None where one has fewer than two seeds.
+    """
+    name, counts = objective.name, (len(one.seeds), len(other.seeds))
+    if min(counts) < 2 or name not in one.std or name not in other.std:
+        return None
+    gain = objective.sign() * (one.mean[name] - other.mean[name])
+    parts = [c.std[name] ** 2 / n for c, n in zip((one, other), counts, strict=True)]
+    spread = sum(parts)
+    if spread == 0:
+        return gain, gain, gain
+    free = spread**2 / sum(p**2 / (n - 1) for p, n in zip(parts, counts, strict=True))
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, free)) * spread**0.5
+    return gain, gain - half, gain + half
 
 
 def confirm(

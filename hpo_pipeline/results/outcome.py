@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from hpo_pipeline.errors import BackendError
 from hpo_pipeline.experiment.space import Value
 from hpo_pipeline.experiment.verdict import Interval
+from hpo_pipeline.results.bootstrap import Gain
 from hpo_pipeline.results.files import PlainName, validated_or_none
 from hpo_pipeline.results.trial import Trial, TrialState
 
@@ -87,13 +88,15 @@ class SearchFacts:
     """What only the process that followed the search knows of it.
 
     `counts` are the trials by state; `provenance` may have source_revision, image_digest, run;
-    `keep` names the runs whose models stay once the winner's is safe.
+    `keep` names the runs whose models stay once the winner's is safe; `baseline` the trial that
+    the winner is compared with.
     """
 
     counts: dict[str, int]
     confirmed: Confirmed | None = None
     provenance: dict[str, str] = field(default_factory=dict)
     keep: tuple[PlainName, ...] = ()
+    baseline: PlainName | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -116,6 +119,8 @@ class GateResult:
     champion: int | None = None
     model: str = ""
     image: str = ""
+    gain: Gain | None = None
+    gain_note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -163,7 +168,8 @@ class SearchResult:
     """A search as it is now: `state` is running, interrupted, succeeded or failed.
 
     `baseline` is the name of the baseline's trial, `baseline_notes` what is said of it: the
-    defaults that the space does not have, or why there is no baseline.
+    defaults that the space does not have, or why there is no baseline. `gain` is that of the winner
+    over it on the test rows; where there is none, `gain_note` may say why.
     """
 
     experiment: str
@@ -175,6 +181,8 @@ class SearchResult:
     confirmed: tuple[Confirmed, ...] = ()
     baseline: PlainName | None = None
     baseline_notes: tuple[str, ...] = ()
+    gain: Gain | None = None
+    gain_note: str = ""
 
     def counts(self) -> dict[str, int]:
         """Return how many trials are in each state; states without a trial are left out."""
@@ -193,6 +201,8 @@ class SearchResult:
             "trials": self.counts(),
             "baseline": self.baseline,
             "baseline_notes": list(self.baseline_notes),
+            "gain": dataclasses.asdict(self.gain) if self.gain else None,
+            "gain_note": self.gain_note,
             "confirmed": [dataclasses.asdict(found) for found in self.confirmed],
             "winner": dataclasses.asdict(self.winner) if self.winner else None,
         }

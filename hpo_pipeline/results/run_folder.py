@@ -231,6 +231,8 @@ class RunFolder(RunPaths):
             confirmed=confirm(experiment, trials, confirmation.finished_trials()),
             baseline=baseline_name(experiment, trials),
             baseline_notes=state.baseline_notes,
+            gain=state.gate.gain if state.gate else None,
+            gain_note=state.gate.gain_note if state.gate else "",
         )
 
     def info(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ quiet/            locks: one trial is timed at a time         tracking/     what
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,11 @@ class RunPaths:
     def conclusion(self) -> Path:
         """What was measured on the test rows, by the name of the model."""
         return self.path / "conclusion.json"
+
+    def test_rows(self, model: str) -> Path:
+        """What each test row adds to the metrics of a model that was measured on them."""
+        digest = hashlib.sha256(model.encode()).hexdigest()[:16]
+        return self.path / "test_rows" / f"{digest}.npz"
 
     @property
     def journal(self) -> Path:

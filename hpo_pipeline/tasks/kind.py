@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from hpo_pipeline.tasks.row_sums import RowSums
 from hpo_pipeline.tasks.task_fields import TaskFields
 
 Row = dict[str, Any]
@@ -123,11 +124,14 @@ class Evaluated:
     Attributes:
         labels: those of the data, then those that only the model knows.
         confusion: counts by true label (outer) and answer (inner), in the order of `labels`.
+        rows: what each row adds to the metrics, in the order of the rows that were measured; None
+            where the kind does not tell.
     """
 
     metrics: dict[str, float]
     labels: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
+    rows: RowSums | None = None
 
 
 class TaskKind(ABC):

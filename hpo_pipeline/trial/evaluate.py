@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import load_from_disk
 
 from hpo_pipeline.data.dataset import DatasetMeta
@@ -20,6 +21,7 @@ from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.outcome import Evaluation
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Loaded, Row, rows_of
+from hpo_pipeline.tasks.row_sums import write_rows
 from hpo_pipeline.trial.environment import measured_on
 from hpo_pipeline.trial.finished import open_finished
 from hpo_pipeline.trial.own_evaluation import evaluate_own
@@ -27,7 +29,12 @@ from hpo_pipeline.trial.practical_metrics import Finished, Purpose, measure
 
 
 def evaluate(
-    experiment: Experiment, dataset: Path, model_folder: Path, max_length: int
+    experiment: Experiment,
+    dataset: Path,
+    model_folder: Path,
+    max_length: int,
+    *,
+    rows_file: Path | None = None,
 ) -> Evaluation:
     """Measure a model folder on the test rows of a prepared dataset.
 
@@ -37,6 +44,7 @@ def evaluate(
 
     Args:
         max_length: tokens after which a text is cut.
+        rows_file: gets what each row adds to the metrics, where the kind of task tells.
 
     Raises:
         DataError: the folder is not a model of this task.
@@ -49,9 +57,11 @@ def evaluate(
     kind = TASKS[task.kind]
     opened = open_finished(task, model_folder)
     collate = kind.collator(task, opened.processor, meta.image_shape)
-    rows = _rows(task, dataset, opened.processor, meta.labels)
+    rows, order = _rows(task, dataset, opened.processor, meta.labels)
     loaded = Loaded(opened.served.model, opened.processor, rows, collate, meta.labels)
     found = kind.evaluate(task, loaded)
+    if rows_file is not None and found.rows is not None:
+        write_rows(rows_file, found.rows.in_order(np.asarray(order)))
     forward = partial(kind.forward, task)
     practical = measure(
         Finished(
@@ -75,8 +85,13 @@ def evaluate(
     )
 
 
-def _rows(task: Task, dataset: Path, processor: Any, names: list[str]) -> list[Row]:
+def _rows(
+    task: Task, dataset: Path, processor: Any, names: list[str]
+) -> tuple[list[Row], list[int]]:
+    """Return the encoded test rows, short ones first, and where each is in the data."""
     kind = TASKS[task.kind]
     table: Any = load_from_disk(str(dataset / "test"))
     encoded = kind.encode(task, table[:], processor, names)
-    return sorted(rows_of(encoded), key=kind.length)
+    rows = rows_of(encoded)
+    order = sorted(range(len(rows)), key=lambda i: kind.length(rows[i]))
+    return [rows[i] for i in order], order

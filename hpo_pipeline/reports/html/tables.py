@@ -16,6 +16,7 @@ from hpo_pipeline.experiment.verdict import Verdict
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.html.findings import steps_saved
 from hpo_pipeline.reports.sharing import shareable
+from hpo_pipeline.reports.worth import worth
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import is_usable, judged, rank, violation
 from hpo_pipeline.results.trial import OTHERS, TIMES_MEASURED, Trial, TrialState
@@ -31,7 +32,7 @@ def headline(experiment: Experiment, result: SearchResult, best: Trial | None) -
         f"{escape(result.state)}</span></h1>"
         f'<p class="soft">{escape(task.kind)}: {escape(goals)}'
         f"{escape(_origin(task))}</p></header>"
-        f"{reason}{_winner_words(experiment, result, best)}"
+        f"{_worth_words(experiment, result)}{reason}{_winner_words(experiment, result, best)}"
         f"{_tiles(experiment, result, best)}{_winner_table(experiment, result, best)}"
     )
 
@@ -169,6 +170,11 @@ def _winner_words(experiment: Experiment, result: SearchResult, best: Trial | No
     if won and won.note:
         words += f'<p class="soft">{escape(won.note)}</p>'
     return words + _baseline_words(result)
+
+
+def _worth_words(experiment: Experiment, result: SearchResult) -> str:
+    said = worth(experiment, result)
+    return f"<p><strong>{escape(said)}</strong></p>" if said else ""
 
 
 def _baseline_words(result: SearchResult) -> str:

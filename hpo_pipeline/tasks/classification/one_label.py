@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpo_pipeline.tasks.kind import Evaluated, Loaded, Metric, TaskKind
 from hpo_pipeline.tasks.prediction import LEAST_PROBABILITY, logits_of
+from hpo_pipeline.tasks.row_sums import RowSums
 from hpo_pipeline.tasks.task_fields import TaskFields
 from hpo_pipeline.tasks.user_metrics import measure_own
 
@@ -115,15 +116,17 @@ def evaluate(
     logs = np.full((len(labels), len(answers)), np.log(LEAST_PROBABILITY))
     logs[:, [answers.index(name) for name in known]] = _log_softmax(predictions)
     predicted = logs.argmax(axis=-1)
-    loss = -logs[np.arange(len(labels)), labels].mean()
-    metrics = {"loss": float(loss), **_quality(predicted, labels, len(names))}
+    losses = -logs[np.arange(len(labels)), labels]
+    metrics = {"loss": float(losses.mean()), **_quality(predicted, labels, len(names))}
     metrics |= _roc_auc(logs[:, : len(names)], labels)
     for name, target in own.items():
         probabilities = _folded(np.exp(logs), labels, len(names))
         metrics[name] = measure_own(name, target, probabilities, labels)
     counts = confusion_matrix(labels, predicted, labels=range(len(answers)))
     confusion = tuple(tuple(int(count) for count in row) for row in counts)
-    return Evaluated(metrics, tuple(answers), confusion)
+    columns = {"label": labels, "answer": predicted, "loss": losses}
+    rows = RowSums("classes", columns, len(names))
+    return Evaluated(metrics, tuple(answers), confusion, rows)
 
 
 def _folded(probabilities: Array, labels: Array, count: int) -> Array:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.kind import Evaluated, Loaded, Metric
 from hpo_pipeline.tasks.prediction import logits_of
+from hpo_pipeline.tasks.row_sums import RowSums
 from hpo_pipeline.tasks.user_metrics import measure_own
 
 if TYPE_CHECKING:
@@ -77,8 +78,10 @@ def evaluate(loaded: Loaded, own: Mapping[str, str]) -> Evaluated:
             f"one that answers with a number"
         )
     labels = np.asarray([row["label"] for row in loaded.rows], dtype=np.float64)
-    metrics = regression_metrics(logits_of(loaded)[:, 0], labels, own)
-    return Evaluated({"loss": metrics["mse"], **metrics})
+    answers = np.asarray(logits_of(loaded)[:, 0], dtype=np.float64)
+    metrics = regression_metrics(answers, labels, own)
+    rows = RowSums("numbers", {"label": labels, "answer": answers})
+    return Evaluated({"loss": metrics["mse"], **metrics}, rows=rows)
 
 
 def _explained(answers: Array, targets: Array) -> dict[str, float]:

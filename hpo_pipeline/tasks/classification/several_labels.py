@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipeline.tasks.kind import Evaluated, Loaded, Metric
 from hpo_pipeline.tasks.prediction import logits_of
+from hpo_pipeline.tasks.row_sums import RowSums
 from hpo_pipeline.tasks.user_metrics import measure_own
 
 if TYPE_CHECKING:
@@ -98,7 +99,13 @@ def evaluate(loaded: Loaded, *, threshold: float, own: Mapping[str, str]) -> Eva
     metrics |= _roc_auc(own_logits, own_truth)
     for name, target in own.items():
         metrics[name] = measure_own(name, target, _sigmoid(own_logits), own_truth)
-    return Evaluated(metrics)
+    wrong = predicted != truth
+    means = {
+        "loss": losses.sum(axis=1) / len(names),
+        "exact_match": (~wrong).all(axis=1).astype(float),
+        "hamming_loss": wrong.mean(axis=1),
+    }
+    return Evaluated(metrics, rows=RowSums("means", means))
 
 
 def _quality(predicted: Array, truth: Array, count: int) -> dict[str, float]:
