@@ -67,6 +67,8 @@ def test_a_run_prints_its_progress_and_its_winner(finished):
     assert "the baseline is lr=0.01 layers=2" in printed
     assert "learning_rate is 0.01, as the space does not have the default 5e-05" in printed
     assert re.search(r"toy-0000( ★)? \(baseline\)", printed)
+    line = r"Tuning gained 0\.\d+ score over the baseline on 60 test rows \(.*95 % interval \+0\."
+    assert re.search(line, printed)
     assert "registered as toy version 1: champion: the first one" in printed
 
 
@@ -75,6 +77,7 @@ def test_status_for_machines(finished):
     assert status["state"] == "succeeded"
     assert sum(status["trials"].values()) == 4
     assert status["baseline"] == "toy-0000"
+    assert 0 < status["gain"]["low"] < status["gain"]["gain"] < status["gain"]["high"] < 1
     assert status["winner"]["test"]["accuracy"] > 0.9
     assert set(status["winner"]["assignments"]) == {"learning_rate", "model.num_hidden_layers"}
 
@@ -122,6 +125,7 @@ def test_a_rollback_without_a_past_is_refused(finished):
 def test_the_report_is_one_file(finished):
     page = (finished / "runs/toy/report.html").read_text("utf-8")
     assert "<title>toy: succeeded</title>" in page
+    assert "<strong>Tuning gained 0." in page
     assert "The baseline is toy-0000: learning_rate is 0.01" in page
     assert len(page) > 1_000_000
 

@@ -14,19 +14,30 @@ _WORD = re.compile(r"[^\W_]+")
 
 def generation_metrics(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """Return the metrics of texts; ROUGE is a mean over rows, BLEU and chrF are of all of them."""
+    import numpy as np
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
-    pairs = list(zip(predictions, references, strict=True))
-    words = [(_words(one), _words(other)) for one, other in pairs]
-    count = max(1, len(pairs))
+    means = {n: float(np.mean(v or [0.0])) for n, v in row_scores(predictions, references).items()}
     return {
-        "rouge1": sum(_ngram_f1(a, b, 1) for a, b in words) / count,
-        "rouge2": sum(_ngram_f1(a, b, 2) for a, b in words) / count,
-        "rougeL": sum(_sequence_f1(a, b) for a, b in words) / count,
+        "rouge1": means["rouge1"],
+        "rouge2": means["rouge2"],
+        "rougeL": means["rougeL"],
         "bleu": float(BLEU(force=True).corpus_score(list(predictions), [list(references)]).score),
         "chrf": float(CHRF().corpus_score(list(predictions), [list(references)]).score),
-        "exact_match": sum(one.strip() == other.strip() for one, other in pairs) / count,
+        "exact_match": means["exact_match"],
+    }
+
+
+def row_scores(predictions: Sequence[str], references: Sequence[str]) -> dict[str, list[float]]:
+    """Return the metrics that are means over rows, a number for each row."""
+    pairs = list(zip(predictions, references, strict=True))
+    words = [(_words(one), _words(other)) for one, other in pairs]
+    return {
+        "rouge1": [_ngram_f1(a, b, 1) for a, b in words],
+        "rouge2": [_ngram_f1(a, b, 2) for a, b in words],
+        "rougeL": [_sequence_f1(a, b) for a, b in words],
+        "exact_match": [float(one.strip() == other.strip()) for one, other in pairs],
     }
 
 

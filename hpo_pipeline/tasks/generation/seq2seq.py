@@ -14,12 +14,13 @@ from pydantic import Field
 
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.tasks import kind
-from hpo_pipeline.tasks.generation.generation_metrics import generation_metrics
+from hpo_pipeline.tasks.generation.generation_metrics import generation_metrics, row_scores
 from hpo_pipeline.tasks.generation.language_rows import ends
 from hpo_pipeline.tasks.generation.token_windows import column
 from hpo_pipeline.tasks.inputs.text_inputs import TextKind, list_lengths
 from hpo_pipeline.tasks.inputs.token_cutting import IGNORED
 from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Row, Shape
+from hpo_pipeline.tasks.row_sums import RowSums
 from hpo_pipeline.tasks.task_fields import TaskFields as Task
 from hpo_pipeline.tasks.token_metrics import TokenSums, rows_at_once
 from hpo_pipeline.tasks.user_metrics import measure_own
@@ -167,12 +168,17 @@ class Seq2Seq(TextKind):
 
     def evaluate(self, task: Task, loaded: Loaded) -> Evaluated:
         """Measure what a finished model writes by its own settings for the test rows."""
+        import numpy as np
+
         batches = (
             loaded.collate(list(loaded.rows[i : i + MAX_ROWS]))
             for i in range(0, len(loaded.rows), MAX_ROWS)
         )
         rows = list(loaded.rows)
-        return Evaluated(_measured(task, rows, loaded.processor, loaded.model, batches))
+        scores: dict[str, list[float]] = {}
+        metrics = _measured(task, rows, loaded.processor, loaded.model, batches, scores=scores)
+        means = {name: np.asarray(values) for name, values in scores.items()}
+        return Evaluated(metrics, rows=RowSums("means", means))
 
     def forward(self, task: Task, model: Any, batch: dict[str, Any]) -> Any:
         """Write texts, as a deployment would."""
@@ -234,9 +240,19 @@ def _set_generation(settings: Any, model: Any) -> None:
 
 
 def _measured(
-    task: Task, rows: Any, tokenizer: Any, model: Any, batches: Iterable[Any]
+    task: Task,
+    rows: Any,
+    tokenizer: Any,
+    model: Any,
+    batches: Iterable[Any],
+    *,
+    scores: dict[str, list[float]] | None = None,
 ) -> dict[str, float]:
-    """Return the metrics of a model over the batches of these rows, in their order."""
+    """Return the metrics of a model over the batches of these rows, in their order.
+
+    Args:
+        scores: gets those that are means over rows, row by row.
+    """
     import torch
 
     sums, texts, written = TokenSums(), list[str](), 0
@@ -249,6 +265,8 @@ def _measured(
             texts += tokenizer.batch_decode(ids, skip_special_tokens=True)
     references = list(column(rows, "reference"))
     metrics = {"loss": sums.loss, **generation_metrics(texts, references)}
+    if scores is not None:
+        scores |= row_scores(texts, references)
     metrics["generated_tokens"] = written / max(1, len(texts))
     for name, target in task.metrics.items():
         metrics[name] = measure_own(name, target, texts, references)
