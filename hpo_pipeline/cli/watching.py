@@ -1,4 +1,4 @@
-"""What shows runs to others while they go on: `hpo exporter`, and the options of `hpo run`."""
+"""What shows runs to others as they happen: `hpo exporter`, and the options of `hpo run`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Watched:
-    """A progress to run with, and who is told the state in which the run ended."""
+    """A progress to run with, and the function that takes the state in which the run ended."""
 
     progress: Progress
     ended: Callable[[str, str | None], None] = lambda state, reason: None

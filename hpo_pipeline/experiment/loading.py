@@ -180,7 +180,7 @@ def _located_name(key: str, name: object, folder: Path) -> object:
 
 
 def _located_metric(target: object, folder: Path) -> object:
-    """Name the folder of a metric whose module lies beside the file."""
+    """Name the folder of a metric whose module is beside the file."""
     try:
         return located_metric(target, folder.resolve()) if isinstance(target, str) else target
     except (OSError, RuntimeError, ValueError):  # no file can have that name

@@ -1,4 +1,4 @@
-"""Showing a run to the trackers that its experiment names, while it goes on."""
+"""Showing a run, as it happens, to the trackers that its experiment names."""
 
 from __future__ import annotations
 
@@ -71,4 +71,4 @@ def note_all(progress: TrackedProgress, folder: RunFolder) -> None:
         progress.note(folder.confirmation.finished_trials(), are_replicates=True)
         progress.note_run(folder.state())
     except (RunFolderError, OSError) as error:
-        progress.say(f"trackers are not told how the run ended: {error}")
+        progress.say(f"the end of the run cannot be sent to the trackers: {error}")

@@ -1,4 +1,4 @@
-"""The experiments of a cluster, kept by watches: whoever asks is answered from memory.
+"""The experiments of a cluster, kept up to date by watches: a scrape is answered from memory.
 
 Of each object only what metrics need is kept, for there may be tens of thousands.
 """

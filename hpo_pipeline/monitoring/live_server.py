@@ -1,7 +1,7 @@
 """The live page over HTTP: a few JSON answers and the files of the page; it only reads, but for
 stopping a run.
 
-Whoever may open the port may see logs and stop runs: so a token is needed wherever it is not on
+Anyone who can open the port can read logs and stop runs: so a token is needed wherever it is not on
 loopback, and on loopback only requests that name this machine are answered (no DNS rebinding).
 """
 
@@ -47,7 +47,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class LivePage:
-    """What the page shows and who may see it; `token` is None on loopback."""
+    """What the page shows, and to whom; `token` is None on loopback."""
 
     cache: RunCache
     hosts: frozenset[str]

@@ -1,6 +1,6 @@
 """`hpo run --notify`: start, failure and end of a run, posted to a Slack-compatible webhook.
 
-Whoever has the address of a webhook can post there: it is a secret, and no message or log names it.
+Anyone with the address of a webhook can post there: it is a secret, and no message or log names it.
 Notices are sent by a thread; a webhook that does not answer delays no trial.
 """
 
@@ -52,7 +52,7 @@ def check_webhook(url: str) -> str:
 
 
 class Webhook(threading.Thread):
-    """Posts texts in their order; one that cannot be posted is given up, and `failed` is told."""
+    """Posts texts in their order; one that cannot be posted is dropped and passed to `failed`."""
 
     def __init__(
         self, url: str, failed: Callable[[str], None], *, patience: float = SECONDS

@@ -1,7 +1,7 @@
 """Work beside the search: what an engine is given to run, and what comes back.
 
-A job is one command, `python -m hpo_pipeline.jobs KIND …`, that leaves one JSON object. Whoever
-makes a job says what is to be done; the engine that runs it adds where things are (`JobPlaces`).
+A job is one command, `python -m hpo_pipeline.jobs KIND …`, that leaves one JSON object. The maker
+of a job says what is to be done; the engine that runs it adds where things are (`JobPlaces`).
 In a pod the answer is the termination message, which stays in the pod's status after its file
 system is gone and may have 4096 bytes. Writer and reader of commands and answers are here.
 """

@@ -1,4 +1,4 @@
-"""The folder of one run: who may write, what is in it, and reading it back.
+"""The folder of one run: its lock, what is in it, and reading it back.
 
 Everything that is read is validated: names are plain file names, types are right, and a damaged
 file is named. Nothing outside of the folder is ever read or written because of what a file says.

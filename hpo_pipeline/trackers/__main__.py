@@ -1,4 +1,4 @@
-"""`python -m hpo_pipeline.trackers RUN_FOLDER TRACKER`: send a run to a tracker while it goes on.
+"""`python -m hpo_pipeline.trackers RUN_FOLDER TRACKER`: send a run to a tracker as it happens.
 
 It ends when its standard input does, once everything is sent, or as soon as the tracker does not
 take it: whatever is left stays in the queue. It says on standard output what the run should know,

@@ -1,7 +1,7 @@
 """What is to be sent to trackers, on disk in the run folder: a JSON line for each change.
 
 The file only grows. Each tracker remembers how far it has got (ledger.py). A line that a crash cut
-off is skipped: whoever writes next puts what is missing once more (tracked_progress.py).
+off is skipped: the next writer adds what is missing (tracked_progress.py).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ POLL_SECONDS = 0.05
 
 
 class SenderProcess:
-    """One tracker's process; it is never waited for while the run goes on."""
+    """One tracker's process; the run never waits for it."""
 
     def __init__(self, folder: Path, tracking: Path, name: str, say: Callable[[str], None]) -> None:
         self._folder, self._tracking, self._name, self._say = folder, tracking, name, say

@@ -175,7 +175,7 @@ def _parent(command: TrialCommand) -> Path | None:
 def _reporter(
     command: TrialCommand, experiment: Experiment, stop: StopRequest
 ) -> tuple[Reporter, Callable[[str], None]]:
-    """Return whom the trial reports to, and what is to be told the fingerprint of its data."""
+    """Return what the trial reports to, and what takes the fingerprint of its data."""
     use_data: Callable[[str], None] = _use_any_data
     reporters: list[Reporter] = [MetricLines(sys.stdout)]
     if command.channel is not None:

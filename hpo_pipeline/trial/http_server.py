@@ -1,4 +1,4 @@
-"""The server of `hpo serve`: KServe's first protocol over HTTP, on the loopback unless told else.
+"""The server of `hpo serve`: KServe's first protocol over HTTP, on the loopback by default.
 
 GET  /v1/models/NAME           whether it is ready
 POST /v1/models/NAME:predict   {"instances": [TEXT, …]} gives {"predictions": [ANSWER, …]},
@@ -47,7 +47,7 @@ class Settings:
 
 @dataclass
 class Counts:
-    """What `/metrics` tells of the requests so far."""
+    """What `/metrics` reports on the requests so far."""
 
     requests: int = 0
     faults: int = 0

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Stopped(BaseException):
-    """Ends a script that goes on where it should stop; no `except Exception` holds it."""
+    """Ends a script that continues where it should stop; no `except Exception` holds it."""
 
 
 class ScriptRun:
@@ -58,7 +58,7 @@ class ScriptRun:
         self.is_stopped = False
 
     def run(self, script: Path, folder: Path, assignments: Mapping[str, Any], seed: int) -> None:
-        """Run the script to its end.
+        """Run the whole script.
 
         Raises:
             TrialError: it raises, or exits with another code than 0.

@@ -59,7 +59,7 @@ def has_native_bf16() -> bool:
 
 
 def _with(arguments: TrainingArguments, precision: str) -> TrainingArguments:
-    """Return the arguments in another precision; transformers wants to be told of a missing GPU."""
+    """Return the arguments in another precision; transformers has to know that there is no GPU."""
     chosen = {name: name == precision for name in _CHOSEN}
     return replace(arguments, use_cpu=not torch.cuda.is_available(), **chosen)
 

@@ -41,7 +41,7 @@ class Reporter(Protocol):
         """Say that the first training step begins."""
 
     def resumed(self, curve: Sequence[Point]) -> None:
-        """Tell what was reported before the trial was cut off, to whoever lost it meanwhile."""
+        """Repeat the reports from before the trial was cut off, for a listener that lost them."""
 
     def evaluated(self, point: Point) -> bool:
         """Report an evaluation; return whether the trial should continue."""

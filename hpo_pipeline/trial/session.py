@@ -58,7 +58,8 @@ def report(*, step: int, epoch: float = 0.0, **metrics: float) -> bool:
     """Report an evaluation after `step` training steps.
 
     Returns:
-        whether to continue. A script that goes on where it should stop is ended at its next report.
+        whether to continue. A script that continues where it should stop is ended at its next
+        report.
 
     Raises:
         TrialError: a metric is not a finite number, or its name cannot be used.

@@ -1,4 +1,4 @@
-"""Who may ask a trial to stop early, and what any other SIGTERM means.
+"""How a trial is asked to stop early, and what any other SIGTERM means.
 
 A stopped trial leaves a result, which ranks among the others. A trial that is cut off must leave
 none: its pod was evicted or preempted, or its job was deleted, and it will run again from the start

@@ -138,7 +138,7 @@ def test_a_terminated_pipeline_ends_by_itself(text, cluster, tmp_path, monkeypat
         return len(items) > 1 and all(map(is_complete, items))
 
     wait_until(has_ended, seconds=60)
-    with pytest.raises(BackendError, match="a retry cannot go on with it: start a new run"):
+    with pytest.raises(BackendError, match="a retry cannot resume it: start a new run"):
         steps.search(checked.experiment, "katib", tmp_path / "retried", api=cluster)
     folder = RunFolder(tmp_path / "retried")
     assert folder.state().ended == "the pipeline that followed it has gone"

@@ -214,7 +214,7 @@ class _Scanner:
                     raise
                 self._more()
                 continue
-            if end < len(self._text) or self._is_over:  # else a number may go on
+            if end < len(self._text) or self._is_over:  # else a number may continue
                 self._place = end
                 return found
             self._more()

@@ -38,7 +38,7 @@ def delete(api: Api, namespace: str, name: str) -> bool:
             raise
         config, was_there = None, False
     found = [config] if config is not None else []
-    # Who may not do this leaves them there: the same experiment finds them again.
+    # Without the right to do this they stay: the same experiment finds them again.
     with contextlib.suppress(ClusterError):
         labels = f"{EXPERIMENT_POD_LABEL}={name}"
         listed = api.list(CONFIG_MAPS, namespace, labels=labels)["items"]

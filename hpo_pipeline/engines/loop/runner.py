@@ -63,7 +63,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A trial goes on from its checkpoint, where it had this curve."""
+    """A trial resumes from its checkpoint, where it had this curve."""
 
     name: str
     curve: tuple[Point, ...]

@@ -266,7 +266,7 @@ def _with_pods(experiment: Experiment, pods: Mapping[str, Any]) -> Experiment:
 
 
 def _raise_if_cut_off(experiment: Experiment, why: str, trials: int) -> None:
-    """Fail a search that was ended with its run: Katib cannot go on with an ended experiment.
+    """Fail a search that was ended with its run: Katib cannot resume an ended experiment.
 
     Its trials were stopped wherever they were; the winner among them must not be registered.
     """
@@ -274,7 +274,7 @@ def _raise_if_cut_off(experiment: Experiment, why: str, trials: int) -> None:
         return
     raise BackendError(
         f"{experiment.name}: the search was cut off after {trials} of {experiment.budget.trials} "
-        f"trials ({why}), and a retry cannot go on with it: start a new run of the pipeline; with "
+        f"trials ({why}), and a retry cannot resume it: start a new run of the pipeline; with "
         f"search.warm_start it learns from the trials that had ended"
     )
 

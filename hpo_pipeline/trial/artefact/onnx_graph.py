@@ -2,7 +2,7 @@
 
 An export takes seconds, most of them to trace the model and to optimise its graph, which depend on
 the config alone. So the graph is kept, with a note of which weight each of its tensors came from.
-Whoever uses a graph compares its outputs with those of the model; a graph that cannot be filled
+A caller compares the graph's outputs with those of the model; a graph that cannot be filled
 is exported anew.
 """
 

@@ -1,4 +1,4 @@
-"""Who may speak to the stopping service: a trial for itself, at a bounded cost.
+"""Permissions of the stopping service: a trial speaks for itself only, at a bounded cost.
 
 Every pod that reaches the service can send whatever it likes. A call counts only where it names
 an experiment of this namespace and a trial of that experiment, where it carries the token of

@@ -1,6 +1,6 @@
 """The values of trials on their way to Katib's database.
 
-Katib's database asks nobody who they are, so whoever reaches it can write values for any trial.
+Katib's database has no authentication: any client that reaches it can write values for any trial.
 Our trials therefore give theirs to this service, which takes from a trial only its own. A network
 policy can then keep trials from the database altogether (manifests/overlays/closed).
 """

@@ -4,7 +4,7 @@ It runs beside the suggestion service in one pod. It tells Katib that there are 
 Katib checks a rule only once, and it marks the trials that it stopped EarlyStopped. After a restart
 it learns the curves of running trials from their next report, which always has the whole curve, and
 those of ended trials from Katib's database. The values for that database come here too
-(observations.py). Who may call is decided in admission.py.
+(observations.py). admission.py decides which calls are admitted.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 FORBIDDEN = 403
 LIST_SECONDS = 1.0
-"""Pods are listed at most this often, whoever calls from wherever."""
+"""Pods are listed at most this often, however many callers there are."""
 
 
 class TrialPods:
