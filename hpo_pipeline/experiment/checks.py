@@ -19,6 +19,7 @@ from hpo_pipeline.experiment.formula import Formula
 from hpo_pipeline.experiment.lora import Lora
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, SCORE
 from hpo_pipeline.experiment.objective import Objective
+from hpo_pipeline.experiment.register import MIN_TEST_ROWS
 from hpo_pipeline.experiment.rules import known_values
 from hpo_pipeline.experiment.rules.checks import rule_faults
 from hpo_pipeline.experiment.schema import (
@@ -49,6 +50,7 @@ def cross_faults(sections: dict[str, Any]) -> list[str]:
         *strategy_faults(sections),
         *_baseline_faults(sections),
         *_selection_faults(sections),
+        *_confidence_faults(sections),
     ]
 
 
@@ -227,6 +229,25 @@ def _baseline_faults(sections: dict[str, Any]) -> list[str]:
         return []
     setting = Setting(space, task, search, sections.get("serve"), rules_of(sections))
     return baseline_faults(given, setting)
+
+
+def _confidence_faults(sections: dict[str, Any]) -> list[str]:
+    """Return why the gate could not say how sure a gain is."""
+    task, register, objectives = (sections.get(n) for n in ("task", "register_", "objective"))
+    if task is None or not register or not objectives or register.min_gain.confidence is None:
+        return []
+    where, rows = "register.min_gain.confidence", task.rows.test
+    known = TASKS[task.kind].row_metrics(task)
+    lacking = sorted(objectives[0].reads - known - set(PRACTICAL_METRICS))
+    if lacking or not objectives[0].reads & known:
+        there = ", ".join(sorted(known)) or f"none of {task.kind}"
+        return [
+            f"{where}: {', '.join(lacking) or objectives[0].name} cannot be computed on samples of "
+            f"the test rows; leave it out, or use an objective of these: {there}"
+        ]
+    if isinstance(rows, int) and rows < MIN_TEST_ROWS:
+        return [f"{where}: needs {MIN_TEST_ROWS} test rows, and task.rows.test is {rows}"]
+    return []
 
 
 def _value_faults(sections: dict[str, Any]) -> list[str]:

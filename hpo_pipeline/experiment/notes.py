@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpo_pipeline.experiment.algorithms.base import Problem
+from hpo_pipeline.experiment.register import MIN_TEST_ROWS
 from hpo_pipeline.experiment.rules import known_values
 from hpo_pipeline.experiment.rules.checks import rule_notes
 from hpo_pipeline.experiment.rules.drawing import DRAWS, kept_share
@@ -28,6 +29,7 @@ def notes(experiment: Experiment) -> list[str]:
         _too_late(experiment),
         _short_grid(experiment),
         _few_rows(experiment),
+        _few_test_rows(experiment),
     ]
     said = [note for note in found if note is not None]
     if experiment.space_rules:
@@ -94,6 +96,19 @@ def _few_rows(experiment: Experiment) -> str | None:
         f"task.rows: the interval of latency_p95_ms needs {P95_ROWS} different rows, and "
         f"{' and '.join(few)}; they are repeated, and rarer lengths are not seen. Give more rows, "
         f"or serve.lengths"
+    )
+
+
+def _few_test_rows(experiment: Experiment) -> str | None:
+    """Say that the gain over the baseline will have no interval."""
+    rows = experiment.task.rows.test
+    if experiment.found_baseline().values is None or not isinstance(rows, int):
+        return None
+    if rows >= MIN_TEST_ROWS:
+        return None
+    return (
+        f"task.rows.test: the interval of the gain over the baseline needs {MIN_TEST_ROWS} test "
+        f"rows, got {rows}; the report gives the gain alone"
     )
 
 

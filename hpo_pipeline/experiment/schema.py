@@ -22,6 +22,7 @@ from hpo_pipeline.experiment.choosing import Shape, chosen_search, chosen_stoppi
 from hpo_pipeline.experiment.cluster import Cluster
 from hpo_pipeline.experiment.formula import Constraint, ConstraintText
 from hpo_pipeline.experiment.objective import Goal, Objective
+from hpo_pipeline.experiment.register import Register
 from hpo_pipeline.experiment.rules import Rules, bound, known_values
 from hpo_pipeline.experiment.rules.rule import RuleText
 from hpo_pipeline.experiment.search import DEFAULT_SEARCH, SearchSection
@@ -30,7 +31,6 @@ from hpo_pipeline.experiment.space import Count, Frozen, Space, Value, as_tuple
 from hpo_pipeline.experiment.stopping import DEFAULT_STOPPING, Stopping, StoppingSection
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.experiment.track import TrackSection
-from hpo_pipeline.experiment.uris import RegistryUri
 
 MAX_MINUTES = 525_600
 """A year."""
@@ -118,14 +118,6 @@ class Local(Frozen):
 
     trials_per_gpu: Count = 1
     threads: Count | None = None
-
-
-class Register(Frozen):
-    """Where the winner goes, and when it replaces the champion."""
-
-    model: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
-    registry: RegistryUri | None = None
-    min_gain: Annotated[float, Field(ge=0)] = 0.0
 
 
 def _as_list(value: Any) -> Any:

@@ -10,8 +10,9 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo_pipeline.data.assets import ASSETS
 from hpo_pipeline.errors import BackendError, DataError, ModelMissing, TrialError
@@ -21,7 +22,7 @@ from hpo_pipeline.registry import Registry
 from hpo_pipeline.registry.record import ModelRecord
 from hpo_pipeline.registry.registration import judge, register
 from hpo_pipeline.reports.model_card import Evidence, model_card
-from hpo_pipeline.results.bootstrap import Gain, Measured, gain_of
+from hpo_pipeline.results.bootstrap import Gain, Measured, gain_of, gains
 from hpo_pipeline.results.files import DATASET_FILE, MODEL_FOLDER, read_json, write_json
 from hpo_pipeline.results.outcome import (
     Evaluation,
@@ -33,6 +34,9 @@ from hpo_pipeline.results.outcome import (
 from hpo_pipeline.results.run_folder import RunFolder, is_kept, run_place, run_result
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.tasks.row_sums import read_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CHAMPION_FOLDER = "champion"  # for the time that it is measured, where the registry is elsewhere
 
@@ -83,6 +87,7 @@ class Promotion:
             evaluation,
             champion,
             lambda record: self._of_record(record, result),
+            partial(self._over, selected.run, evaluation),
         )
         version = champion.version if champion else None
         return replace(gated, promote=decision.promote, reason=decision.reason, champion=version)
@@ -109,6 +114,7 @@ class Promotion:
             },
             test=gated.evaluation,
             evaluate=lambda record: self._of_record(record, result),
+            compare=partial(self._over, selected.run, gated.evaluation),
         )
 
     @property
@@ -142,6 +148,12 @@ class Promotion:
         objective = self._experiment.objective[0]
         return gain_of(objective, ours, self._measured(baseline, found)), ""
 
+    def _over(self, run: str, winner: Evaluation, record: ModelRecord) -> NDArray[Any] | str:
+        """Return what the winner gains over a version, which was measured, in samples of rows."""
+        name = _title(record)
+        theirs = self._measured(name, self._folder.evaluations()[name])
+        return gains(self._experiment.objective[0], self._measured(run, winner), theirs)
+
     def _measured(self, name: str, found: Evaluation) -> Measured:
         return Measured(found.metrics, read_rows(self._folder.test_rows(name)))
 
@@ -158,7 +170,7 @@ class Promotion:
 
     def _of_record(self, record: ModelRecord, winner: Trial) -> Mapping[str, float]:
         assert self._registry is not None
-        name = f"{record.name} version {record.version}"
+        name = _title(record)
         if name in self._folder.evaluations():
             return self._folder.evaluations()[name].metrics
         scratch = self._folder.path / CHAMPION_FOLDER
@@ -187,6 +199,11 @@ class Promotion:
         content["evaluations"][name] = found.to_json()
         write_json(file, content)
         return found
+
+
+def _title(record: ModelRecord) -> str:
+    """Return the name under which the measurements of a version are kept."""
+    return f"{record.name} version {record.version}"
 
 
 def _evidence(

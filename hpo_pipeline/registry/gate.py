@@ -24,6 +24,28 @@ class Decision:
     reason: str
 
 
+@dataclass(frozen=True)
+class Significance:
+    """In what share of samples of the test rows the gain is large enough, and what is needed.
+
+    Attributes:
+        share: None where it cannot be computed, for the `reason`.
+    """
+
+    needed: float
+    share: float | None
+    reason: str = ""
+
+    def words(self, min_gain: float) -> str:
+        """Return the share in words, or why there is none."""
+        if self.share is None:
+            return self.reason
+        least = f"of at least {min_gain:.6g} " if min_gain else ""
+        # Cut, not rounded: 89.96 % are not 90 %.
+        percent = math.floor(self.share * 1000) / 10
+        return f"{least}in {percent:g} % of the samples of the test rows"
+
+
 def decide(
     new_value: float,
     champion_value: float | None,
@@ -31,6 +53,7 @@ def decide(
     goal: Goal,
     min_gain: float,
     violations: Sequence[str] = (),
+    significance: Significance | None = None,
 ) -> Decision:
     """Decide by the objective on the held-out test rows.
 
@@ -40,6 +63,7 @@ def decide(
         goal: which direction is better.
         min_gain: the smallest gain that is enough; with 0 the champion must still be beaten.
         violations: the constraints that the new model misses on the test rows.
+        significance: how surely the gain is at least so large, where that is asked.
     """
     if violations:
         missed = "; ".join(violations)
@@ -62,4 +86,13 @@ def decide(
         return Decision(False, f"stays candidate: {facts}; the champion must be beaten")
     if gain < min_gain - ROUNDING:
         return Decision(False, f"stays candidate: {facts}; at least {min_gain:.6g} is required")
-    return Decision(True, f"champion: {facts}")
+    if significance is None:
+        return Decision(True, f"champion: {facts}")
+    words, needed = significance.words(min_gain), f"{significance.needed:.0%} are required"
+    if significance.share is None:
+        return Decision(
+            False, f"stays candidate: {facts}; how sure that is cannot be said: {words}"
+        )
+    if significance.share < significance.needed:
+        return Decision(False, f"stays candidate: {facts}, {words}; {needed}")
+    return Decision(True, f"champion: {facts}, {words} ({needed})")

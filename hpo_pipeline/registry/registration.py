@@ -17,12 +17,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hpo_pipeline.errors import DataError, ModelFilesError, RegistryError
+from hpo_pipeline.experiment.register import MinGain
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.verdict import Verdict
 from hpo_pipeline.registry import Registry
-from hpo_pipeline.registry.gate import Decision, decide
+from hpo_pipeline.registry.gate import ROUNDING, Decision, Significance, decide
 from hpo_pipeline.registry.record import (
     Candidate,
     EventKind,
@@ -30,13 +32,19 @@ from hpo_pipeline.registry.record import (
     folder_sha256,
     idempotency_key,
 )
+from hpo_pipeline.results.bootstrap import share_above
 from hpo_pipeline.results.outcome import RegistrationResult
 from hpo_pipeline.results.ranking import Known, judged
 from hpo_pipeline.results.trial import Trial
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 ATTEMPTS = 8
 
 Evaluate = Callable[[ModelRecord], Mapping[str, float]]
+Compare = Callable[[ModelRecord], "NDArray[Any] | str"]
+"""Returns the gain over a registered model in samples of the test rows, or why it is not known."""
 
 
 def register(
@@ -48,6 +56,7 @@ def register(
     evidence: Mapping[str, str],
     test: Known,
     evaluate: Evaluate,
+    compare: Compare | None = None,
 ) -> RegistrationResult:
     """Register the winner and promote it if it beats the champion.
 
@@ -56,6 +65,7 @@ def register(
             the training where it differs from that of the search, and the pipeline's `run`.
         test: what is known of the winner on the held-out rows.
         evaluate: measures a registered model on the same rows.
+        compare: draws those rows again, for a model that was measured before.
 
     Raises:
         RegistryError: the registry cannot be used; trying again repairs what was half done.
@@ -68,7 +78,7 @@ def register(
         return _result(known, f"already registered; {known.reason}", is_champion=is_champion)
     for _ in range(ATTEMPTS):
         champion = registry.champion(candidate.name)
-        decision = judge(experiment, test, champion, evaluate)
+        decision = judge(experiment, test, champion, evaluate, compare)
         record = registry.register(replace(candidate, reason=decision.reason), model_folder)
         if not decision.promote:
             return _result(record, decision.reason, is_champion=False)
@@ -83,9 +93,10 @@ def judge(
     test: Known,
     champion: ModelRecord | None,
     evaluate: Evaluate,
+    compare: Compare | None = None,
 ) -> Decision:
     """Decide whether the winner, as it was measured on the test rows, replaces the champion."""
-    found = _judged(experiment, test, champion, evaluate)
+    found = _judged(experiment, test, champion, evaluate, compare)
     unknown = [c for c in experiment.constraints if judged(c, test) is Verdict.UNDECIDED]
     if found.promote and unknown:
         # A limit that may be exceeded is not kept: another run, or a quieter machine, will tell.
@@ -103,13 +114,15 @@ def _judged(
     test: Known,
     champion: ModelRecord | None,
     evaluate: Evaluate,
+    compare: Compare | None,
 ) -> Decision:
     objective = experiment.objective[0]
     assert experiment.register_ is not None
+    wanted = experiment.register_.min_gain
     decided = partial(
         decide,
         goal=objective.goal,
-        min_gain=experiment.register_.min_gain,
+        min_gain=wanted.least,
         violations=[c for c in experiment.constraints if judged(c, test) is Verdict.MISSED],
     )
     value = None
@@ -121,7 +134,18 @@ def _judged(
             alone = decided(objective.value(test.metrics), None)
             return _without_champion(champion, error) if alone.promote else alone
         value = objective.value(measured)
+        if wanted.confidence is not None:
+            sure = _significance(wanted, champion, compare)
+            return decided(objective.value(test.metrics), value, significance=sure)
     return decided(objective.value(test.metrics), value)
+
+
+def _significance(wanted: MinGain, champion: ModelRecord, compare: Compare | None) -> Significance:
+    assert wanted.confidence is not None
+    found = compare(champion) if compare else "the test rows are not known here"
+    if isinstance(found, str):
+        return Significance(wanted.confidence, None, found)
+    return Significance(wanted.confidence, share_above(found, wanted.least - ROUNDING))
 
 
 def promote_by_hand(

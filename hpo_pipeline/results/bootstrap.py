@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, SCORE
 from hpo_pipeline.experiment.objective import Objective
+from hpo_pipeline.experiment.register import MIN_TEST_ROWS
 from hpo_pipeline.tasks.row_sums import RowSums
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 SAMPLES = 4_000
 CONFIDENCE = 0.95
-MIN_ROWS = 50
-"""With fewer rows the percentiles are known to be too narrow, and no interval is given."""
 _AT_ONCE = 4_000_000
 """Entries of the counts that are in memory at a time."""
 
@@ -86,8 +85,8 @@ def gains(
         return "the metrics of this task cannot be computed again from single rows"
     if one.form != other.form or len(one) != len(other):
         return "the two models were not measured on the same rows"
-    if len(one) < MIN_ROWS:
-        return f"an interval needs {MIN_ROWS} test rows, and there are {len(one)}"
+    if len(one) < MIN_TEST_ROWS:
+        return f"an interval needs {MIN_TEST_ROWS} test rows, and there are {len(one)}"
     import numpy as np
 
     known = {*one.metrics(np.ones((1, len(one))))}

@@ -196,6 +196,10 @@ class TaskKind(ABC):
     def metrics(self, task: TaskFields) -> Mapping[str, Metric]:
         """Return the quality metrics that a trial reports; `loss` is the Trainer's own."""
 
+    def row_metrics(self, task: TaskFields) -> frozenset[str]:
+        """Return the metrics of `Evaluated.rows`, which can be computed on samples of the rows."""
+        return frozenset()
+
     def gate_rows(self, task: TaskFields) -> str:
         """Return in words on which rows a finished model is measured."""
         return "held-out test rows"

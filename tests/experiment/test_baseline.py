@@ -189,3 +189,39 @@ def test_no_rule_stops_it_here_or_where_another_process_asked_for_it() -> None:
     elsewhere = Study(dataclasses.replace(made.problem))
     elsewhere.admit(1)
     assert [elsewhere.should_stop(n, toy_curve(0.1)) for n in (0, 1)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("sections", "fault"),
+    [
+        ({"register": "{model: m, min_gain: {points: 1, gain: 0.1}}"}, "give gain, or points"),
+        ({"register": "{model: m, min_gain: {confidence: 1.0}}"}, "confidence: input should be"),
+        ({"register": "{model: m, min_gain: much}"}, "register.min_gain: must be a number, or a"),
+        (
+            {
+                "register": "{model: m, min_gain: {confidence: 0.9}}",
+                "objective": "{metric: roc_auc, goal: maximize}",
+            },
+            "register.min_gain.confidence: roc_auc cannot be computed on samples of the test rows",
+        ),
+        (
+            {
+                "register": "{model: m, min_gain: {confidence: 0.9}}",
+                "task": "{kind: text-classification, model: a/b, data: a/b, rows: {test: 40}}",
+            },
+            "register.min_gain.confidence: needs 50 test rows, and task.rows.test is 40",
+        ),
+    ],
+)
+def test_a_confidence_that_the_gate_could_not_have_is_refused(
+    tmp_path: Path, sections: dict[str, str], fault: str
+) -> None:
+    assert [found for found in faults_of(tmp_path, **sections) if fault in found]
+
+
+def test_points_are_hundredths_and_a_number_stands_for_the_gain() -> None:
+    given = [{"points": 0.5, "confidence": 0.9}, 0.01, {"gain": 0.2}]
+    sections = [toy_experiment(register={"model": "m", "min_gain": each}) for each in given]
+    found = [each.register_.min_gain for each in sections if each.register_]
+    assert [each.least for each in found] == [0.005, 0.01, 0.2]
+    assert [each.confidence for each in found] == [0.9, None, None]

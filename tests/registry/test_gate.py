@@ -7,7 +7,7 @@ import math
 import pytest
 
 from hpo_pipeline.experiment.objective import Goal
-from hpo_pipeline.registry.gate import decide
+from hpo_pipeline.registry.gate import Significance, decide
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,23 @@ def test_the_reason_has_both_values_and_the_gain() -> None:
     reason = decide(0.905, 0.9, goal="maximize", min_gain=0.01).reason
     assert "0.905 against 0.9" in reason
     assert "a gain of 0.005; at least 0.01 is required" in reason
+
+
+@pytest.mark.parametrize(
+    ("share", "reason", "promote", "words"),
+    [
+        (0.972, "", True, "a gain of 0.03, of at least 0.005 in 97.2 % of the samples of the test"),
+        (0.8999, "", False, "in 89.9 % of the samples of the test rows; 90% are required"),
+        (None, "there are 30 rows", False, "how sure that is cannot be said: there are 30 rows"),
+    ],
+)
+def test_a_gain_must_be_as_sure_as_is_asked(
+    share: float | None, reason: str, promote: bool, words: str
+) -> None:
+    sure = Significance(0.9, share, reason)
+    found = decide(0.91, 0.88, goal="maximize", min_gain=0.005, significance=sure)
+    assert found.promote is promote
+    assert words in found.reason
 
 
 def test_an_equal_one_must_do_better() -> None:

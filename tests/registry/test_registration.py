@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpo_pipeline.errors import DataError, ModelFilesError, RegistryError
@@ -81,6 +82,22 @@ def test_a_limit_that_may_be_exceeded_is_not_kept() -> None:
     decision = judge(EXPERIMENT, reached, None, dict)
     assert not decision.promote
     assert "undecided whether it keeps loss <= 1; measure again" in decision.reason
+
+
+@pytest.mark.parametrize(("gain", "promoted"), [(0.02, True), (0.002, False)])
+def test_a_champion_must_be_beaten_with_the_confidence_that_is_asked(
+    registry: DirectoryRegistry, tmp_path: Path, gain: float, promoted: bool
+) -> None:
+    registered(registry, tmp_path, 0, 0.8)
+    wanted = {"points": 0.5, "confidence": 0.9}
+    experiment = toy_experiment(register={"model": "tweets", "min_gain": wanted})
+    champion, drawn = registry.champion("tweets"), np.linspace(0, 0.01, 1000) + gain
+    test = Evaluation({"accuracy": 0.9, "loss": 0.1})
+    found = judge(experiment, test, champion, lambda record: record.test_metrics, lambda _: drawn)
+    assert found.promote is promoted
+    assert ("100 %" if promoted else "70 % of the samples") in found.reason
+    unknown = judge(experiment, test, champion, lambda record: record.test_metrics)
+    assert not unknown.promote
 
 
 @pytest.mark.parametrize("error", [DataError("is not a model"), ModelFilesError("is gone")])

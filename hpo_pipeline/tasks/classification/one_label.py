@@ -213,6 +213,10 @@ class ClassificationKind(TaskKind):
         """Return the metrics of a classification."""
         return METRICS
 
+    def row_metrics(self, task: TaskFields) -> frozenset[str]:
+        """Return all but the area under the ROC curve."""
+        return frozenset(METRICS) - {"roc_auc"}
+
     def names(self, task: TaskFields, labels: Iterable[Any]) -> list[str]:
         """Return the different labels in order."""
         return label_names(labels)

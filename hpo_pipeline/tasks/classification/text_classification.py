@@ -96,6 +96,15 @@ class TextClassification(ClassificationKind, TextKind):
             return regression.METRICS
         return super().metrics(task)
 
+    def row_metrics(self, task: TaskFields) -> frozenset[str]:
+        """Return those of the problem that follow from sums over rows."""
+        match task.settings.problem:
+            case "multi_label":
+                return frozenset({"loss", "exact_match", "hamming_loss"})
+            case "regression":
+                return frozenset(regression.METRICS) - {"spearman"}
+        return super().row_metrics(task)
+
     def form(self, task: TaskFields) -> Form:
         """Return that a row has a text or two, and what the problem is about."""
         return Form("pair" if _has_pairs(task) else "text", _LABELS[task.settings.problem])

@@ -86,6 +86,10 @@ class Seq2Seq(TextKind):
         """Return the metrics of generated texts."""
         return _METRICS
 
+    def row_metrics(self, task: Task) -> frozenset[str]:
+        """Return those that are means over rows."""
+        return frozenset({"rouge1", "rouge2", "rougeL", "exact_match"})
+
     def form(self, task: Task) -> Form:
         """Return that a row has two texts."""
         return Form("text", "text")
