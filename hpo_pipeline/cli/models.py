@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hpo_pipeline.errors import RegistryError
 
 if TYPE_CHECKING:
-    from hpo_pipeline.experiment.schema import Register
+    from hpo_pipeline.experiment.register import Register
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
