@@ -74,7 +74,7 @@ def trials(api, name):
     return sorted(item["metadata"]["name"] for item in found)
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come in time"
