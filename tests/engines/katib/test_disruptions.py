@@ -50,23 +50,24 @@ class Namespace:
         return self.deleted
 
 
-def test_a_trial_that_was_disrupted_twice_gets_a_new_job():
-    namespace = Namespace().lose_pods(2)
-    assert namespace.after(5, 5) == []
-    assert namespace.after(5) == ["toy-0000"]
-    assert namespace.after(5, 5, 5, 5) == ["toy-0000"]  # the new job has lost no pod yet
+def test_a_trial_that_waits_longer_than_the_first_pause_gets_a_new_job():
+    namespace = Namespace().lose_pods(1)
+    assert namespace.after(3, 3, 3, 3) == []
+    assert namespace.after(3) == ["toy-0000"]
+    assert namespace.after(3, 3, 3, 3, 3) == ["toy-0000"]  # the new job has lost no pod yet
 
 
 def test_the_first_pause_is_left_to_kubernetes():
-    assert Namespace().lose_pods(1).after(5, 5, 5, 5) == []
+    namespace = Namespace()
+    for _ in range(5):
+        assert namespace.lose_pods(1).after(3, 3, 3, 2) == []
 
 
 def test_an_evicted_pod_that_is_still_shown_is_no_pod():
     namespace = Namespace().lose_pods(1)
-    namespace.lose_pods(1)
     labels = {JOB_LABEL: "toy-0000"}
     namespace.pods = [{"metadata": {"uid": "2", "labels": labels}, "status": {"phase": "Failed"}}]
-    assert namespace.after(5, 5, 5) == ["toy-0000"]
+    assert namespace.after(3, 3, 3, 3, 3) == ["toy-0000"]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,16 @@ def test_an_evicted_pod_that_is_still_shown_is_no_pod():
 )
 def test_other_jobs_are_left_alone(job):
     assert Namespace(job).lose_pods(2).after(5, 5, 5, 5) == []
+
+
+def test_a_job_that_is_over_is_looked_at_once():
+    namespace = Namespace({"status": {"conditions": [{"type": "Failed", "status": "True"}]}})
+    namespace.lose_pods(1).after(3, 3, 3, 3, 3)
+    namespace.job = {"metadata": {}}  # it would be made anew if it were looked at again
+    namespace.pods = [
+        {"metadata": {"labels": {JOB_LABEL: "toy-0000"}}, "status": {"phase": "Failed"}}
+    ]
+    assert namespace.after(*[3] * 10) == []
 
 
 def test_a_job_that_waits_is_known():

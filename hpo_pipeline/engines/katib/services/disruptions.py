@@ -4,10 +4,11 @@ After an eviction or the loss of a node, Kubernetes makes the pod of a job anew.
 the first time and twice as long each further time, up to 10 minutes, as if the job had failed by
 itself (kubernetes/kubernetes, pkg/controller/job/backoff_utils.go). The pause belongs to the job,
 and Katib makes a deleted job anew at once. So a job that waits like this is deleted: its trial has
-a pod again after about 15 s, however often it was disrupted.
+a pod again within about 20 s, however often it was disrupted.
 
-Only a job that has lost at least two pods is touched, that has no pod now, and that has no failure
-which counts: those keep Kubernetes' pause and limit.
+Only a job is touched that had a pod, has none for longer than that first pause, and has no failure
+which counts: those keep Kubernetes' pause and limit. Pods are not counted, because one that is lost
+within a second or two may never be seen here.
 """
 
 from __future__ import annotations
@@ -25,10 +26,9 @@ from hpo_pipeline.errors import ClusterError
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 9.0
-"""How long a job is without a pod before it is made anew: about Kubernetes' first pause."""
-LOST_PODS = 2
-_OVER = ("Complete", "Failed", "FailureTarget", "SuccessCriteriaMet", "Suspended")
+PAUSE_SECONDS = 12.0
+"""How long a job is without a pod before it is made anew: a little more than the first pause."""
+_OVER = ("Complete", "Failed", "FailureTarget", "SuccessCriteriaMet")
 ENDED = ("Succeeded", "Failed")
 NOT_FOUND, FORBIDDEN = 404, 403
 
@@ -46,7 +46,8 @@ class Disruptions:
     ) -> None:
         self._api, self._namespace, self._experiment = api, namespace, experiment
         self._now = now
-        self._seen: dict[str, set[str]] = {}
+        self._had_pods: set[str] = set()
+        self._over: set[str] = set()
         self._idle: dict[str, datetime] = {}
         self._is_forbidden = False
 
@@ -70,15 +71,12 @@ class Disruptions:
     def _look(self) -> None:
         labels = f"{EXPERIMENT_POD_LABEL}={self._experiment},{JOB_LABEL}"
         pods = self._api.list(PODS, self._namespace, labels=labels)["items"]
-        alive = set()
-        for pod in pods:
-            name, uid = pod["metadata"]["labels"][JOB_LABEL], pod["metadata"]["uid"]
-            self._seen.setdefault(name, set()).add(uid)
-            if (pod.get("status") or {}).get("phase") not in ENDED:
-                alive.add(name)
+        phases = [(_trial_of(pod), (pod.get("status") or {}).get("phase")) for pod in pods]
+        alive = {name for name, phase in phases if phase not in ENDED}
+        self._had_pods |= {name for name, _ in phases}
+        self._over |= {name for name, phase in phases if phase == "Succeeded"}
         now = self._now()
-        lost = {name for name, uids in self._seen.items() if len(uids) >= LOST_PODS}
-        for name in lost - alive:
+        for name in self._had_pods - alive - self._over:
             since = self._idle.setdefault(name, now)
             if (now - since).total_seconds() >= PAUSE_SECONDS:
                 self._renew(name)
@@ -86,16 +84,23 @@ class Disruptions:
             self._idle.pop(name, None)
 
     def _renew(self, trial: str) -> None:
-        self._seen.pop(trial)
+        self._had_pods.remove(trial)
         self._idle.pop(trial)
         try:
             job = self._api.get(JOBS, self._namespace, trial)
-            if waits_after_disruptions(job):
+            if _is_over(job):
+                self._over.add(trial)
+            elif waits_after_disruptions(job):
                 logger.info("%s has lost its pods to disruptions; its job is made anew", trial)
                 self._api.delete(JOBS, self._namespace, trial)
         except ClusterError as error:
             if error.status != NOT_FOUND:
                 raise
+
+
+def _trial_of(pod: Object) -> str:
+    found: str = pod["metadata"]["labels"][JOB_LABEL]
+    return found
 
 
 def waits_after_disruptions(job: Object) -> bool:
@@ -106,5 +111,9 @@ def waits_after_disruptions(job: Object) -> bool:
     )
     has_pods = any(status.get(name) for name in ("active", "terminating", "succeeded", "failed"))
     uncounted = status.get("uncountedTerminatedPods") or {}
-    is_over = any(has_condition(job, kind) for kind in _OVER)
-    return is_free and not has_pods and not is_over and not any(uncounted.values())
+    is_free = is_free and not has_condition(job, "Suspended")
+    return is_free and not has_pods and not _is_over(job) and not any(uncounted.values())
+
+
+def _is_over(job: Object) -> bool:
+    return any(has_condition(job, kind) for kind in _OVER)

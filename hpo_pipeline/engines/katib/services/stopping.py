@@ -59,7 +59,7 @@ from hpo_pipeline.trial.wire.points import from_message
 
 logger = logging.getLogger(__name__)
 
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 3.0
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 _FAILED = (wire.TrialStatus.FAILED, wire.TrialStatus.KILLED)
