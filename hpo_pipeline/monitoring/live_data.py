@@ -13,10 +13,10 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import render
 from hpo_pipeline.monitoring.run_cache import LOG_FILE, RunView, log_tail
 from hpo_pipeline.reports import formatting
-from hpo_pipeline.reports.best_so_far import best_so_far, thinned
+from hpo_pipeline.reports.best_so_far import growth, thinned
 from hpo_pipeline.reports.comparison import ComparedRun
 from hpo_pipeline.results.outcome import SearchResult
-from hpo_pipeline.results.ranking import listed, violation, winner
+from hpo_pipeline.results.ranking import violation
 from hpo_pipeline.results.training_progress import training_progress
 from hpo_pipeline.results.trial import Trial
 
@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 def run_row(view: RunView) -> Json:
     """Return a run as a line of the list of runs."""
-    best = winner(view.experiment, view.trials)
+    best = view.standing.winner
     return {
         "name": view.name,
         "experiment": view.experiment.name,
@@ -46,7 +46,7 @@ def run_row(view: RunView) -> Json:
 def run_detail(view: RunView) -> Json:
     """Return a run with its first trials, its history and its curves."""
     experiment = view.experiment
-    ranked, others = listed(experiment, [t for t in view.trials if t.state.is_final])
+    ranked, others = view.standing.ranked, view.standing.others
     active = [trial for trial in view.trials if not trial.state.is_final]
     rows = [*active, *ranked, *others][:ROWS]
     places = {trial.name: place for place, trial in enumerate(ranked, start=1)}
@@ -59,7 +59,7 @@ def run_detail(view: RunView) -> Json:
         "constraints": list(experiment.constraints),
         "trials": [{**_row(experiment, t), "place": places.get(t.name)} for t in rows],
         "hidden": len(view.trials) - len(rows),
-        "history": best_so_far(experiment, view.trials),
+        "history": growth(experiment, (view.standing.keys or {}).values()),
         "curves": _curves(experiment, [*active, *ranked][:CURVES]),
     }
 

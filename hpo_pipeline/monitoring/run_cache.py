@@ -6,6 +6,7 @@ each folder's date, not a read of each file.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -22,6 +23,7 @@ from hpo_pipeline.results.files import RESULT_FILE
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.run_paths import RUN_FILE
 from hpo_pipeline.results.run_state import RunState
+from hpo_pipeline.results.standings import Standing, Standings
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.reporting import read_curve
 
@@ -41,6 +43,7 @@ class RunView:
         name: the path of its folder below the folder of all runs.
         status: running, interrupted, succeeded or failed.
         changed: when its files last changed, in seconds since 1970.
+        standing: the ranking of the trials that have ended.
     """
 
     name: str
@@ -50,6 +53,7 @@ class RunView:
     status: str
     trials: tuple[Trial, ...]
     changed: float
+    standing: Standing
 
 
 class RunCache:
@@ -101,6 +105,7 @@ class _CachedRun:
         self._head: tuple[Stamp, Stamp] | None = None
         self._experiment: Experiment | None = None
         self._state = RunState()
+        self._standings: Standings | None = None
 
     def view(self) -> RunView | None:
         with self._lock:
@@ -109,8 +114,9 @@ class _CachedRun:
                 trials = self._read_trials()
             except (HpoError, OSError):
                 return None  # it vanished while it was shown, or it is damaged
-        if self._experiment is None:
-            return None
+            if self._experiment is None or self._standings is None:
+                return None
+            standing = self._standings.of(trials)
         is_running = self._folder.is_running()
         status = self._state.state or "running"
         if status == "running" and not is_running:
@@ -119,29 +125,39 @@ class _CachedRun:
         changed = max([_date(self._folder.run_file), *(stamp[0] / 1e9 for stamp in stamps)])
         shown = tuple(t for t in trials if t.state.is_final or is_running)
         return RunView(
-            self._name, self._folder, self._experiment, self._state, status, shown, changed
+            self._name,
+            self._folder,
+            self._experiment,
+            self._state,
+            status,
+            shown,
+            changed,
+            standing,
         )
 
     def _read_head(self) -> None:
         head = _stamp(self._folder.experiment_file), _stamp(self._folder.run_file)
         if head != self._head:
-            self._experiment, self._state = self._folder.experiment(), self._folder.state()
+            if self._head is None or head[0] != self._head[0]:
+                self._experiment = self._folder.experiment()
+                self._standings = Standings(self._experiment)
+            self._state = self._folder.state()
             self._head = head
 
     def _read_trials(self) -> Sequence[Trial]:
         known, found = self._trials, {}
-        for place in self._folder.trials.iterdir() if self._folder.trials.is_dir() else ():
-            number = re.search(r"-(\d{1,9})$", place.name)
-            if number is None or place.is_symlink():
-                continue
-            stamp = _stamp(place / RESULT_FILE)
+        for name, path in _folders(self._folder.trials):
+            stamp = _stamp(f"{path}/{RESULT_FILE}")
             is_final = stamp is not None
-            stamp = stamp or _stamp(place / LOG_FILE)
-            if place.name in known and known[place.name][0] == stamp:
-                found[place.name] = known[place.name]
+            stamp = stamp or _stamp(f"{path}/{LOG_FILE}")
+            before = known.get(name)
+            if before is not None and before[0] == stamp:
+                found[name] = before
                 continue
-            trial = read_trial(place) if is_final else None
-            found[place.name] = stamp, trial or _running(place, int(number[1]))
+            number = re.search(r"-(\d{1,9})$", name)
+            if number is not None:
+                trial = read_trial(Path(path)) if is_final else None
+                found[name] = stamp, trial or _running(Path(path), int(number[1]))
         self._trials = found
         return sorted((trial for _, trial in found.values()), key=lambda trial: trial.number)
 
@@ -176,9 +192,18 @@ def _running(place: Path, number: int) -> Trial:
     return Trial(place.name, number, TrialState.RUNNING, {}, curve=tuple(curve))
 
 
-def _stamp(path: Path) -> Stamp:
+def _folders(place: Path) -> list[tuple[str, str]]:
+    """Return the folders in a place by name and path; a link is none."""
     try:
-        found = path.stat()
+        with os.scandir(place) as entries:
+            return [(e.name, e.path) for e in entries if e.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _stamp(path: Path | str) -> Stamp:
+    try:
+        found = os.stat(path)  # a Path would take twice as long, ten thousand times
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hpo_pipeline.experiment.schema import Experiment
-from hpo_pipeline.results.ranking import violation
-from hpo_pipeline.results.trial import Trial, TrialState
+from hpo_pipeline.results.ranking import RankKey, is_usable, rank_key
+from hpo_pipeline.results.trial import Trial
 
 CHART_POINTS = 300
 
@@ -17,16 +17,18 @@ def best_so_far(experiment: Experiment, trials: Sequence[Trial]) -> list[list[fl
 
     Trials that miss a constraint do not count.
     """
-    first, points = experiment.objective[0], []
-    best = -math.inf
-    for trial in trials:
-        if trial.state not in (TrialState.SUCCEEDED, TrialState.STOPPED):
-            continue
-        value = first.sign() * first.value(trial.metrics)
-        if value > best and violation(experiment, trial) <= 0:
-            best = value
+    usable = (trial for trial in trials if is_usable(experiment, trial))
+    return growth(experiment, [rank_key(experiment, trial) for trial in usable])
+
+
+def growth(experiment: Experiment, keys: Iterable[RankKey]) -> list[list[float]]:
+    """Return the same from what the trials are ranked by."""
+    sign, best, points = experiment.objective[0].sign(), -math.inf, []
+    for key in sorted(keys, key=lambda key: key.number):
+        if key.point[0] > best and key.violation <= 0:
+            best = key.point[0]
         if math.isfinite(best):
-            points.append([float(trial.number), first.sign() * best])
+            points.append([float(key.number), sign * best])
     return thinned(points)
 
 

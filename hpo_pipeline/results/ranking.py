@@ -27,7 +27,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from operator import mul
 from typing import Protocol
 
@@ -80,7 +80,7 @@ class RankKey:
     number: int
     is_undecided: bool = False
 
-    @property
+    @cached_property
     def exact(self) -> tuple[float, ...]:
         """The sort key that compares the objectives one after the other."""
         worse = (self.violation, float(self.is_undecided))
@@ -142,14 +142,14 @@ def rank(
         scale: that of other trials, where these are too few to give one.
     """
     usable = [trial for trial in trials if is_usable(experiment, trial)]
-    standings = [_rank_key(experiment, trial) for trial in usable]
+    standings = [rank_key(experiment, trial) for trial in usable]
     return [usable[i] for i in order(experiment, standings, scale=scale)]
 
 
 def best_first(judged: Judged, trials: Iterable[Trial]) -> list[Trial]:
     """Return the usable trials of a problem with one objective, best first, as `rank` does."""
     usable = [trial for trial in trials if is_usable(judged, trial)]
-    return sorted(usable, key=lambda trial: _rank_key(judged, trial).exact)
+    return sorted(usable, key=lambda trial: rank_key(judged, trial).exact)
 
 
 def best_variant(experiment: Experiment, variants: Sequence[Variant]) -> int:
@@ -209,7 +209,7 @@ def _by_fronts(
 def scale_of(experiment: Experiment, trials: Iterable[Trial]) -> Scale:
     """Return the scale of the Pareto front of the trials that satisfy the constraints."""
     usable = [trial for trial in trials if is_usable(experiment, trial)]
-    found = [s.point for t in usable if not (s := _rank_key(experiment, t)).violation]
+    found = [s.point for t in usable if not (s := rank_key(experiment, t)).violation]
     return _scale([found[i] for layer in fronts(found)[:1] for i in layer])
 
 
@@ -255,7 +255,8 @@ def _may_be_missed(verdicts: dict[str, Verdict]) -> bool:
     return Verdict.MISSED not in known and Verdict.UNDECIDED in known
 
 
-def _rank_key(experiment: Judged, trial: Trial) -> RankKey:
+def rank_key(experiment: Judged, trial: Trial) -> RankKey:
+    """Return what a usable trial is ranked by."""
     verdicts = _verdicts(experiment, trial)
     return RankKey(
         point=signed(experiment.objective, trial.metrics),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -58,7 +59,7 @@ class Server:
 
     def stop(self):
         if self._process is not None:
-            os.killpg(self._process.pid, 15)
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(30)
             self._process = None
 
