@@ -50,11 +50,15 @@ class Plan:
         width: at most so far, as a share of the value, the ends of the intervals may be off.
         seconds: after which sampling ends in any case, unless a constraint is undecided.
         longest: after which it ends even then.
+        least: samples, however long they take.
+        warm_up: runs before them, however long they take.
     """
 
     width: float
     seconds: float
     longest: float
+    least: int = MIN_SAMPLES
+    warm_up: int = WARM_UP_SAMPLES
 
 
 def quantile(times: Sequence[float], share: float, confidence: float = CONFIDENCE) -> Estimate:
@@ -88,7 +92,7 @@ def sample(
     collects = gc.isenabled()
     gc.disable()
     try:
-        _warm_up(run)
+        _warm_up(run, plan.warm_up)
         return _sampled(run, plan, shares, is_clear)
     finally:
         if collects:
@@ -102,11 +106,11 @@ def _sampled(
     is_clear: Callable[[Mapping[str, Estimate]], bool],
 ) -> list[float]:
     times: list[float] = []
-    start, look, was_late = time.perf_counter(), MIN_SAMPLES, False
+    start, look, was_late = time.perf_counter(), plan.least, False
     while True:
         times.append(run(len(times)))
         spent = time.perf_counter() - start
-        if len(times) < MIN_SAMPLES:
+        if len(times) < plan.least:
             continue
         if spent > plan.longest:
             return times
@@ -120,8 +124,8 @@ def _sampled(
             return times
 
 
-def _warm_up(run: Callable[[int], float]) -> None:
+def _warm_up(run: Callable[[int], float], samples: int) -> None:
     start, done = time.perf_counter(), 0
-    while done < WARM_UP_SAMPLES or time.perf_counter() - start < WARM_UP_SECONDS:
+    while done < samples or time.perf_counter() - start < WARM_UP_SECONDS:
         run(done)
         done += 1

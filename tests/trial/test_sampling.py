@@ -8,8 +8,16 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
+import torch
 
-from hpo_pipeline.trial.practical_metrics import LATENCIES, READ, UNREAD, Purpose
+from hpo_pipeline.trial.practical_metrics import (
+    LATENCIES,
+    READ,
+    UNREAD,
+    Finished,
+    Purpose,
+    throughput_per_s,
+)
 from hpo_pipeline.trial.requests import requests
 from hpo_pipeline.trial.sampling import MIN_SAMPLES, Estimate, Plan, quantile, sample
 
@@ -106,3 +114,23 @@ def test_requests_can_have_lengths_that_the_data_have_not() -> None:
     assert len(first["attention_mask"]) == len(first["input_ids"])
     assert first["input_ids"][:4] == [0, 1, 2, 0]
     assert first["labels"] == 1
+
+
+@pytest.mark.parametrize(("reads", "passes"), [(set(), 6), ({"throughput_per_s"}, MIN_SAMPLES)])
+def test_slow_batches_are_timed_as_often_as_somebody_reads_them(
+    reads: set[str], passes: int
+) -> None:
+    def slow(model: torch.nn.Module, batch: object) -> None:
+        time.sleep(0.09 if not reads else 0.03)
+
+    finished = Finished(
+        torch.nn.Linear(1, 1),
+        [{"x": 1}],
+        lambda rows: {"x": torch.ones(1)},
+        forward=slow,
+        purpose=Purpose(frozenset(reads)),
+    )
+    assert len(finished.batch_seconds) == passes
+    estimate = throughput_per_s(finished)
+    assert estimate is not None
+    assert 0 < estimate.low <= estimate.value <= (estimate.high or 0)
