@@ -62,12 +62,16 @@ def quantise(file: Path, out: Path) -> None:
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    logging.getLogger().setLevel(logging.ERROR)  # it advises a step that changes nothing here
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it advises a step that changes nothing here
     try:
         quantize_dynamic(str(file), str(out), weight_type=QuantType.QInt8)
     # The library raises whatever its graph surgery runs into.
     except Exception as error:
         raise TrialError(f"serve.quantize: int8 failed: {one_line(error)}") from error
+    finally:
+        root.setLevel(level)
 
 
 class _Positional(torch.nn.Module):
