@@ -98,7 +98,6 @@ def run_trial(
     members = population(experiment)
     interval = IntervalCallback(members, spec.number) if members else None
     task = experiment.task.assigned(spec.assignments)
-    serve = experiment.serve.assigned(spec.assignments)
     # The Trainer makes this folder though nothing may be written there.
     output = spec.folder / (TRAINER_FOLDER if members is None else CHECKPOINT_FOLDER)
     built = build_trainer(task, spec, output, earlier=clock.seconds.get("train", 0.0))
@@ -132,37 +131,57 @@ def run_trial(
         interval.override(trainer.create_optimizer())
     start = saved.folder if saved else parent.checkpoint if parent else None
     _train(trainer, callback, start)
-    best = _best(callback)
     clock = Clock(_spent(clock, callback, saving, waiting))
+    trained = _saved(built, callback, spec.folder, clock)
+    trial = _as_served(experiment, spec, callback, trained, clock)
+    return replace(
+        trial,
+        parent=parent.number if parent else None,
+        environment={**environment(saved), **trial.environment},
+    )
+
+
+def _saved(built: Built, callback: TrialCallback, folder: Path, clock: Clock) -> Trained:
+    """Save the model with its best weights."""
+    best = _best(callback)
     if callback.best_weights is not None:
-        restore_weights(trainer.model, callback.best_weights)
-    folder = spec.folder / MODEL_FOLDER
-    model = built.save(folder)
-    shutil.rmtree(spec.folder / TRAINER_FOLDER, ignore_errors=True)
+        restore_weights(built.trainer.model, callback.best_weights)
+    model = built.save(folder / MODEL_FOLDER)
+    shutil.rmtree(folder / TRAINER_FOLDER, ignore_errors=True)
     clock.lap("save")
-    made_of = Trained(built, model, folder, best.metrics)
-    found = [as_served(experiment, made_of, way, clock) for way in serve.variants]
+    return Trained(built, model, folder / MODEL_FOLDER, best.metrics)
+
+
+def _as_served(
+    experiment: Experiment,
+    spec: TrialSpec,
+    callback: TrialCallback,
+    trained: Trained,
+    clock: Clock,
+) -> Trial:
+    """Measure a model in each way in which it may be served, and return the result of the best."""
+    built, slot = trained.built, trained.built.practical.slot
+    variants = experiment.serve.assigned(spec.assignments).variants
+    found = [as_served(experiment, trained, serve, clock) for serve in variants]
     slot.end()
-    best_way = best_variant(experiment, found)
-    serve, chosen = serve.variants[best_way], found[best_way]
-    built.keep(serve, folder)
+    best = best_variant(experiment, found)
+    serve, chosen = variants[best], found[best]
+    built.keep(serve, trained.folder)
     trial = _result(
         experiment,
         spec,
         callback,
         chosen.metrics,
-        steps=trainer.state.global_step,
+        steps=built.trainer.state.global_step,
         seconds=clock.seconds,
     )
     return replace(
         trial,
         served=serve.title,
         variants=tuple(found) if len(found) > 1 else (),
-        parent=parent.number if parent else None,
         environment={
-            **environment(saved),
             **measured_on(serve, chosen.interrupted, was_quiet=slot.was_quiet),
-            "precision": precision_of(trainer.args),
+            "precision": precision_of(built.trainer.args),
         },
         intervals=chosen.intervals,
     )

@@ -17,7 +17,7 @@ from hpo_pipeline.trial.artefact.record import read_record
 from hpo_pipeline.trial.command import TrialCommand
 from hpo_pipeline.trial.evaluate import evaluate
 from hpo_pipeline.trial.measuring import remeasure
-from hpo_pipeline.trial.predictor import open_predictor
+from hpo_pipeline.trial.predictor import Reading, open_predictor, task_of
 from tests.toys import faults_of
 
 SPACE = (
@@ -78,10 +78,11 @@ def _can_be_measured_and_asked(folder: Path) -> None:
         assert high is not None
         assert 0 < low <= each.found.metrics["latency_p95_ms"] <= high
     assert remeasure(folder, texts=["good film"] * 3, threads=1)[0].found.metrics
-    one, other = open_predictor(folder, threads=1).predict(["good film", "bad"])
-    assert isinstance(one, dict)
+    predictor = open_predictor(folder, task_of(folder, Reading()), threads=1)
+    assert predictor.title == "onnx int8"
+    one, other = predictor.predict(["good film", "bad"])
     assert set(one["scores"]) == {"negative", "positive"}
-    assert sum(one["scores"].values()) == pytest.approx(1.0)
+    assert sum(one["scores"].values()) == pytest.approx(1.0, abs=1e-5)
     assert one != other
 
 
