@@ -80,10 +80,10 @@ def _can_be_measured_and_asked(folder: Path) -> None:
     assert remeasure(folder, texts=["good film"] * 3, threads=1)[0].found.metrics
     predictor = open_predictor(folder, task_of(folder, Reading()), threads=1)
     assert predictor.title == "onnx int8"
-    one, other = predictor.predict(["good film", "bad"])
+    (one,) = predictor.predict(["great lovely film"])
     assert set(one["scores"]) == {"negative", "positive"}
     assert sum(one["scores"].values()) == pytest.approx(1.0, abs=1e-5)
-    assert one != other
+    assert one["score"] == max(one["scores"].values())
 
 
 def test_a_list_of_variants_counts_as_the_best_of_them(
