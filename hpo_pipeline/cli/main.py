@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from hpo_pipeline.cli import (
     cluster,
     comparing,
+    dashboard,
     estimate,
     importing,
     init,
@@ -152,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     watching.add_commands(commands)
     tracking.add_commands(commands)
     comparing.add_commands(commands)
+    dashboard.add_commands(commands)
     ui.add_commands(commands)
     _add_assets(commands)
     models.add_commands(commands)

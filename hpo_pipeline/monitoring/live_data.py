@@ -54,7 +54,7 @@ def run_detail(view: RunView) -> Json:
     return {
         **run_row(view),
         "winner": chosen.name if chosen else (ranked[0].name if ranked else None),
-        "test": dict(chosen.test) if chosen else {},
+        "test": {n: formatting.number(v) for n, v in chosen.test.items()} if chosen else {},
         "registered": chosen.registered if chosen else None,
         "constraints": list(experiment.constraints),
         "trials": [{**_row(experiment, t), "place": places.get(t.name)} for t in rows],

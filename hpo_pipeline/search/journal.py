@@ -26,6 +26,19 @@ def open_journal(path: Path) -> BaseStorage:
     return JournalStorage(_UnforcedJournal(str(path), lock_obj=lock))
 
 
+def read_journal(path: Path) -> BaseStorage:
+    """Open the journal file of a study that another process may be writing; nothing is changed."""
+    return JournalStorage(_ReadOnlyJournal(str(path)))
+
+
+class _ReadOnlyJournal(JournalFileBackend):
+    """A journal that refuses every change."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Refuse lines: they would be taken for those of the search."""
+        raise PermissionError("the journal of a run is shown only: nothing in it can be changed")
+
+
 class _UnforcedJournal(JournalFileBackend):
     """A journal whose lines are not forced to the disk one by one, of which a trial has a dozen.
 

@@ -54,6 +54,8 @@ class SenderProcess:
             process.kill()
             process.wait()
         self._listener.join()
+        if process.stdout is not None:
+            process.stdout.close()
         self._log.close()
         if count := left(self._tracking, self._name):
             entries = "entry waits" if count == 1 else "entries wait"

@@ -17,6 +17,11 @@ function span(values) {
   return low === high ? [low - 0.5, high + 0.5] : [low, high];
 }
 
+// Six colours, and the same dashed.
+function style(index) {
+  return `c${index % COLOURS}` + (index % (2 * COLOURS) < COLOURS ? "" : " dashed");
+}
+
 function short(value) {
   return Number(value.toPrecision(3)).toString();
 }
@@ -41,7 +46,7 @@ export function chart(title, xTitle, series, isStaircase = false) {
       draw("text", { x: x(xValue), y: HEIGHT - 8, "text-anchor": share === 1 ? "end" : share ? "middle" : "start" }, short(xValue)));
   }
   shown.forEach((one, index) => {
-    const colour = `c${index % COLOURS}`;
+    const colour = style(index);
     const path = one.points.map(([a, b], i) => `${i ? isStaircase ? `H${x(a).toFixed(1)}L` : "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
     svg.append(draw("path", { class: `line ${colour}`, d: path }));
     const [a, b] = one.points.at(-1);
@@ -53,8 +58,8 @@ export function chart(title, xTitle, series, isStaircase = false) {
 function legend(shown) {
   if (shown.length < 2) return null;
   return make("ul", { class: "legend" }, ...shown.map((one, index) => {
-    const mark = draw("svg", { viewBox: "0 0 14 10", "aria-hidden": "true" });
-    mark.append(draw("rect", { class: `c${index % COLOURS}`, width: 14, height: 10 }));
+    const mark = draw("svg", { viewBox: "0 0 22 10", "aria-hidden": "true" });
+    mark.append(draw("line", { class: `line ${style(index)}`, x1: 0, x2: 22, y1: 5, y2: 5 }));
     return make("li", {}, mark, " ", one.name);
   }));
 }
