@@ -29,7 +29,7 @@ from hpo_pipeline.cli import (
     ui,
     watching,
 )
-from hpo_pipeline.cli.running import run_and_show
+from hpo_pipeline.cli.running import LOG_FORMATS, run_and_show
 from hpo_pipeline.engines import ENGINES
 from hpo_pipeline.errors import ExperimentError, HpoError
 
@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--run", type=Path, metavar="FOLDER", help="run folder (runs/NAME)")
     run.add_argument("--registry", metavar="URI", help="where models are registered (models)")
     run.add_argument("--plain", action="store_true", help="lines instead of the live table")
+    run.add_argument("--log-format", choices=LOG_FORMATS, default="text", help="(text)")
     run.add_argument("--engine", choices=tuple(ENGINES), default="local", help="(local)")
     run.add_argument("--context", help="context of the kubeconfig, for Katib")
     cluster.add_changes(run)
@@ -188,6 +189,7 @@ def _run(options: argparse.Namespace) -> int:
         registry=options.registry,
         kube_context=options.context,
         is_plain=options.plain,
+        log_format=options.log_format,
         watching=watching.Watching.of(options),
     )
     return 0 if result.state == "succeeded" else 1

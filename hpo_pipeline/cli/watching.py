@@ -67,7 +67,7 @@ class Watching:
             try:
                 yield watched
             except BaseException as error:
-                watched.ended(_state_of(error), str(error) or type(error).__name__)
+                watched.ended(state_of(error), str(error) or type(error).__name__)
                 raise
 
     @contextmanager
@@ -118,7 +118,8 @@ def _notified(watched: Watched, experiment: Experiment, url: str) -> Iterator[Wa
         webhook.close()
 
 
-def _state_of(error: BaseException) -> str:
+def state_of(error: BaseException) -> str:
+    """Return the state in which an error ends a run."""
     from hpo_pipeline.engines.interruption import Interrupted
 
     return "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"

@@ -32,6 +32,7 @@ def launch(engine: str, context: RunContext) -> SearchResult:
     context = replace(context, experiment=experiment, baseline_notes=baseline.notes)
     with context.folder.locked(), Interruption().installed() as interruption:
         context.folder.adopt(context.experiment)
+        context.folder.run_id()
         with (
             tracked(context, context.experiment.track) as shown,
             open_engine(engine, shown) as opened,

@@ -34,6 +34,10 @@ QUIET_VARIABLE = "HPO_QUIET"
 """The environment variable with the folder in which trials of one machine agree on their turns."""
 
 
+RUN_ID_VARIABLE = "HPO_RUN_ID"
+"""The environment variable with the id of the run, for trials and jobs of one machine."""
+
+
 _NUMBER = re.compile(r"-(\d{4,})")
 
 
