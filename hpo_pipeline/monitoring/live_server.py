@@ -1,5 +1,5 @@
 """The live page over HTTP: a few JSON answers and the files of the page; it only reads, but for
-stopping a run.
+stopping a run or a trial.
 
 Anyone who can open the port can read logs and stop runs: so a token is needed wherever it is not on
 loopback, and on loopback only requests that name this machine are answered (no DNS rebinding).
@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hpo_pipeline.errors import HpoError
 from hpo_pipeline.monitoring.live_data import compared, run_detail, run_row, trial_detail
 from hpo_pipeline.monitoring.run_cache import RunCache, RunView
-from hpo_pipeline.monitoring.stopping import stop_run
+from hpo_pipeline.monitoring.stopping import stop_run, stop_trial
 from hpo_pipeline.registry import Registry
 from hpo_pipeline.reports.comparison import MOST_COMPARED, compare
 
@@ -65,6 +65,7 @@ def application(page: LivePage) -> Starlette:
         Route("/api/runs/{run}", answers.run),
         Route("/api/runs/{run}/stop", answers.stop, methods=["POST"]),
         Route("/api/runs/{run}/trials/{trial}", answers.trial),
+        Route("/api/runs/{run}/trials/{trial}/stop", answers.stop_trial, methods=["POST"]),
         Route("/api/compare", answers.compare),
         Route("/api/models", answers.models),
     ]
@@ -164,6 +165,15 @@ class _Answers:
         if view is None:
             return _error(404, "this run is not there any more")
         said = await run_in_threadpool(stop_run, view.folder)
+        return JSONResponse({"said": said})
+
+    async def stop_trial(self, request: Request) -> Response:
+        view = await run_in_threadpool(self._page.cache.view, request.path_params["run"])
+        name = request.path_params["trial"]
+        running = {t.name for t in view.trials if not t.state.is_final} if view else set()
+        if view is None or name not in running:
+            return _error(404, "this trial does not run, or not any more")
+        said = await run_in_threadpool(stop_trial, view.folder, name)
         return JSONResponse({"said": said})
 
     async def _of_run(self, request: Request, read: Callable[[RunView], Any]) -> Response:

@@ -67,6 +67,11 @@ class RunPaths:
         return self.path / "tracking"
 
     @property
+    def requests(self) -> Path:
+        """What people ask of the run while it goes on."""
+        return self.path / "requests"
+
+    @property
     def server_log(self) -> Path:
         """What the process server wrote."""
         return self.path / "server.log"

@@ -18,6 +18,7 @@ from hpo_pipeline.monitoring.run_cache import RunCache
 from hpo_pipeline.monitoring.stopping import stop_run
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.reports.best_so_far import CHART_POINTS
+from hpo_pipeline.results.requests import ask_to_stop, take_stops
 from hpo_pipeline.results.trial import TrialState
 from tests.monitoring.test_run_cache import make_run
 from tests.toys import toy_curve, toy_trial
@@ -151,6 +152,24 @@ def test_actions_come_from_the_page_only(open_page, tmp_path):
     assert page.get("/api/runs/toy/stop", headers=ACTION).status_code == 405
     answer = page.post("/api/runs/toy/stop", headers=ACTION)
     assert answer.json() == {"said": "nothing runs there"}
+
+
+def test_a_trial_is_stopped_through_its_run(open_page, tmp_path):
+    folder, page = make_run(tmp_path / "toy", state="running"), open_page()
+    (folder.trial("toy-3")).mkdir()
+    address = "/api/runs/toy/trials/toy-{}/stop"
+    assert page.post(address.format(3), headers=ACTION).status_code == 404  # nothing runs
+    with folder.locked():
+        assert page.post(address.format(3)).status_code == 403
+        assert page.post(address.format(0), headers=ACTION).status_code == 404  # it has ended
+        assert "asked to stop" in page.post(address.format(3), headers=ACTION).json()["said"]
+    assert take_stops(folder.requests) == ["toy-3"]
+    assert take_stops(folder.requests) == []
+
+
+def test_a_request_names_a_trial_and_no_path(tmp_path):
+    with pytest.raises(ValueError, match="no name of a trial"):
+        ask_to_stop(tmp_path / "requests", "../../etc/passwd")
 
 
 HOLD = """

@@ -30,6 +30,7 @@ from hpo_pipeline.engines.loop.runner import (
 )
 from hpo_pipeline.results.files import RESULT_FILE, RESUME_FOLDER, write_json
 from hpo_pipeline.results.leaders import Leaders
+from hpo_pipeline.results.requests import take_stops
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.study import Suggestion
 
@@ -76,6 +77,7 @@ class SearchLoop:
         self._running: dict[str, Running] = {}
         self._again: list[Suggestion] = []
         self._kills: dict[int, int] = {}
+        self._asked: set[str] = set()
         self._duplicates = Duplicates(context.experiment)
         self._retention = Retention(context.experiment, context.folder.trials)
         self._leaders = Leaders(context.experiment, 1)
@@ -96,6 +98,7 @@ class SearchLoop:
             BackendError: the disk is full, or the runner cannot continue; resume with a new loop.
             Interrupted: by Ctrl-C or SIGTERM.
         """
+        take_stops(self._folder.requests)  # of a part of the run that is over
         try:
             self._recover()
             self._progress.started(self._experiment.budget.trials, self._runner.slots)
@@ -103,6 +106,7 @@ class SearchLoop:
                 for event in self._runner.events(TICK):
                     self._on_event(event)
                 interruption.check()
+                self._stop_what_was_asked()
                 self._check_budget()
                 self._end_what_hangs()
                 self._show()
@@ -233,7 +237,7 @@ class SearchLoop:
     def _without_result(self, running: Running, ended: Ended) -> Trial:
         """Return the record of a trial that died before it could write one."""
         reason, state = ended.reason, TrialState.FAILED
-        if self._ending and ended.was_stopped:
+        if (self._ending or running.name in self._asked) and ended.was_stopped:
             reason, state = "stopped before it had a result", TrialState.STOPPED
         elif self._ending and ended.was_killed:
             reason = f"did not stop within {PATIENCE_SECONDS:.0f} s and was killed"
@@ -284,6 +288,14 @@ class SearchLoop:
         self._progress.say(reason)
         for name in self._running:
             self._runner.stop(name)
+
+    def _stop_what_was_asked(self) -> None:
+        """Stop the trials that a person asked to stop, with their results."""
+        for name in take_stops(self._folder.requests):
+            if name in self._running:
+                self._asked.add(name)
+                self._runner.stop(name)
+                self._progress.say(f"{name} is asked to stop, as a person wants")
 
     def _end_what_hangs(self) -> None:
         if self._ending and time.monotonic() - self._ended_at > PATIENCE_SECONDS:

@@ -47,10 +47,13 @@ function trialRow(data, trial) {
   return row(link(trial.name, "run", data.name, trial.name), [state(trial.state), String(trial.place ?? ""), value, progress, trial.seconds, details], trial.name === data.winner ? "best" : null);
 }
 
-export function trial(data) {
+export function trial(data, act) {
+  const stop = data.state !== "running" ? null : make("button", { type: "button", onclick: () => {
+    if (confirm(`Stop ${data.name}? It evaluates once more, and its best result is kept.`)) act(`/api/runs/${encodeURIComponent(data.run)}/trials/${encodeURIComponent(data.name)}/stop`);
+  } }, "Stop this trial");
   return { title: `${data.name}: ${data.state}`, nodes: [
     make("p", {}, link(`‹ ${data.run}`, "run", data.run)), make("h1", {}, data.name),
-    make("p", {}, state(data.state), ` ${data.value ?? ""} ${data.progress ?? ""} ${data.reason ?? ""}`),
+    make("p", {}, state(data.state), ` ${data.value ?? ""} ${data.progress ?? ""} ${data.reason ?? ""} `, stop),
     make("div", { class: "charts" }, ...[chart(data.objectives[0], "epoch", data.curves)].filter(Boolean)),
     pairs("Configuration", data.values), pairs("Metrics", data.metrics),
     pairs("Seconds by phase", data.phases), pairs("Computed with", data.environment),
