@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import threading
 import time
 from datetime import UTC, datetime
@@ -49,6 +50,30 @@ def test_a_trial_that_is_cut_off_runs_again(api, clean, write, tmp_path, disrupt
     for trial in (tmp_path / "run" / "trials").glob("*/result.json"):
         curve = json.loads(trial.read_text())["curve"]
         assert [point["epoch"] for point in curve][-1] == 60
+
+
+def test_after_ten_disruptions_every_result_is_of_a_whole_trial(api, clean, write, tmp_path):
+    file = write(stopping="{algorithm: none}", budget="{trials: 4, parallel: 2}", epochs=40)
+    disrupted, is_over, rng = [], threading.Event(), random.Random(0)
+
+    def disturb():
+        while len(disrupted) < 10 and not is_over.wait(rng.uniform(3, 12)):
+            for pod in running_trial_pods(api)[:1]:
+                with contextlib.suppress(ClusterError):  # it may just have ended
+                    rng.choice([evict, lose])(pod)
+                    disrupted.append(pod["metadata"]["name"])
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    done = run(file, tmp_path / "run", timeout=1800)
+    is_over.set()
+    thread.join()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(disrupted) == 10
+    assert summary(tmp_path / "run")["trials"] == {"succeeded": 4}
+    for trial in (tmp_path / "run" / "trials").glob("*/result.json"):
+        curve = json.loads(trial.read_text())["curve"]
+        assert [point["epoch"] for point in curve] == list(range(1, 41))
 
 
 def test_a_trial_that_is_disrupted_again_and_again_comes_back_soon(api, clean, write, tmp_path):
