@@ -21,7 +21,7 @@ from tests.e2e.experiments import NAMESPACE, OURS, pods, running_trial_pods, wai
 
 pytestmark = pytest.mark.e2e
 SERVICES = "e2e-hpo-tpe"
-LATE = 170
+LATE = 155
 """Seconds: longer than a follower may be silent."""
 
 
