@@ -24,6 +24,8 @@ _WAITING_FAULTS = {
     "RunContainerError": "the container cannot be started",
 }
 _OWN = "the trial failed: "
+_FOREIGN_KEY = ": unknown key"
+"""What a trial says of an experiment that was checked by another version than its own."""
 
 
 def pending_cause(pod: Object) -> str | None:
@@ -82,6 +84,13 @@ def failure_cause(pod: Object | None, said: str, log: Sequence[str] = ()) -> str
         return "it was killed (SIGKILL), not by its memory limit; its pod or node may have gone"
     if code == 143:
         return "it was ended (SIGTERM) before it had a result; its pod may have been deleted"
+    foreign = [line.strip(" -") for line in lines if _FOREIGN_KEY in line]
+    if code == 2 and foreign:
+        key = foreign[-1].partition(_FOREIGN_KEY)[0]
+        return (
+            f"its image ({own_container(status).get('image', '?')}) has another version of hpo, which "
+            f"does not know {key}: build the image from the version that you run"
+        )
     tail = " | ".join(line.strip() for line in lines[-LAST_LINES:])
     return f"it ended with exit code {code}" + (f": {tail}" if tail else "")
 

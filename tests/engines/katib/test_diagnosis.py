@@ -40,6 +40,12 @@ def waiting(reason, message=""):
             "the training loss is",
         ),
         (ended(2, "ModuleNotFoundError: No module named 'x'"), "exit code 2: ModuleNotFoundError"),
+        (
+            ended(
+                2, "/etc/hpo/experiment.yaml: 1 fault\n  - baseline: unknown key; allowed are name"
+            ),
+            "has another version of hpo, which does not know baseline",
+        ),
         ({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}, "evicted"),
         (waiting("ImagePullBackOff", "not found"), "the image cannot be pulled (hpo-trial:dev)"),
     ],
