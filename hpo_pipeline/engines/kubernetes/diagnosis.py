@@ -88,8 +88,8 @@ def failure_cause(pod: Object | None, said: str, log: Sequence[str] = ()) -> str
     if code == 2 and foreign:
         key = foreign[-1].partition(_FOREIGN_KEY)[0]
         return (
-            f"its image ({own_container(status).get('image', '?')}) has another version of hpo, which "
-            f"does not know {key}: build the image from the version that you run"
+            f"its image ({own_container(status).get('image', '?')}) has another version of hpo, "
+            f"which does not know {key}: build the image from the version that you run"
         )
     tail = " | ".join(line.strip() for line in lines[-LAST_LINES:])
     return f"it ended with exit code {code}" + (f": {tail}" if tail else "")
