@@ -19,6 +19,7 @@ from hpo_pipeline.experiment.formula import Formula
 from hpo_pipeline.experiment.lora import Lora
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, SCORE
 from hpo_pipeline.experiment.objective import Objective
+from hpo_pipeline.experiment.price_checks import price_faults
 from hpo_pipeline.experiment.register import MIN_TEST_ROWS
 from hpo_pipeline.experiment.rules import known_values
 from hpo_pipeline.experiment.rules.checks import rule_faults
@@ -51,6 +52,7 @@ def cross_faults(sections: dict[str, Any]) -> list[str]:
         *_baseline_faults(sections),
         *_selection_faults(sections),
         *_confidence_faults(sections),
+        *price_faults(sections),
     ]
 
 

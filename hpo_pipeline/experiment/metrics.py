@@ -62,6 +62,19 @@ PRACTICAL_METRICS: dict[str, Metric] = {
         unit="MB",
         measure=f"{_MEASURES}:peak_memory_mb",
     ),
+    "cost_per_million": Metric(
+        "price of a million predictions as they are served, one request after the other; without "
+        "`prices` it is left out",
+        better="lower",
+        measure=f"{_MEASURES}:cost_per_million",
+    ),
+    "energy_j": Metric(
+        "energy of a thousand predictions: of the GPU that runs the model, else of the processors, "
+        "idle power included; left out where no counter can be read",
+        better="lower",
+        unit="J",
+        measure=f"{_MEASURES}:energy_j",
+    ),
     "train_seconds": Metric(
         "time spent in training steps, without evaluation",
         better="lower",
@@ -69,8 +82,10 @@ PRACTICAL_METRICS: dict[str, Metric] = {
         measure=f"{_MEASURES}:train_seconds",
     ),
 }
-"""Metrics that every trial and every evaluation of a finished model reports.
+"""Metrics that every trial and every evaluation of a finished model reports, but for `OPTIONAL`.
 
 `measure` names a function of a `trial.practical_metrics.Finished`, which returns the value, or None
 where it has none: `train_seconds` of a model that was trained long ago.
 """
+OPTIONAL = ("cost_per_million", "energy_j")
+"""What depends on the section `prices`, or on the machine."""

@@ -22,6 +22,7 @@ from hpo_pipeline.experiment.choosing import Shape, chosen_search, chosen_stoppi
 from hpo_pipeline.experiment.cluster import Cluster
 from hpo_pipeline.experiment.formula import Constraint, ConstraintText
 from hpo_pipeline.experiment.objective import Goal, Objective
+from hpo_pipeline.experiment.prices import Prices
 from hpo_pipeline.experiment.register import Register
 from hpo_pipeline.experiment.rules import Rules, bound, known_values
 from hpo_pipeline.experiment.rules.rule import RuleText
@@ -155,6 +156,7 @@ class Experiment(Frozen):
     objective: ObjectiveSection
     constraints: ConstraintsSection = ()
     serve: ServeSection = PLAIN
+    prices: Prices | None = None
     space: Space
     space_rules: RulesSection = ()
     search: SearchSection = DEFAULT_SEARCH

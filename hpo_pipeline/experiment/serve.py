@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from hpo_pipeline.experiment.prices import INSTANCE_LABEL
 from hpo_pipeline.experiment.space import Assignments, Count, Frozen, as_tuple, section
 
 PRECISIONS = {"torch": ("none", "bf16"), "onnx": ("none", "int8")}
@@ -89,6 +90,11 @@ class Serve(Frozen):
     def title(self) -> str:
         """The artefact in words."""
         return self.format if self.quantize == "none" else f"{self.format} {self.quantize}"
+
+    @property
+    def instance(self) -> str | None:
+        """The type of the instances that serve, where `node_selector` names one."""
+        return self.node_selector.get(INSTANCE_LABEL)
 
     @property
     def is_plain(self) -> bool:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hpo_pipeline.experiment.cluster import Cluster
+from hpo_pipeline.experiment.price_checks import places_that_read
+from hpo_pipeline.experiment.prices import COST, ENERGY
 from hpo_pipeline.experiment.space import Space
 from hpo_pipeline.experiment.strategy_checks import rules_of
 from hpo_pipeline.experiment.task import Task
@@ -15,6 +18,7 @@ from hpo_pipeline.jobs.model_checks import model_faults
 from hpo_pipeline.jobs.training_checks import training_faults
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.user_metrics import metric_fault
+from hpo_pipeline.trial.energy import device_here, open_meter, unreadable
 
 
 def argument_faults(sections: dict[str, Any]) -> list[str]:
@@ -29,6 +33,30 @@ def argument_faults(sections: dict[str, Any]) -> list[str]:
         if TASKS[task.kind].is_own_code and serve is not None and not serve.is_plain:
             faults.append(f"serve: a model of {task.kind} is served as its training saves it")
         faults += model_faults(task, space, rules_of(sections))
+        faults += device_faults(sections)
+    return faults
+
+
+def device_faults(sections: dict[str, Any]) -> list[str]:
+    """Return what is read and cannot be measured, where this machine is the one that measures."""
+    if sections.get("cluster") != Cluster():
+        return []
+    device = device_here()
+    has_gpu, faults = device.type == "cuda", []
+    prices = sections.get("prices")
+    readers = places_that_read(sections, COST)
+    serve = sections.get("serve")
+    if readers and prices is not None and (serve is None or serve.instance is None):
+        name = "gpu_hour" if has_gpu else "cpu_hour"
+        if getattr(prices, name) is None:
+            device_words = "a GPU" if has_gpu else "no GPU"
+            faults.append(f"prices.{name}: is missing for {COST}: this machine has {device_words}")
+    energy = places_that_read(sections, ENERGY)
+    if energy and open_meter(device) is None:
+        why = "NVML gives no energy; install nvidia-ml-py" if has_gpu else unreadable()
+        faults += [
+            f"{where}: {ENERGY} cannot be measured on this machine: {why}" for where in energy
+        ]
     return faults
 
 

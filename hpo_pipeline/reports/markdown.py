@@ -15,6 +15,8 @@ from hpo_pipeline.results.baseline import MARK
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import listed, rank
 from hpo_pipeline.results.run_state import RunState
+from hpo_pipeline.results.spending import seconds_saved as spent_saved
+from hpo_pipeline.results.spending import spending
 from hpo_pipeline.results.trial import Trial, TrialState
 
 MAX_ROWS = 50
@@ -40,6 +42,8 @@ def figures(experiment: Experiment, result: SearchResult) -> dict[str, float]:
     used, saved = seconds_used(result.trials), seconds_saved(result.trials)
     found |= {"trial_seconds": used, "trial_seconds_saved": saved}
     gpus = max(1, experiment.cluster.gpus) if _uses_gpu(experiment, result.trials) else 0
+    if (money := spending(experiment, result.trials)) is not None:
+        found |= {"search_cost": money.spent, "search_cost_saved": money.saved}
     return {**found, "gpu_seconds": gpus * used, "gpu_seconds_saved": gpus * saved}
 
 
@@ -50,12 +54,7 @@ def seconds_used(trials: Sequence[Trial]) -> float:
 
 def seconds_saved(trials: Sequence[Trial]) -> float:
     """Return what stopped trials would have taken in addition, had they run to their end."""
-    whole = [len(t.curve) for t in trials if t.state is TrialState.SUCCEEDED]
-    if not whole:
-        return 0.0
-    end = max(whole)
-    stopped = (t for t in trials if t.state is TrialState.STOPPED and t.curve)
-    return sum(sum(t.seconds.values()) * max(0, end - len(t.curve)) / len(t.curve) for t in stopped)
+    return sum(spent_saved(trial, trials) for trial in trials)
 
 
 def markdown(experiment: Experiment, result: SearchResult, state: RunState | None = None) -> str:

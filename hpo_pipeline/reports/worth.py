@@ -7,7 +7,6 @@ measured; where `confirm` trained both with the same seeds, that comparison is s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from hpo_pipeline.experiment.objective import Objective
 from hpo_pipeline.experiment.schema import Experiment
@@ -15,7 +14,7 @@ from hpo_pipeline.reports import formatting
 from hpo_pipeline.results.bootstrap import CONFIDENCE, Gain
 from hpo_pipeline.results.confirmation import difference
 from hpo_pipeline.results.outcome import SearchResult
-from hpo_pipeline.results.trial import Trial
+from hpo_pipeline.results.spending import spending
 
 INTERVAL = f"{CONFIDENCE:.0%} interval".replace("%", " %")
 
@@ -30,17 +29,24 @@ def worth(experiment: Experiment, result: SearchResult) -> str | None:
             return None
         return f"Was tuning worth it? Not known: {note}." if not _is_own(result) else f"{note}."
     objective = experiment.objective[0]
-    said = [_gained(experiment, objective, result.gain), cost(result.trials, result.baseline)]
+    said = [_gained(experiment, objective, result.gain), cost(experiment, result)]
     seeds = _over_seeds(objective, result)
     return f"{', '.join(part for part in said if part)}." + (f" {seeds}." if seeds else "")
 
 
-def cost(trials: Sequence[Trial], baseline: str | None) -> str:
-    """Return what the search took beside the baseline."""
-    others = [t for t in trials if t.name != baseline and t.reused_from is None]
+def cost(experiment: Experiment, result: SearchResult) -> str:
+    """Return what the search took beside the baseline: time, and money where there are prices."""
+    others = [t for t in result.trials if t.name != result.baseline and t.reused_from is None]
     seconds = math.fsum(sum(trial.seconds.values()) for trial in others)
     count = f"{len(others)} more trial{'s' * (len(others) != 1)}"
-    return f"at the cost of {count}, {formatting.duration(seconds)} of training and measuring"
+    words = f"at the cost of {count}, {formatting.duration(seconds)} of training and measuring"
+    money = spending(experiment, others)
+    if money is None or experiment.prices is None:
+        return words
+    amount = experiment.prices.amount
+    words += f", {amount(money.spent)}"
+    words += f" (stopping saved about {amount(money.saved)})" if money.saved else ""
+    return words + (f", without {money.unknown} trials of unknown price" * bool(money.unknown))
 
 
 def _is_own(result: SearchResult) -> bool:

@@ -48,7 +48,7 @@ def as_served(experiment: Experiment, trained: Trained, serve: Serve, clock: Clo
         trained.model,
         trained.folder,
         clock.seconds["train"],
-        purpose=Purpose(experiment.reads, experiment.constraints, known),
+        purpose=Purpose(experiment.reads, experiment.constraints, known, experiment.prices),
         served=served,
         serve=serve,
     )

@@ -72,7 +72,9 @@ def evaluate(
             forward=forward,
             served=opened.served,
             serve=opened.serve,
-            purpose=Purpose(experiment.reads, experiment.constraints, found.metrics),
+            purpose=Purpose(
+                experiment.reads, experiment.constraints, found.metrics, experiment.prices
+            ),
         )
     )
     metrics = with_score({**found.metrics, **practical.metrics}, experiment.objective)

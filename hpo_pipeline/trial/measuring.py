@@ -27,7 +27,7 @@ from hpo_pipeline.trial.artefact.record import Record, read_record
 from hpo_pipeline.trial.environment import measured_on
 from hpo_pipeline.trial.practical_metrics import LATENCIES, Finished, Measured, Purpose, measure
 
-MEASURED = (*LATENCIES, "throughput_per_s", "model_size_mb", "parameters_m")
+MEASURED = (*LATENCIES, "throughput_per_s", "energy_j", "model_size_mb", "parameters_m")
 """What belongs to a model alone, and not to the process that measures it."""
 MAX_TEXTS = 100_000
 

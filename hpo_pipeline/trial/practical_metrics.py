@@ -17,15 +17,18 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
+from hpo_pipeline.experiment.prices import COST, ENERGY, Prices
 from hpo_pipeline.experiment.serve import PLAIN, Serve
 from hpo_pipeline.experiment.verdict import Interval, Verdict, verdict
 from hpo_pipeline.tasks.kind import Collate, Metric, Row
 from hpo_pipeline.trial.artefact.build import Artefact
+from hpo_pipeline.trial.energy import open_meter
 from hpo_pipeline.trial.requests import requests
 from hpo_pipeline.trial.sampling import Estimate, Plan, quantile, sample
 
@@ -63,11 +66,12 @@ class Purpose:
     reads: frozenset[str] = frozenset()
     constraints: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    prices: Prices | None = None
 
     @property
     def plan(self) -> Plan:
         """How long the latency is sampled."""
-        return READ if self.reads & set(LATENCIES) else UNREAD
+        return READ if self.reads & {*LATENCIES, COST, ENERGY} else UNREAD
 
     def is_clear(self, found: Mapping[str, Estimate], size: float = 0.0) -> bool:
         """Return whether every constraint is met, or any is missed.
@@ -114,6 +118,7 @@ class Finished:
         serve: threads, rows and lengths of a request.
         purpose: what depends on the latency.
         interrupted: how often the processor was taken away, for each pass, once there are times.
+        joules: what a row took, once there are times; None where no counter can be read.
     """
 
     model: Any
@@ -126,20 +131,30 @@ class Finished:
     serve: Serve = PLAIN
     purpose: Purpose = Purpose()
     interrupted: float = 0.0
+    joules: float | None = None
 
     @cached_property
     def forward_ms(self) -> list[float]:
         """Milliseconds of forward passes of `serve.batch` rows each."""
         count = max(1, min(REQUESTS, REQUEST_ROWS // self.serve.batch))
         batches = self._batches(count, self.serve.batch, self.serve.lengths)
-        before = _interruptions()
+        passes = 0
+
+        def timed(i: int) -> float:
+            nonlocal passes
+            passes += 1  # those of the warm-up use energy, too
+            return self._seconds(batches[i % len(batches)]) * 1e3
+
+        before, meter = _interruptions(), open_meter(self.device)
         times = sample(
-            lambda i: self._seconds(batches[i % len(batches)]) * 1e3,
+            timed,
             self.purpose.plan,
             LATENCIES,
             partial(self.purpose.is_clear, size=model_size_mb(self)),
         )
         self.interrupted = (_interruptions() - before) / len(times)
+        if meter is not None and passes:
+            self.joules = meter.joules() / (passes * self.serve.batch)
         return times
 
     @cached_property
@@ -255,6 +270,37 @@ def peak_memory_mb(finished: Finished) -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def cost_per_million(finished: Finished) -> Estimate | None:
+    """Return the price of a million rows, answered one request after the other.
+
+    It follows from the mean time of a request; the interval is that of the mean, by its standard
+    error.
+    """
+    prices = finished.purpose.prices
+    if prices is None or not finished.rows:
+        return None
+    serve = finished.serve
+    hour = prices.of_request(
+        threads=serve.threads or torch.get_num_threads(),
+        on_gpu=finished.device.type == "cuda",
+        instance=serve.instance,
+    )
+    if hour is None:
+        return None
+    times = np.asarray(finished.forward_ms)
+    of_a_ms = hour / 3600 / 1e3 / serve.batch * 1e6
+    mean = float(times.mean())
+    half = 1.96 * float(times.std(ddof=1)) / len(times) ** 0.5 if len(times) > 1 else mean
+    return Estimate(mean * of_a_ms, max(0.0, mean - half) * of_a_ms, (mean + half) * of_a_ms)
+
+
+def energy_j(finished: Finished) -> float | None:
+    """Return the joules of a thousand rows, by the counter of the device that runs the model."""
+    if not finished.rows or not finished.forward_ms or finished.joules is None:
+        return None
+    return finished.joules * 1e3
 
 
 def train_seconds(finished: Finished) -> float | None:

@@ -38,7 +38,8 @@ task:
   rows: {{train: 120, validation: 40, test: 60}}
   training: {{num_train_epochs: 3, per_device_train_batch_size: 8}}
 objective: {{score: "accuracy - 0.0001 * latency_p95_ms", goal: maximize}}
-constraints: ["model_size_mb <= 1"]
+constraints: ["model_size_mb <= 1", "cost_per_million <= 9"]
+prices: {{cpu_hour: 0.04, currency: USD}}
 space:
   learning_rate: {{type: float, low: 1.0e-2, high: 5.0e-2, log: true}}
   model.num_hidden_layers: {{type: int, low: 1, high: 2}}
@@ -69,6 +70,9 @@ def test_a_run_prints_its_progress_and_its_winner(finished):
     assert re.search(r"toy-0000( ★)? \(baseline\)", printed)
     line = r"Tuning gained 0\.\d+ score over the baseline on 60 test rows \(.*95 % interval \+0\."
     assert re.search(line, printed)
+    assert re.search(
+        r"at the cost of 3 more trials, .* of training and measuring, 0\.\d+ USD", printed
+    )
     assert "registered as toy version 1: champion: the first one" in printed
 
 
@@ -77,6 +81,8 @@ def test_status_for_machines(finished):
     assert status["state"] == "succeeded"
     assert sum(status["trials"].values()) == 4
     assert status["baseline"] == "toy-0000"
+    assert 0 < status["winner"]["test"]["cost_per_million"] < 1
+    assert status["winner"]["test_intervals"]["cost_per_million"][0] > 0
     assert 0 < status["gain"]["low"] < status["gain"]["gain"] < status["gain"]["high"] < 1
     assert status["winner"]["test"]["accuracy"] > 0.9
     assert set(status["winner"]["assignments"]) == {"learning_rate", "model.num_hidden_layers"}

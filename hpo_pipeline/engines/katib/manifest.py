@@ -25,6 +25,7 @@ from hpo_pipeline.engines.katib.trial_template import (
 from hpo_pipeline.engines.kubernetes.api import Object
 from hpo_pipeline.engines.kubernetes.pods import EXPERIMENT_FILE
 from hpo_pipeline.errors import ExperimentError
+from hpo_pipeline.experiment.metrics import OPTIONAL
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import ChoiceParameter, FloatParameter, IntParameter, render
 from hpo_pipeline.experiment.stopping import StockStopping
@@ -190,7 +191,11 @@ def _experiment(
 
 def _objective(experiment: Experiment) -> Object:
     first, *others = experiment.objective
-    shown = [n for n in experiment.task.metric_names if not n.endswith(("_macro", "_weighted"))]
+    shown = [
+        n
+        for n in experiment.task.metric_names
+        if not n.endswith(("_macro", "_weighted")) and n not in OPTIONAL
+    ]
     listed = dict.fromkeys([*(o.name for o in others), *sorted(experiment.reads), *shown])
     additional = [name for name in listed if name != first.name]
     found: dict[str, Any] = {

@@ -1,0 +1,62 @@
+"""What a search has cost, and what stopping trials has saved, by the section `prices`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.results.trial import Trial, TrialState
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Amounts in the currency of the prices.
+
+    Attributes:
+        spent: of all trials.
+        saved: what stopped trials would have cost in addition, had they run to their end.
+        unknown: trials of whose device no price, or nothing, is known; they are not in the sums.
+    """
+
+    spent: float
+    saved: float
+    unknown: int = 0
+
+
+def spending(experiment: Experiment, trials: Sequence[Trial]) -> Spending | None:
+    """Return what the trials have cost; None where the experiment has no prices of hours."""
+    prices = experiment.prices
+    if prices is None or (prices.cpu_hour is None and prices.gpu_hour is None):
+        return None
+    own = [t for t in trials if t.reused_from is None and t.seconds]
+    rates = {t.name: _rate(experiment, t) for t in own}
+    spent = sum(sum(t.seconds.values()) * (rates[t.name] or 0.0) for t in own) / 3600
+    saved = sum(seconds_saved(t, trials) * (rates[t.name] or 0.0) for t in own) / 3600
+    return Spending(spent, saved, sum(rate is None for rate in rates.values()))
+
+
+def seconds_saved(trial: Trial, trials: Sequence[Trial]) -> float:
+    """Return what a stopped trial would have taken in addition, at its own pace.
+
+    Its end is that of the trial with the most evaluations among those that ran to theirs.
+    """
+    whole = [len(t.curve) for t in trials if t.state is TrialState.SUCCEEDED]
+    if not whole or trial.state is not TrialState.STOPPED or not trial.curve:
+        return 0.0
+    more = max(0, max(whole) - len(trial.curve))
+    return sum(trial.seconds.values()) * more / len(trial.curve)
+
+
+def _rate(experiment: Experiment, trial: Trial) -> float | None:
+    """Return the price of an hour of a trial."""
+    prices, device = experiment.prices, trial.environment.get("device")
+    if prices is None or device is None:
+        return None
+    if device != "CPU":
+        gpus = max(1, experiment.cluster.gpus)
+        return None if prices.gpu_hour is None else prices.gpu_hour * gpus
+    threads = trial.environment.get("threads", "")
+    if prices.cpu_hour is None or not threads.isdigit():
+        return None
+    return prices.cpu_hour * int(threads)
