@@ -36,17 +36,17 @@ task:
   data: {sentences}
   max_length: 12
   rows: {{train: 120, validation: 40, test: 60}}
-  training: {{num_train_epochs: 3, per_device_train_batch_size: 8}}
+  training: {{num_train_epochs: 8, per_device_train_batch_size: 8}}
 objective: {{score: "accuracy - 0.0001 * latency_p95_ms", goal: maximize}}
 constraints: ["model_size_mb <= 1", "cost_per_million <= 9"]
 prices: {{cpu_hour: 0.04, currency: USD}}
 space:
-  learning_rate: {{type: float, low: 1.0e-2, high: 5.0e-2, log: true}}
+  learning_rate: {{type: float, low: 1.0e-5, high: 5.0e-2, log: true}}
   model.num_hidden_layers: {{type: int, low: 1, high: 2}}
 search:
   start:
-    - {{learning_rate: 0.03, model.num_hidden_layers: 1}}
-    - {{learning_rate: 0.045, model.num_hidden_layers: 2}}
+    - {{learning_rate: 0.01, model.num_hidden_layers: 1}}
+    - {{learning_rate: 0.02, model.num_hidden_layers: 2}}
 budget: {{trials: 4, parallel: 2}}
 register: {{model: toy}}
 """
@@ -65,14 +65,11 @@ def test_a_run_prints_its_progress_and_its_winner(finished):
     printed = (finished / "printed.txt").read_text()
     assert "toy succeeded" in printed
     assert re.search(r"winner +toy-000\d: .*learning_rate=", printed)
-    assert "the baseline is lr=0.01 layers=2" in printed
-    assert "learning_rate is 0.01, as the space does not have the default 5e-05" in printed
+    assert "the baseline is lr=5e-05 layers=2" in printed
     assert re.search(r"toy-0000( ★)? \(baseline\)", printed)
     line = r"Tuning gained 0\.\d+ score over the baseline on 60 test rows \(.*95 % interval \+0\."
     assert re.search(line, printed)
-    assert re.search(
-        r"at the cost of 3 more trials, .* of training and measuring, 0\.\d+ USD", printed
-    )
+    assert re.search(r"at the cost of 3 more trials, .* and measuring, 0\.\d+ USD", printed)
     assert "registered as toy version 1: champion: the first one" in printed
 
 
@@ -132,7 +129,7 @@ def test_the_report_is_one_file(finished):
     page = (finished / "runs/toy/report.html").read_text("utf-8")
     assert "<title>toy: succeeded</title>" in page
     assert "<strong>Tuning gained 0." in page
-    assert "The baseline is toy-0000: learning_rate is 0.01" in page
+    assert "The baseline is toy-0000." in page
     assert len(page) > 1_000_000
 
 
@@ -149,7 +146,7 @@ def test_running_a_finished_experiment_again_changes_nothing(finished, tmp_path)
 
 
 def test_the_folder_of_another_experiment_is_refused(finished, tmp_path):
-    text = (finished / "toy.yaml").read_text().replace("low: 1.0e-2", "low: 1.0e-4")
+    text = (finished / "toy.yaml").read_text().replace("low: 1.0e-5", "low: 1.0e-4")
     (tmp_path / "toy.yaml").write_text(text)
     done = hpo("run", tmp_path / "toy.yaml", "--run", finished / "runs/toy")
     assert done.returncode == 2
