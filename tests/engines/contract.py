@@ -93,6 +93,17 @@ class EngineContract:
         assert states[3:] == ["stopped"] * 2
         assert [len(t.curve) for t in trials[3:]] == [2, 2]
 
+    def test_the_baseline_runs_first_and_to_its_end(self, run_engine, write_experiment):
+        file = write_experiment(
+            baseline="{learning_rate: 0.002}",
+            stopping="{algorithm: threshold, lower: 2.0, start_step: 1}",
+            budget="{trials: 2, parallel: 1}",
+        )
+        first, second = run_engine(file)[0]
+        assert first.assignments == {"learning_rate": 0.002}
+        assert (first.state, len(first.curve)) == (TrialState.SUCCEEDED, 3)
+        assert (second.state, len(second.curve)) == (TrialState.STOPPED, 1)
+
     def test_a_grid_ends_when_it_is_through(self, run_engine, write_experiment):
         file = write_experiment(
             space="{weight_decay: {type: float, low: 0.0, high: 0.2, step: 0.1}}",
