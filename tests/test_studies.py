@@ -48,6 +48,21 @@ def cifar10():
     return datasets.DatasetDict({"train": made, "test": made})
 
 
+def ultrachat():
+    """Return chats as the card of HuggingFaceH4/ultrachat_200k has them."""
+    import datasets
+
+    text = datasets.Value("string")
+    features = datasets.Features(
+        prompt=text, prompt_id=text, messages=[{"content": text, "role": text}]
+    )
+    said = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}]
+    rows = {"prompt": ["Hello"], "prompt_id": ["1"], "messages": [said]}
+    made = datasets.Dataset.from_dict(rows, features=features)
+    splits = ("train_sft", "test_sft", "train_gen", "test_gen")
+    return datasets.DatasetDict(dict.fromkeys(splits, made))
+
+
 CARDS = {
     "stanfordnlp/imdb": (imdb, {"neg", "pos"}),
     "uoft-cs/cifar10": (cifar10, set(CLASSES[:4])),
@@ -63,6 +78,14 @@ def test_columns_and_splits_are_those_of_the_card(name):
     assert set(tables.tables) == {"train", "test"}
     assert set(tables.tables["train"]["label"][:]) == labels
     assert task.subset == "plain_text"
+
+
+def test_chats_are_read_as_their_card_has_them():
+    task = load(STUDIES / "llm-sft.yaml").task
+    rules = Rules(TASKS[task.kind].form(task), None, BadRows(), Progress())
+    tables = tables_of(task, rules, ultrachat(), "hub")
+    assert set(tables.tables) == {"train", "test"}
+    assert [m["role"] for m in tables.tables["train"]["input"][0]] == ["user", "assistant"]
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.data import assets
@@ -40,9 +41,9 @@ def read_sentences(task: Task) -> Tables:
     if task.data == DIGITS:
         raise DataError(f"task.data: {task.data} holds images, which {task.kind} does not read")
     folder = assets.fetch(name)
-    path = folder / asset.members[0].name
-    rows = [line.split("\t", 2) for line in path.read_text("utf-8").splitlines() if line]
-    rated = [(float(rating), html.unescape(text).strip()) for _, rating, text in rows]
+    if asset.format == assets.SENTENCES_BY_SOURCE:
+        return _by_source(form, asset, folder)
+    rated = _rated(folder / asset.members[0].name)
     if form.label != "class":
         return _unfiltered(form, asset, rated)
     kept = [(text, rating) for rating, text in rated if abs(rating) >= RATING_THRESHOLD]
@@ -60,6 +61,28 @@ def read_sentences(task: Task) -> Tables:
             f"neutral than {RATING_THRESHOLD}.",
         ),
     )
+
+
+def _rated(path: Path) -> list[tuple[float, str]]:
+    """Return the sentences of a file with their mean ratings."""
+    rows = [line.split("\t", 2) for line in path.read_text("utf-8").splitlines() if line]
+    return [(float(rating), html.unescape(text).strip()) for _, rating, text in rows]
+
+
+def _by_source(form: Form, asset: assets.Asset, folder: Path) -> Tables:
+    """Return all sentences of several files, labelled by the file where the form has a label."""
+    if form.label == "number":
+        raise DataError(f"task.data: the texts of {asset.name} have a class each, and no number")
+    texts: list[str] = []
+    labels: list[str] = []
+    for source, (file, *_) in assets.SOURCES.items():
+        found = [text for _, text in _rated(folder / file)]
+        texts += found
+        labels += [source] * len(found)
+    table = _table(form, texts, labels)
+    digest = hashlib.sha256("".join(member.sha256 for member in asset.members).encode())
+    counts = {"train": Tally(read=len(table))}
+    return Tables(f"asset {asset.name}", digest.hexdigest(), {"train": table}, form, tallies=counts)
 
 
 def _unfiltered(form: Form, asset: assets.Asset, rated: list[tuple[float, str]]) -> Tables:

@@ -15,6 +15,7 @@ from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.data.cleaning import Rules
 from hpo_pipeline.data.folders import by_split, matching_files, split_files
 from hpo_pipeline.data.hub import is_saved, read_hub, read_saved
+from hpo_pipeline.data.idx_folder import is_idx, read_idx
 from hpo_pipeline.data.image_tables import decoded, fitted, read_images
 from hpo_pipeline.data.opening import check_size, copied
 from hpo_pipeline.data.progress import Progress
@@ -77,10 +78,17 @@ class Source:
             if task.data in assets.ASSETS or data_suffix(task.sources[0]) in TEXT_SUFFIXES:
                 raise DataError(
                     f"task.data: {task.kind} reads a folder with a folder of images for each "
-                    f"label, a column of images in parquet or Arrow files, a saved data set, one "
+                    f"label, files like MNIST's, a column of images in parquet or Arrow files, "
+                    f"a saved data set, one "
                     f"of the hub, or the asset {DIGITS}; {task.data!r} is none of these"
                 )
             return decoded(self.rows(), bad, self.progress, size=size, channels=channels)
+        try:
+            has_idx = is_idx(folder)
+        except OSError as error:
+            raise DataError(f"task.data: {folder} cannot be read: {error.strerror}") from error
+        if has_idx:
+            return fitted(read_idx(folder, self.progress), size=size, channels=channels)
         return read_images(folder, bad, self.progress, size=size, channels=channels)
 
     def model(self) -> str:

@@ -220,7 +220,9 @@ def test_verify_needs_what_was_fetched(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(DataError, match="got 'bert', have minilm, tweets, movie, amazon, digits"):
+    with pytest.raises(
+        DataError, match="got 'bert', have minilm, tweets, movie, amazon, domains, digits"
+    ):
         fetch("bert")
 
 

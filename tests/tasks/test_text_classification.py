@@ -174,6 +174,19 @@ def test_a_champion_of_classes_has_no_numbers() -> None:
     assert found == {"loss": 1.0, "mse": 1.0, "rmse": 1.0, "mae": 1.0}
 
 
+def test_an_asset_of_several_sources_gives_them_as_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, (file, *_) in enumerate(assets.SOURCES.values()):
+        (tmp_path / file).write_text(f"1\t0.1\tsentence {number}\n", "utf-8")
+    monkeypatch.setattr(assets, "fetch", lambda name: tmp_path)
+    found = read_tables(task(data="domains")).tables["train"]
+    assert list(found["label"]) == ["tweets", "movie", "amazon", "news"]
+    assert list(found["input"]) == [f"sentence {number}" for number in range(4)]
+    with pytest.raises(DataError, match="the texts of domains have a class each, and no number"):
+        read_tables(task(data="domains", problem="regression"))
+
+
 def test_an_asset_gives_classes_or_ratings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = assets.ASSETS["tweets"].members[0].name
     (tmp_path / file).write_text(

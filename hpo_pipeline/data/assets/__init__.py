@@ -5,12 +5,21 @@ mean is not known here.
 """
 
 from hpo_pipeline.data.assets.cache import cache_folder, fetch, is_fetched, prepared_folder, verify
-from hpo_pipeline.data.assets.catalogue import ASSETS, RATED_SENTENCES, Asset, Member
+from hpo_pipeline.data.assets.catalogue import (
+    ASSETS,
+    RATED_SENTENCES,
+    SENTENCES_BY_SOURCE,
+    SOURCES,
+    Asset,
+    Member,
+)
 from hpo_pipeline.data.assets.download import download_artefact
 
 __all__ = [
     "ASSETS",
     "RATED_SENTENCES",
+    "SENTENCES_BY_SOURCE",
+    "SOURCES",
     "Asset",
     "Member",
     "cache_folder",

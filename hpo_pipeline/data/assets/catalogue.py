@@ -15,6 +15,8 @@ from typing import Literal
 
 RATED_SENTENCES = "rated-sentences"
 """Format of a table without header: id, mean rating (-4 to 4) and text, parted by tabs."""
+SENTENCES_BY_SOURCE = "sentences-by-source"
+"""Several such tables; which of them a sentence is in is its label."""
 CHECKED_ON_USE = 5_000_000
 """Files below this size are hashed whenever they are used, larger ones by `verify`."""
 
@@ -105,27 +107,62 @@ def _minilm() -> Asset:
     )
 
 
-def _vader(name: str, description: str, file: str, sha256: str, size: int) -> Asset:
+SOURCES: dict[str, tuple[str, str, int]] = {
+    "tweets": (
+        "tweets_GroundTruth.txt",
+        "dfbe7102e2f92579ed8b19df9a3822491880697c67adf712fb66e520cc05102f",
+        389_886,
+    ),
+    "movie": (
+        "movieReviewSnippets_GroundTruth.txt",
+        "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350",
+        1_383_098,
+    ),
+    "amazon": (
+        "amazonReviewSnippets_GroundTruth.txt",
+        "11a9807a0974a2506a2d3b4851eaf69b3d6d20688ce4923adda2312a4f6dd6c2",
+        373_157,
+    ),
+    "news": (
+        "nytEditorialSnippets_GroundTruth.txt",
+        "7d8fbcce7dde5d716da53e78f4ef4be6b706e9ef1e1d51887e6d0ad4b69cc27e",
+        607_629,
+    ),
+}
+"""Where the sentences of vaderSentiment are from: file, hash and size."""
+
+
+def _vader(name: str, description: str, *, files: tuple[str, ...], format: str) -> Asset:
     root = "vaderSentiment-3.3.2/"
     archive = root + "additional_resources/hutto_ICWSM_2014.tar.gz!hutto_ICWSM_2014/"
     notice = "74cfe41cdbf7f6925aeb4c18c148ec8db042540edb6739fd81069aa4e3c8b118"
+    found = [SOURCES[file] for file in files]
     return Asset(
         name=name,
         kind="data",
-        format=RATED_SENTENCES,
+        format=format,
         licence="MIT (the texts are third-party)",
         source="vaderSentiment 3.3.2, Hutto & Gilbert, ICWSM 2014",
-        description=f"{description}, rated by 20 people each; positive or negative is made from "
-        f"the mean rating by a threshold of ours",
+        description=description,
         package="vaderSentiment",
         version="3.3.2",
         filename="vaderSentiment-3.3.2.tar.gz",
         sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
         size=2_466_783,
         members=(
-            Member(archive + file, file, sha256, size),
+            *(Member(archive + file, file, sha256, size) for file, sha256, size in found),
             Member(root + "LICENSE.txt", "LICENSE.txt", notice, 1096),
         ),
+    )
+
+
+def _rated(name: str, description: str) -> Asset:
+    return _vader(
+        name,
+        f"{description}, rated by 20 people each; positive or negative is made from the mean "
+        f"rating by a threshold of ours",
+        files=(name,),
+        format=RATED_SENTENCES,
     )
 
 
@@ -133,26 +170,14 @@ ASSETS: dict[str, Asset] = {
     asset.name: asset
     for asset in (
         _minilm(),
+        _rated("tweets", "4,200 sentences like tweets"),
+        _rated("movie", "10,605 sentences of film reviews"),
+        _rated("amazon", "3,708 sentences of product reviews"),
         _vader(
-            "tweets",
-            "4,200 sentences like tweets",
-            "tweets_GroundTruth.txt",
-            "dfbe7102e2f92579ed8b19df9a3822491880697c67adf712fb66e520cc05102f",
-            389_886,
-        ),
-        _vader(
-            "movie",
-            "10,605 sentences of film reviews",
-            "movieReviewSnippets_GroundTruth.txt",
-            "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350",
-            1_383_098,
-        ),
-        _vader(
-            "amazon",
-            "3,708 sentences of product reviews",
-            "amazonReviewSnippets_GroundTruth.txt",
-            "11a9807a0974a2506a2d3b4851eaf69b3d6d20688ce4923adda2312a4f6dd6c2",
-            373_157,
+            "domains",
+            "23,703 sentences; the label is where each is from: tweets, movie, amazon or news",
+            files=tuple(SOURCES),
+            format=SENTENCES_BY_SOURCE,
         ),
         Asset(
             name="digits",
