@@ -121,6 +121,7 @@ def _add_experiment(metrics: Mapping[str, Any], snapshot: Snapshot) -> None:
         "hpo_experiment_progress_ratio": snapshot.done,
         "hpo_experiment_trials_per_hour": snapshot.trials_per_hour,
         "hpo_experiment_duration_seconds": facts.seconds,
+        "hpo_experiment_cost": facts.cost,
         "hpo_experiment_first_trial_seconds": facts.first_trial_seconds,
         "hpo_experiment_last_progress_timestamp_seconds": facts.last_progress,
         "hpo_saved_gpu_seconds": snapshot.saved_gpu_seconds,

@@ -64,6 +64,7 @@ _LIST = (
     _of(_E, "hpo_experiment_best_metric", _G, "Metrics of the best trial, at most 20.", "metric"),
     _of(_E, "hpo_experiment_trials_per_hour", _G, "Ended trials an hour over the whole run."),
     _of(_E, "hpo_experiment_duration_seconds", _G, "How long the experiment has run."),
+    _of(_E, "hpo_experiment_cost", _G, "What the trials have cost, in the currency of `prices`."),
     _of(
         _E,
         "hpo_experiment_first_trial_seconds",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.monitoring.snapshot import ExperimentFacts, TrialFacts
 from hpo_pipeline.results.ranking import winner
+from hpo_pipeline.results.spending import spending
 from hpo_pipeline.results.training_progress import training_progress
 from hpo_pipeline.results.trial import Trial
 
@@ -50,4 +51,5 @@ def experiment_facts(
         planned=experiment.budget.trials,
         seconds=seconds or None,
         last_progress=last_progress,
+        cost=spent.spent if (spent := spending(experiment, trials)) else None,
     )

@@ -58,6 +58,7 @@ class ExperimentFacts:
         seconds: how long it has run.
         first_trial_seconds: from its creation to the start of its first trial.
         last_progress: when a trial last started, reported or ended.
+        cost: of its trials, in the currency of its prices.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ExperimentFacts:
     seconds: float | None = None
     first_trial_seconds: float | None = None
     last_progress: float | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from hpo_pipeline.reports.compared_settings import differing_settings
 from hpo_pipeline.results.outcome import Winner
 from hpo_pipeline.results.ranking import winner
 from hpo_pipeline.results.run_state import RunState
+from hpo_pipeline.results.spending import spending
 from hpo_pipeline.results.trial import Trial, TrialState
 
 MOST_COMPARED = 6
@@ -237,6 +238,19 @@ def _costs(runs: Sequence[ComparedRun]) -> tuple[Row, ...]:
         for name, values in found.items()
         if any(values)
     ]
+    spent = [spending(run.experiment, run.trials) for run in runs]
+    if any(spent):
+        shown = [
+            run.experiment.prices.amount(one.spent) if one and run.experiment.prices else ""
+            for run, one in zip(runs, spent, strict=True)
+        ]
+        rows.append(
+            Row(
+                "cost of the trials",
+                tuple(shown),
+                tuple(one.spent if one else None for one in spent),
+            )
+        )
     devices = [_devices(run) for run in runs]
     return tuple([*rows, row_of("computed on", devices)] if any(devices) else rows)
 

@@ -32,7 +32,8 @@ def spending(experiment: Experiment, trials: Sequence[Trial]) -> Spending | None
     own = [t for t in trials if t.reused_from is None and t.seconds]
     rates = {t.name: _rate(experiment, t) for t in own}
     spent = sum(sum(t.seconds.values()) * (rates[t.name] or 0.0) for t in own) / 3600
-    saved = sum(seconds_saved(t, trials) * (rates[t.name] or 0.0) for t in own) / 3600
+    longest = _longest(trials)
+    saved = sum(_saved(t, longest) * (rates[t.name] or 0.0) for t in own) / 3600
     return Spending(spent, saved, sum(rate is None for rate in rates.values()))
 
 
@@ -41,10 +42,18 @@ def seconds_saved(trial: Trial, trials: Sequence[Trial]) -> float:
 
     Its end is that of the trial with the most evaluations among those that ran to theirs.
     """
-    whole = [len(t.curve) for t in trials if t.state is TrialState.SUCCEEDED]
-    if not whole or trial.state is not TrialState.STOPPED or not trial.curve:
+    return _saved(trial, _longest(trials))
+
+
+def _longest(trials: Sequence[Trial]) -> int:
+    """Return the most evaluations of a trial that ran to its end; 0 where none did."""
+    return max((len(t.curve) for t in trials if t.state is TrialState.SUCCEEDED), default=0)
+
+
+def _saved(trial: Trial, longest: int) -> float:
+    if not longest or trial.state is not TrialState.STOPPED or not trial.curve:
         return 0.0
-    more = max(0, max(whole) - len(trial.curve))
+    more = max(0, longest - len(trial.curve))
     return sum(trial.seconds.values()) * more / len(trial.curve)
 
 

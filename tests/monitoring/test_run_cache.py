@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,19 @@ def test_runs_as_metrics(tmp_path):
     labels = {"namespace": "", "experiment": "toy", "objective": "accuracy"}
     assert registry.get_sample_value("hpo_experiment_best_objective", labels) == 0.7
     assert registry.get_sample_value("hpo_experiments", {"state": "succeeded"}) == 1
+
+
+def test_the_cost_of_a_run_with_prices(tmp_path):
+    folder = RunFolder(tmp_path / "toy")
+    with folder.locked():
+        folder.adopt(toy_experiment(prices={"cpu_hour": 0.5}))
+        trial = toy_trial(0, accuracy=0.5)
+        environment = {"device": "CPU", "threads": "4"}
+        folder.record(replace(trial, seconds={"train": 1800.0}, environment=environment))
+        folder.update(state="succeeded", seconds=60.0)
+    registry = registry_of(RunCache(tmp_path))
+    labels = {"namespace": "", "experiment": "toy"}
+    assert registry.get_sample_value("hpo_experiment_cost", labels) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

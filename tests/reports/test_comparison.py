@@ -55,6 +55,17 @@ def test_trials_by_state_and_what_they_cost():
     assert rows(found, "Time")["time in failed trials"].shown == ("1 min 30 s", "0 s")
 
 
+def test_what_the_trials_have_cost_where_there_are_prices():
+    environment = {"device": "CPU", "threads": "2"}
+    trial = dataclasses.replace(toy_trial(0, accuracy=0.5), seconds={"train": 3600.0})
+    trial = dataclasses.replace(trial, environment=environment)
+    prices = {"cpu_hour": 0.5, "currency": "EUR"}
+    row = rows(compare([run("a", trial, prices=prices), run("b", trial)]), "Time")[
+        "cost of the trials"
+    ]
+    assert (row.shown, row.values) == (("1.00 EUR", ""), (1.0, None))
+
+
 def test_settings_that_differ_are_named_as_in_the_file():
     found = compare(
         [

@@ -49,7 +49,7 @@ class Server:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environ, start_new_session=True
             )
-        for _ in range(600):
+        for _ in range(3000):
             try:
                 urllib.request.urlopen(self.url + "/health", timeout=5).close()
                 return
