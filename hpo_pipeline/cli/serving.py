@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from hpo_pipeline.errors import DataError, ExperimentError, RegistryError
 
 if TYPE_CHECKING:
+    from hpo_pipeline.experiment.schema import Experiment
+    from hpo_pipeline.registry.record import ModelRecord
     from hpo_pipeline.trial.measuring import Remeasured
 
 MAX_THREADS, MAX_BATCH = 1024, 4096
@@ -167,6 +169,7 @@ def render_serving(options: argparse.Namespace) -> int:
 
     Raises:
         ExperimentError: the percentage is none.
+        DataError: the model takes images.
         RegistryError: there is no such model or version, or KServe cannot fetch it.
     """
     from hpo_pipeline.engines.katib.manifest import as_yaml
@@ -191,6 +194,7 @@ def render_serving(options: argparse.Namespace) -> int:
             raise RegistryError(f"{options.serving}: has no champion; see `hpo models show`")
     else:
         record = registry.get(options.serving, "candidate")
+    _require_texts(record, experiment)
     service = inference_service(
         record,
         Serving(
@@ -209,3 +213,23 @@ def render_serving(options: argparse.Namespace) -> int:
         )
     print(said, file=sys.stderr)
     return 0
+
+
+def _require_texts(record: ModelRecord, experiment: Experiment | None) -> None:
+    """Refuse a model that `hpo serve` would refuse in its pod, as far as that is known here.
+
+    Raises:
+        DataError: it takes images.
+    """
+    from hpo_pipeline.registry.record import local_path
+    from hpo_pipeline.tasks import TASKS
+    from hpo_pipeline.trial.artefact.record import read_record
+
+    kind = experiment.task.kind if experiment else None
+    if record.model_uri.startswith("file://"):
+        kind = read_record(local_path(record.model_uri)).kind or kind
+    if kind in TASKS and not TASKS[kind].has_text:
+        raise DataError(
+            f"{record.name} version {record.version}: takes images, which `hpo serve` does not "
+            f"answer; `hpo predict` answers them from files"
+        )

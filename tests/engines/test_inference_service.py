@@ -14,8 +14,10 @@ from hpo_pipeline.engines.kubernetes.inference_service import Serving, inference
 from hpo_pipeline.engines.kubernetes.pods import work_job
 from hpo_pipeline.errors import RegistryError
 from hpo_pipeline.experiment.cluster import Cluster
+from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.registry.directory.driver import DirectoryRegistry
 from hpo_pipeline.registry.record import ModelRecord
+from hpo_pipeline.trial.artefact.record import write_record
 from tests.registry.contract import make_candidate, make_model
 from tests.toys import toy_experiment
 
@@ -81,6 +83,18 @@ def test_the_command_prints_the_champion_or_the_candidate(
     assert "--canary: must be 1 to 100, got 0" in capsys.readouterr().err
     assert main(["render"]) == 2
     assert "name an experiment file, or a model" in capsys.readouterr().err
+
+
+def test_a_model_of_images_is_refused(
+    registry: DirectoryRegistry, tmp_path: Path, capsys: Any
+) -> None:
+    folder = make_model(tmp_path / "model-3", "weights 3")
+    write_record(folder, Serve(), kind="image-classification", max_length=8, lengths=())
+    record = registry.register(make_candidate(folder, "digits", trial="t-3"), folder)
+    registry.promote("digits", record.version, expected=None, reason="first")
+    place = ["--registry", str(tmp_path / "models"), "--storage-uri", STORAGE]
+    assert main(["render", "--serving", "digits", *place]) == 2
+    assert "takes images, which `hpo serve` does not answer" in capsys.readouterr().err
 
 
 def test_models_are_measured_where_they_will_be_served() -> None:
