@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SAMPLES = 4_000
 CONFIDENCE = 0.95
+ALIKE = 1e-12
+"""Differences of the objective below this are rounding."""
 _AT_ONCE = 4_000_000
 """Entries of the counts that are in memory at a time."""
 
@@ -106,6 +108,9 @@ def gains(
     found: NDArray[Any] = every[np.isfinite(every)]
     if len(found) < SAMPLES / 2:
         return f"{objective.name} has no value in most samples of the rows"
+    if objective.reads & set(PRACTICAL_METRICS) and np.ptp(found) < ALIKE:
+        # A formula whose other metrics were measured once: that has noise of its own.
+        return "no row tells the two apart, and what else is in the formula was measured once"
     return found
 
 

@@ -72,11 +72,22 @@ def test_the_gain_of_a_loss_is_what_it_falls_by() -> None:
 
 def test_a_formula_counts_what_is_not_of_the_rows_at_its_value() -> None:
     score = Objective(score="accuracy - 0.01 * latency_p95_ms", goal="maximize")
-    one = answers(200, 0.8, seed=0)
-    slow = Measured({**one.metrics, "latency_p95_ms": 30.0}, one.rows)
+    one, other = answers(200, 0.8, seed=0), answers(200, 0.8, seed=1)
     fast = Measured({**one.metrics, "latency_p95_ms": 10.0}, one.rows)
-    found = gain_of(score, fast, slow)
-    assert (found.gain, found.low, found.high) == pytest.approx((0.2, 0.2, 0.2))
+    slow = Measured({**other.metrics, "latency_p95_ms": 30.0}, other.rows)
+    found, plain = gain_of(score, fast, slow), gain_of(ACCURACY, one, other)
+    assert None not in (found.low, plain.low)
+    shifted = [end + 0.2 for end in (plain.gain, plain.low, plain.high)]
+    assert [found.gain, found.low, found.high] == pytest.approx(shifted)
+
+
+def test_rows_that_tell_nothing_apart_give_a_formula_no_false_certainty() -> None:
+    score = Objective(score="accuracy - 0.01 * latency_p95_ms", goal="maximize")
+    one = answers(200, 0.8, seed=0)
+    models = [Measured({**one.metrics, "latency_p95_ms": ms}, one.rows) for ms in (10.0, 10.1)]
+    found = gain_of(score, *models)
+    assert found.gain == pytest.approx(0.001)
+    assert (found.low, found.reason.partition(",")[0]) == (None, "no row tells the two apart")
 
 
 def test_the_share_of_samples_is_the_confidence() -> None:
