@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -131,7 +131,7 @@ class Evaluated:
     metrics: dict[str, float]
     labels: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
-    rows: RowSums | None = None
+    rows: RowSums | None = field(default=None, compare=False)
 
 
 class TaskKind(ABC):

@@ -64,7 +64,7 @@ def test_the_merged_model_is_saved_as_any_other_and_its_adapter_beside_it(
         "{learning_rate: {type: float, low: 0.01, high: 0.1}, "
         "lora.rank: {type: int, low: 1, high: 4}}"
     )
-    training = "{num_train_epochs: 6, per_device_train_batch_size: 8}"
+    training = "{num_train_epochs: 12, per_device_train_batch_size: 8}"
     trial, file, dataset = run(values, extra=LORA, space=space, training=training)
     saved = tmp_path / "trials/t/model"
     adapter = load_file(saved / "adapter/adapter_model.safetensors")
