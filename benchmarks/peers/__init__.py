@@ -1,0 +1,1 @@
+"""The same trials through Ray Tune, Trainer.hyperparameter_search and `hpo run`: see compare.py."""
