@@ -15,8 +15,7 @@ from hpo_pipeline.results.baseline import MARK
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import listed, rank
 from hpo_pipeline.results.run_state import RunState
-from hpo_pipeline.results.spending import seconds_saved as spent_saved
-from hpo_pipeline.results.spending import spending
+from hpo_pipeline.results.spending import seconds_saved, seconds_used, spending
 from hpo_pipeline.results.trial import Trial, TrialState
 
 MAX_ROWS = 50
@@ -45,16 +44,6 @@ def figures(experiment: Experiment, result: SearchResult) -> dict[str, float]:
     if (money := spending(experiment, result.trials)) is not None:
         found |= {"search_cost": money.spent, "search_cost_saved": money.saved}
     return {**found, "gpu_seconds": gpus * used, "gpu_seconds_saved": gpus * saved}
-
-
-def seconds_used(trials: Sequence[Trial]) -> float:
-    """Return the wall time of all trials together."""
-    return sum(sum(trial.seconds.values()) for trial in trials if trial.reused_from is None)
-
-
-def seconds_saved(trials: Sequence[Trial]) -> float:
-    """Return what stopped trials would have taken in addition, had they run to their end."""
-    return sum(spent_saved(trial, trials) for trial in trials)
 
 
 def markdown(experiment: Experiment, result: SearchResult, state: RunState | None = None) -> str:

@@ -37,12 +37,18 @@ def spending(experiment: Experiment, trials: Sequence[Trial]) -> Spending | None
     return Spending(spent, saved, sum(rate is None for rate in rates.values()))
 
 
-def seconds_saved(trial: Trial, trials: Sequence[Trial]) -> float:
-    """Return what a stopped trial would have taken in addition, at its own pace.
+def seconds_used(trials: Sequence[Trial]) -> float:
+    """Return the wall time of all trials together."""
+    return sum(sum(trial.seconds.values()) for trial in trials if trial.reused_from is None)
 
-    Its end is that of the trial with the most evaluations among those that ran to theirs.
+
+def seconds_saved(trials: Sequence[Trial]) -> float:
+    """Return what stopped trials would have taken in addition, each at its own pace.
+
+    Their end is that of the trial with the most evaluations among those that ran to theirs.
     """
-    return _saved(trial, _longest(trials))
+    longest = _longest(trials)
+    return sum(_saved(trial, longest) for trial in trials)
 
 
 def _longest(trials: Sequence[Trial]) -> int:

@@ -21,10 +21,10 @@ from hpo_pipeline.experiment.cluster import changes_from
 from hpo_pipeline.kubeflow import steps
 from hpo_pipeline.kubeflow.steps.experiment_text import named, read_text
 from hpo_pipeline.registry import open_registry
-from hpo_pipeline.reports.markdown import seconds_saved, seconds_used
 from hpo_pipeline.reports.terminal import PlainLines
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.run_names import is_run_of
+from hpo_pipeline.results.spending import seconds_saved, seconds_used
 from hpo_pipeline.results.trial import TrialState
 from tests.toys import toy_curve, toy_experiment, toy_trial
 

@@ -76,9 +76,8 @@ def restore_token(api: Api, experiment: Experiment, found: Object) -> None:
     token = manifest.new_token()
     secret = manifest.token_secret(experiment, token)
     secret["metadata"]["ownerReferences"] = [_owner(found)]
-    with contextlib.suppress(
-        ClusterError
-    ):  # without the right to create Secrets, the run is followed all the same
+    # Without the right to create Secrets, the run is followed all the same.
+    with contextlib.suppress(ClusterError):
         if _create(api, SECRETS, secret) is not None:
             change = {"metadata": {"annotations": {TOKEN_ANNOTATION: manifest.verifier(token)}}}
             api.patch(EXPERIMENTS, experiment.cluster.namespace, experiment.name, change)
