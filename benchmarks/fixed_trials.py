@@ -111,20 +111,45 @@ def loop(dataset: Path, chosen: list[dict[str, float | int]], *, careful: bool) 
             trainer.train()
 
 
-def ours(folder: Path, chosen: list[dict[str, float | int]]) -> float:
-    """Run the configurations with `hpo run` and return its seconds up to the last result."""
+def experiment_file(folder: Path, chosen: list[dict[str, float | int]], **task: object) -> Path:
+    """Write the experiment that trains the configurations and nothing else; return its file.
+
+    Args:
+        task: fields of the task in place of those of the example.
+    """
     experiment = yaml.safe_load(EXPERIMENT.read_text())
-    experiment["search"] = {"algorithm": "random", "start": chosen}
+    experiment["task"].update(task)
+    experiment["search"] = {"algorithm": "random", "seed": 0, "start": chosen}
     experiment["stopping"] = {"algorithm": "none"}
-    experiment["budget"] = {"trials": len(chosen), "parallel": 2}
-    del experiment["register"]
+    experiment["baseline"] = "none"
+    experiment["budget"] = {"trials": len(chosen), "parallel": os.cpu_count()}
+    for name in ("register", "constraints"):
+        experiment.pop(name, None)
+    # The space of the example may be narrower than the configurations.
+    experiment["space"] = {
+        "learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True},
+        "per_device_train_batch_size": {"type": "choice", "values": [8, 16, 32]},
+        "warmup_steps": {"type": "float", "low": 0.0, "high": 0.3},
+        "model.num_hidden_layers": {"type": "int", "low": 2, "high": 3},
+    }
     file = folder / "tweets.yaml"
     file.write_text(yaml.safe_dump(experiment))
+    return file
+
+
+def last_result(run: Path) -> float:
+    """Return when a run had its last result, in seconds since 1970."""
+    lines = (run / "timeline.jsonl").read_text().splitlines()
+    return max(json.loads(line)["time"] for line in lines)
+
+
+def ours(folder: Path, chosen: list[dict[str, float | int]]) -> float:
+    """Run the configurations with `hpo run` and return its seconds up to the last result."""
+    file, run = experiment_file(folder, chosen), folder / "r"
     start = time.time()
-    command = [sys.executable, "-m", "hpo_pipeline", "run", str(file), "--run", str(folder / "r")]
+    command = [sys.executable, "-m", "hpo_pipeline", "run", str(file), "--run", str(run)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    lines = (folder / "r" / "timeline.jsonl").read_text().splitlines()
-    return max(json.loads(line)["time"] for line in lines) - start
+    return last_result(run) - start
 
 
 def main() -> None:

@@ -29,9 +29,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchmarks.fixed_trials import EXPERIMENT, configurations
+from benchmarks.fixed_trials import EXPERIMENT, configurations, experiment_file, last_result
 from benchmarks.peers.training import Work
 
 OURS = "hpo run"
@@ -106,31 +104,14 @@ def peer_run(who: str, work: dict[str, Any]) -> dict[str, Any]:
 def ours(folder: Path, chosen: list[dict[str, float | int]], precision: str) -> dict[str, Any]:
     """Run the trials with `hpo run`."""
     folder.mkdir()
-    experiment = yaml.safe_load(EXPERIMENT.read_text())
-    experiment["task"]["precision"] = precision
-    experiment["search"] = {"algorithm": "random", "seed": 0, "start": chosen}
-    experiment["stopping"] = {"algorithm": "none"}
-    experiment["baseline"] = "none"
-    experiment["budget"] = {"trials": len(chosen), "parallel": os.cpu_count()}
-    for name in ("register", "constraints"):
-        experiment.pop(name, None)
-    # The fixed configurations, and no more than they need, whatever the file's space is.
-    experiment["space"] = {
-        "learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True},
-        "per_device_train_batch_size": {"type": "choice", "values": [8, 16, 32]},
-        "warmup_steps": {"type": "float", "low": 0.0, "high": 0.3},
-        "model.num_hidden_layers": {"type": "int", "low": 2, "high": 3},
-    }
-    file = folder / "tweets.yaml"
-    file.write_text(yaml.safe_dump(experiment))
+    file = experiment_file(folder, chosen, precision=precision)
     start = time.time()
     run = folder / "run"
     _, cost = timed([sys.executable, "-m", "hpo_pipeline", "run", str(file), "--run", str(run)])
-    last = max(json.loads(line)["time"] for line in (run / "timeline.jsonl").open())
     results = [json.loads(file.read_text()) for file in sorted(run.glob("trials/*/result.json"))]
     assert len(results) == len(chosen)
     accuracy = [result["curve"][-1]["metrics"]["accuracy"] for result in results]
-    return {"accuracy": accuracy, "cpu": cost["cpu"], "wall": last - start}
+    return {"accuracy": accuracy, "cpu": cost["cpu"], "wall": last_result(run) - start}
 
 
 def timed(command: list[str]) -> tuple[str, dict[str, float]]:
