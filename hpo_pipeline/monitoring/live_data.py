@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from hpo_pipeline.experiment.configuration import allowed, conditions
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import render
 from hpo_pipeline.monitoring.run_cache import LOG_FILE, RunView, log_tail
@@ -17,12 +18,15 @@ from hpo_pipeline.reports.best_so_far import growth, thinned
 from hpo_pipeline.reports.comparison import ComparedRun
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import violation
+from hpo_pipeline.results.requests import answers, waiting
 from hpo_pipeline.results.training_progress import training_progress
 from hpo_pipeline.results.trial import Trial
 
 ROWS = 200
 CURVES = 12
 LOG_BYTES = 20_000
+REQUESTS = 8
+"""Requests of people that the page of a run shows: those that wait, and the last answers."""
 Json = dict[str, Any]
 
 
@@ -35,7 +39,7 @@ def run_row(view: RunView) -> Json:
         "state": view.status,
         "reason": view.state.reason,
         "counts": _counts(view),
-        "planned": view.experiment.budget.trials,
+        "planned": view.experiment.budget.trials + view.state.added_trials,
         "seconds": formatting.duration(view.state.seconds),
         "objectives": [_title(o.name, o.goal) for o in view.experiment.objective],
         "best": formatting.objectives(view.experiment, best.metrics) if best else None,
@@ -60,7 +64,32 @@ def run_detail(view: RunView) -> Json:
         "trials": [{**_row(experiment, t), "place": places.get(t.name)} for t in rows],
         "hidden": len(view.trials) - len(rows),
         "history": growth(experiment, (view.standing.keys or {}).values()),
-        "curves": _curves(experiment, [*active, *ranked][:CURVES]),
+        **_curves(experiment, [*active, *ranked][:CURVES]),
+        "requests": _requests(view),
+        "takes_requests": view.takes_requests,
+    }
+
+
+def form(view: RunView, name: str) -> Json:
+    """Return what the forms for more trials need; values are those of a trial, or the best."""
+    space = view.experiment.space
+    chosen = next((t for t in view.trials if t.name == name), None) or view.standing.winner
+    values = chosen.assignments if chosen else {}
+    return {
+        "run": view.name,
+        "like": chosen.name if chosen else None,
+        "takes_requests": view.takes_requests,
+        "rules": list(view.experiment.space_rules),
+        "parameters": [
+            {
+                "name": n,
+                "value": render(values[n]) if n in values else "",
+                "allowed": allowed(space[n]),
+                "choices": [render(v) for v in getattr(space[n], "values", ())],
+                "when": conditions(space[n]),
+            }
+            for n in space
+        ],
     }
 
 
@@ -72,12 +101,13 @@ def trial_detail(view: RunView, name: str) -> Json | None:
     return {
         **_row(view.experiment, trial),
         "run": view.name,
+        "takes_requests": view.takes_requests,
         "objectives": [o.name for o in view.experiment.objective],
         "values": {n: render(v) for n, v in trial.assignments.items()},
         "metrics": {n: formatting.number(v) for n, v in sorted(trial.metrics.items())},
         "phases": {n: round(v, 2) for n, v in trial.seconds.items()},
         "environment": dict(trial.environment),
-        "curves": _curves(view.experiment, [trial]),
+        **_curves(view.experiment, [trial]),
         "log": log_tail(view.folder.trial(trial.name) / LOG_FILE, most=LOG_BYTES),
     }
 
@@ -85,6 +115,12 @@ def trial_detail(view: RunView, name: str) -> Json | None:
 def compared(view: RunView) -> ComparedRun:
     """Return a run as it is compared with others."""
     return ComparedRun(view.name, view.experiment, view.state, view.status, view.trials)
+
+
+def _requests(view: RunView) -> list[Json]:
+    open_ones = [{"asked": r.words(), "said": "waits"} for r in waiting(view.folder.requests)]
+    done = [{"asked": a.asked, "said": a.said} for a in answers(view.folder.requests)]
+    return [*open_ones[::-1], *done[::-1]][:REQUESTS]
 
 
 def _counts(view: RunView) -> dict[str, int]:
@@ -115,12 +151,15 @@ def _metrics(trial: Trial) -> dict[str, float]:
     return trial.metrics or (trial.curve[-1].metrics if trial.curve else {})
 
 
-def _curves(experiment: Experiment, trials: Sequence[Trial]) -> list[Json]:
+def _curves(experiment: Experiment, trials: Sequence[Trial]) -> Json:
+    """Return curves by epoch; by step where a script of one's own counts no epochs."""
     first = experiment.objective[0]
+    has_epochs = any(point.epoch > 0 for trial in trials for point in trial.curve)
     found = []
     for trial in trials:
-        values = [[p.epoch, first.value(p.metrics)] for p in trial.curve]
+        places = [(p.epoch if has_epochs else p.step, p) for p in trial.curve]
+        values = [[at, first.value(p.metrics)] for at, p in places]
         points = [point for point in values if math.isfinite(point[1])]
         if points:
             found.append({"name": trial.name, "points": thinned(points)})
-    return found
+    return {"along": "epoch" if has_epochs else "step", "curves": found}

@@ -1,5 +1,5 @@
 """The live page over HTTP: a few JSON answers and the files of the page; it only reads, but for
-stopping a run or a trial.
+stopping a run and what people ask of one (asking.py).
 
 Anyone who can open the port can read logs and stop runs: so a token is needed wherever it is not on
 loopback, and on loopback only requests that name this machine are answered (no DNS rebinding).
@@ -25,14 +25,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpo_pipeline.errors import HpoError
-from hpo_pipeline.monitoring.live_data import compared, run_detail, run_row, trial_detail
+from hpo_pipeline.monitoring.asking import MOST_BYTES, Refused, ask_run, wanted
+from hpo_pipeline.monitoring.live_data import compared, form, run_detail, run_row, trial_detail
 from hpo_pipeline.monitoring.run_cache import RunCache, RunView
-from hpo_pipeline.monitoring.stopping import stop_run, stop_trial
+from hpo_pipeline.monitoring.stopping import stop_run
 from hpo_pipeline.registry import Registry
 from hpo_pipeline.reports.comparison import MOST_COMPARED, compare
 
 STATIC = Path(__file__).parent / "static"
-FILES = {"app.js", "charts.js", "comparison.js", "dom.js", "views.js", "style.css"}
+FILES = {"app.js", "charts.js", "comparison.js", "dom.js", "forms.js", "views.js", "style.css"}
 COOKIE = "hpo_token"
 HEADERS = {
     "Content-Security-Policy": (
@@ -64,8 +65,9 @@ def application(page: LivePage) -> Starlette:
         Route("/api/runs", answers.runs),
         Route("/api/runs/{run}", answers.run),
         Route("/api/runs/{run}/stop", answers.stop, methods=["POST"]),
+        Route("/api/runs/{run}/form", answers.form),
+        Route("/api/runs/{run}/requests", answers.ask, methods=["POST"]),
         Route("/api/runs/{run}/trials/{trial}", answers.trial),
-        Route("/api/runs/{run}/trials/{trial}/stop", answers.stop_trial, methods=["POST"]),
         Route("/api/compare", answers.compare),
         Route("/api/models", answers.models),
     ]
@@ -142,6 +144,10 @@ class _Answers:
         name = request.path_params["trial"]
         return await self._of_run(request, lambda view: trial_detail(view, name))
 
+    async def form(self, request: Request) -> Response:
+        name = request.query_params.get("trial", "")
+        return await self._of_run(request, lambda view: form(view, name))
+
     async def compare(self, request: Request) -> Response:
         names = list(dict.fromkeys(request.query_params.getlist("run")))
         if not 2 <= len(names) <= MOST_COMPARED:
@@ -167,13 +173,19 @@ class _Answers:
         said = await run_in_threadpool(stop_run, view.folder)
         return JSONResponse({"said": said})
 
-    async def stop_trial(self, request: Request) -> Response:
+    async def ask(self, request: Request) -> Response:
         view = await run_in_threadpool(self._page.cache.view, request.path_params["run"])
-        name = request.path_params["trial"]
-        running = {t.name for t in view.trials if not t.state.is_final} if view else set()
-        if view is None or name not in running:
-            return _error(404, "this trial does not run, or not any more")
-        said = await run_in_threadpool(stop_trial, view.folder, name)
+        if view is None:
+            return _error(404, "this run is not there any more")
+        content = b""
+        async for part in request.stream():
+            content += part
+            if len(content) > MOST_BYTES:
+                return _error(413, f"at most {MOST_BYTES} bytes are read")
+        try:
+            said = await run_in_threadpool(lambda: ask_run(view, wanted(content)))
+        except Refused as error:
+            return _error(400, f"refused: {error}")
         return JSONResponse({"said": said})
 
     async def _of_run(self, request: Request, read: Callable[[RunView], Any]) -> Response:

@@ -37,8 +37,13 @@ def experiment_facts(
     state: str,
     seconds: float,
     last_progress: float,
+    added: int = 0,
 ) -> ExperimentFacts:
-    """Return what is known of a run: the best trial is the one that `hpo status` calls so."""
+    """Return what is known of a run: the best trial is the one that `hpo status` calls so.
+
+    Args:
+        added: how many trials people have added to the budget.
+    """
     best = winner(experiment, trials)
     metrics = dict(best.metrics) if best else {}
     objectives = [(o.name, o.value(metrics)) for o in experiment.objective] if best else []
@@ -48,7 +53,7 @@ def experiment_facts(
         state=state,
         objectives=tuple(o.name for o in experiment.objective),
         best=metrics,
-        planned=experiment.budget.trials,
+        planned=experiment.budget.trials + added,
         seconds=seconds or None,
         last_progress=last_progress,
         cost=spent.spent if (spent := spending(experiment, trials)) else None,

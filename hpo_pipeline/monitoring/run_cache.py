@@ -44,6 +44,8 @@ class RunView:
         status: running, interrupted, succeeded or failed.
         changed: when its files last changed, in seconds since 1970.
         standing: the ranking of the trials that have ended.
+        takes_requests: whether its search loop runs here, and takes up what people ask; the one
+            of an experiment on Katib does not.
     """
 
     name: str
@@ -54,6 +56,7 @@ class RunView:
     trials: tuple[Trial, ...]
     changed: float
     standing: Standing
+    takes_requests: bool
 
 
 class RunCache:
@@ -133,6 +136,7 @@ class _CachedRun:
             shown,
             changed,
             standing,
+            takes_requests=self._folder.journal.is_file(),
         )
 
     def _read_head(self) -> None:
@@ -171,6 +175,7 @@ def run_snapshot(view: RunView) -> Snapshot:
         state=view.status,
         seconds=view.state.seconds,
         last_progress=view.changed,
+        added=view.state.added_trials,
     )
     return measure(facts, [trial_facts(view.experiment, trial) for trial in view.trials])
 

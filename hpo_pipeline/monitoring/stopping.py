@@ -1,4 +1,4 @@
-"""Stopping a run of this machine from outside, as SIGTERM to its own process does, or a trial."""
+"""Stopping a run of this machine from outside, as SIGTERM to its own process does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import signal
 from pathlib import Path
 
-from hpo_pipeline.results.requests import ask_to_stop
 from hpo_pipeline.results.run_folder import RunFolder
 
 OURS = ("hpo_pipeline", "hpo")
@@ -29,17 +28,6 @@ def stop_run(folder: RunFolder) -> str:
     except (OSError, ValueError) as error:
         return f"it could not be stopped ({error}); press Ctrl-C where it was started"
     return "it was asked to stop; the same command resumes it"
-
-
-def stop_trial(folder: RunFolder, name: str) -> str:
-    """Ask a run of this machine to stop one of its trials, and say what came of it."""
-    if not folder.is_running():
-        return "nothing runs there"
-    try:
-        ask_to_stop(folder.requests, name)
-    except (OSError, ValueError) as error:
-        return f"it could not be asked to stop: {error}"
-    return "it was asked to stop: it evaluates once more and keeps its best result"
 
 
 def _holds(number: int, lock: Path) -> bool:

@@ -159,13 +159,17 @@ def _facts(runs: Sequence[ComparedRun]) -> tuple[Row, ...]:
         row("objective", lambda run: ", ".join(map(_title, run.experiment.objective))),
         row("winner", lambda run: run.winner.name if run.winner else None),
         row("registered", lambda run: run.state.winner.registered if run.state.winner else None),
-        row("planned trials", lambda run: run.experiment.budget.trials),
+        row("planned trials", _planned),
         *(
             row(f"{state.value} trials", lambda run, state=state: _count(run, state))  # type: ignore[misc]
             for state in TrialState
         ),
     ]
     return tuple(row for row in rows if any(value not in (None, 0) for value in row.values))
+
+
+def _planned(run: ComparedRun) -> int:
+    return run.experiment.budget.trials + run.state.added_trials
 
 
 def _count(run: ComparedRun, state: TrialState) -> int:

@@ -169,7 +169,8 @@ class SearchResult:
 
     `baseline` is the name of the baseline's trial, `baseline_notes` what is said of it: the
     defaults that the space does not have, or why there is no baseline. `gain` is that of the winner
-    over it on the test rows; where there is none, `gain_note` may say why.
+    over it on the test rows; where there is none, `gain_note` may say why. `added_trials` is how
+    many trials people have added to the budget.
     """
 
     experiment: str
@@ -183,6 +184,7 @@ class SearchResult:
     baseline_notes: tuple[str, ...] = ()
     gain: Gain | None = None
     gain_note: str = ""
+    added_trials: int = 0
 
     def counts(self) -> dict[str, int]:
         """Return how many trials are in each state; states without a trial are left out."""

@@ -233,6 +233,7 @@ class RunFolder(RunPaths):
             baseline_notes=state.baseline_notes,
             gain=state.gate.gain if state.gate else None,
             gain_note=state.gate.gain_note if state.gate else "",
+            added_trials=state.added_trials,
         )
 
     def info(self) -> dict[str, str]:

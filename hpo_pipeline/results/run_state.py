@@ -28,6 +28,7 @@ class RunState:
         dataset: path of the prepared dataset on this machine.
         data_fingerprint: hash of the prepared data, which must stay the same for all trials.
         data_notes: sentences on what was left out of the data, merged or cut.
+        added_trials: how many trials people have added to the budget of the file.
         baseline_notes: sentences on the baseline: defaults that were moved, or why there is none.
         selected: the winner, and the run whose model it is.
         winner: the winner with its metrics, as it is shown.
@@ -45,6 +46,7 @@ class RunState:
     dataset: str | None = None
     data_fingerprint: str | None = None
     data_notes: tuple[str, ...] = ()
+    added_trials: int = 0
     baseline_notes: tuple[str, ...] = ()
     selected: Selected | None = None
     winner: Winner | None = None

@@ -14,13 +14,15 @@ class Suggestion:
     """A configuration to try, under the number of its trial.
 
     `parent` is the number of the trial from whose checkpoint it continues, if any; `seed` is
-    that of its training, where it is not the search's.
+    that of its training, where it is not the search's; `is_again` tells that a person wants an
+    equal trial to be trained once more.
     """
 
     number: int
     assignments: dict[str, Value]
     parent: int | None = None
     seed: int | None = None
+    is_again: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,10 @@ from hpo_pipeline.search.proposals import Suggestion as Suggestion
 
 BEGUN = "identity"
 """User attribute of a study that has learned from earlier trials, if from any."""
+AGAIN = "again"
+"""User attribute of a trial that a person wants trained, though there is an equal one."""
+EQUAL = "equal"
+"""User attribute of a trial that a person wants, and whose configuration is an earlier one's."""
 _STATES = {
     TrialState.SUCCEEDED: OptunaState.COMPLETE,
     TrialState.STOPPED: OptunaState.PRUNED,
@@ -56,7 +60,8 @@ class Study:
         self._problem = problem
         self._distributions = distributions(problem.space)
         self._pruner = pruners.build(problem)
-        self._size = problem.size() if problem.search.is_exhaustible else None
+        self.size = problem.size() if problem.search.is_exhaustible else None
+        """How many trials there can be: the points of a grid; None where there is no end."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
             study_name=problem.name,
@@ -140,7 +145,22 @@ class Study:
 
     def is_exhausted(self) -> bool:
         """Return whether there is nothing left to ask for: a grid that is through."""
-        return self._size is not None and self.count() >= self._size
+        if self.size is None or self._trials(OptunaState.WAITING):
+            return False
+        equals = sum(EQUAL in trial.user_attrs for trial in self._trials())
+        return self.count() - equals >= self.size
+
+    def enqueue(self, assignments: Mapping[str, Value], *, again: bool = False) -> int:
+        """Have a configuration tried next, behind those that wait already; return its number.
+
+        Args:
+            again: train it also where an equal trial has ended, and could lend its result.
+        """
+        active = self._problem.space.active(assignments)
+        known = (self._problem.space.active(trial.params) for trial in self._trials())
+        attributes = {AGAIN: again, **({EQUAL: True} if active in known else {})}
+        self._study.enqueue_trial(dict(assignments), user_attrs=attributes)
+        return len(self._trials()) - 1 - self._offset
 
     def ask(self) -> Suggestion:
         """Return the next configuration to try."""
@@ -275,7 +295,8 @@ class Study:
     def _suggestion(self, trial: FrozenTrial) -> Suggestion:
         number = trial.number - self._offset
         assignments = self._problem.space.active(trial.params)
-        return Suggestion(number, assignments, parent_of(trial))
+        again = bool(trial.user_attrs.get(AGAIN))
+        return Suggestion(number, assignments, parent_of(trial), is_again=again)
 
     def _completed(self, trial: FrozenTrial) -> FrozenTrial:
         """Give a trial the parameters that a crash in the middle of `ask` kept from it."""

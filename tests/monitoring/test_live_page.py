@@ -7,6 +7,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
@@ -18,7 +21,7 @@ from hpo_pipeline.monitoring.run_cache import RunCache
 from hpo_pipeline.monitoring.stopping import stop_run
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.reports.best_so_far import CHART_POINTS
-from hpo_pipeline.results.requests import ask_to_stop, take_stops
+from hpo_pipeline.results.requests import Request, answer, ask, take
 from hpo_pipeline.results.trial import TrialState
 from tests.monitoring.test_run_cache import make_run
 from tests.toys import toy_curve, toy_trial
@@ -81,6 +84,13 @@ def test_a_trial_has_the_end_of_its_log(open_page, tmp_path):
     found = open_page().get("/api/runs/toy/trials/toy-1").json()
     assert found["log"] == "last line\n"
     assert found["values"] == {"learning_rate": "0.001"}
+
+
+def test_curves_of_a_script_without_epochs_are_by_step(open_page, tmp_path):
+    folder, curve = make_run(tmp_path / "toy", trials=0), toy_curve(0.5, 0.9)
+    folder.record(toy_trial(0, curve=tuple(replace(point, epoch=0.0) for point in curve)))
+    found = open_page().get("/api/runs/toy/trials/toy-0").json()
+    assert (found["along"], found["curves"][0]["points"]) == ("step", [[1, 0.5], [2, 0.9]])
 
 
 def test_runs_side_by_side(open_page, tmp_path):
@@ -157,19 +167,93 @@ def test_actions_come_from_the_page_only(open_page, tmp_path):
 def test_a_trial_is_stopped_through_its_run(open_page, tmp_path):
     folder, page = make_run(tmp_path / "toy", state="running"), open_page()
     (folder.trial("toy-3")).mkdir()
-    address = "/api/runs/toy/trials/toy-{}/stop"
-    assert page.post(address.format(3), headers=ACTION).status_code == 404  # nothing runs
+    stop = {"kind": "stop", "trial": "toy-3"}
+    assert "only runs whose trials run on this machine" in asked(page, stop, 400)
+    folder.journal.touch()
+    assert "does not run" in asked(page, stop, 400)
     with folder.locked():
-        assert page.post(address.format(3)).status_code == 403
-        assert page.post(address.format(0), headers=ACTION).status_code == 404  # it has ended
-        assert "asked to stop" in page.post(address.format(3), headers=ACTION).json()["said"]
-    assert take_stops(folder.requests) == ["toy-3"]
-    assert take_stops(folder.requests) == []
+        assert page.post("/api/runs/toy/requests", json=stop).status_code == 403
+        assert "does not run" in asked(
+            page, {"kind": "stop", "trial": "toy-0"}, 400
+        )  # it has ended
+        assert asked(page, stop, 200) == "asked; the run has not answered yet"
+    assert [request.trial for request in take(folder.requests)] == ["toy-3"]
+    assert take(folder.requests) == []
+
+
+def asked(page, content, status):
+    """Ask the run `toy` for something; return what was said."""
+    found = page.post("/api/runs/toy/requests", json=content, headers=ACTION)
+    assert found.status_code == status
+    return found.json()["said" if status == 200 else "error"]
+
+
+def test_the_answer_of_a_run_is_said(open_page, tmp_path):
+    folder = make_run(tmp_path / "toy", state="running")
+    folder.journal.touch()
+
+    def run():
+        while not (found := take(folder.requests)):
+            time.sleep(0.05)
+        answer(folder.requests, found[0], "5 trials added, 15 in all")
+
+    with folder.locked(), ThreadPoolExecutor(1) as thread:
+        thread.submit(run)
+        assert asked(open_page(), {"kind": "more", "count": 5}, 200) == "5 trials added, 15 in all"
+    shown = open_page().get("/api/runs/toy").json()["requests"]
+    assert shown == [{"asked": "add 5 trials", "said": "5 trials added, 15 in all"}]
+
+
+def test_a_run_that_has_ended_says_how_to_resume_it(open_page, tmp_path):
+    folder = make_run(tmp_path / "toy")
+    folder.journal.touch()
+    said = asked(open_page(), {"kind": "next", "values": {"learning_rate": " 1e-3 "}}, 200)
+    command = f"hpo run {folder.experiment_file} --run {folder.path}"
+    assert said == f"noted; this starts it: {command}"
+    (request,) = take(folder.requests)
+    assert (request.kind, request.values) == ("next", {"learning_rate": "0.001"})
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ({"kind": "next", "values": {"learning_rate": "nan"}}, "must be a number from 1e-05"),
+        ({"kind": "next", "values": {"learning_rate": ""}}, "learning_rate is missing"),
+        ({"kind": "more", "count": 0}, "1 to 10000 trials can be added"),
+        ({"kind": "more", "count": 10**9}, "1 to 10000 trials can be added"),
+        ({"kind": "again", "trial": "../../etc/passwd"}, "has not ended"),
+        ({"kind": "shell", "trial": "rm"}, "this is not a request"),
+        ([1], "this is not a request"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_once(open_page, tmp_path, content, why):
+    folder = make_run(tmp_path / "toy")
+    folder.journal.touch()
+    assert why in asked(open_page(), content, 400)
+    assert take(folder.requests) == []
+
+
+def test_a_flood_of_requests_is_bounded(open_page, tmp_path):
+    folder = make_run(tmp_path / "toy")
+    folder.journal.touch()
+    asked(open_page(), {"kind": "next", "values": {"x": "y" * 200_000}}, 413)
+    for _ in range(100):
+        ask(folder.requests, Request("more", count=1))
+    assert "100 requests wait already" in asked(open_page(), {"kind": "more", "count": 1}, 400)
+
+
+def test_the_form_has_the_space_and_the_best_values(open_page, tmp_path):
+    make_run(tmp_path / "toy")
+    found = open_page().get("/api/runs/toy/form").json()
+    (parameter,) = found["parameters"]
+    assert found["like"] == "toy-2"
+    assert (parameter["value"], parameter["allowed"]) == ("0.001", "a number from 1e-05 to 0.1")
+    assert open_page().get("/api/runs/toy/form?trial=toy-0").json()["like"] == "toy-0"
 
 
 def test_a_request_names_a_trial_and_no_path(tmp_path):
     with pytest.raises(ValueError, match="no name of a trial"):
-        ask_to_stop(tmp_path / "requests", "../../etc/passwd")
+        ask(tmp_path / "requests", Request("stop", "../../etc/passwd"))
 
 
 HOLD = """

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+import time
+from dataclasses import asdict
 
 import pytest
 
 from hpo_pipeline.cli.main import main
+from hpo_pipeline.results.requests import Answered, take
 from tests.monitoring.chromium import IS_THERE, browser
 from tests.monitoring.test_run_cache import make_run
 from tests.toys import toy_curve, toy_trial
@@ -84,6 +88,38 @@ def test_hostile_texts_stay_texts(window, page):
     assert window.run("return document.title") == "toy: failed"
     assert window.run("return document.querySelectorAll('main img, main script').length") == 0
     assert window.errors() == []
+
+
+def test_a_configuration_by_keyboard(window, page):
+    runs, address = page
+    folder = make_run(runs / "toy")
+    folder.journal.touch()
+    hostile = Answered("1", HOSTILE, HOSTILE)
+    folder.requests.mkdir()
+    (folder.requests / "answers.jsonl").write_text(json.dumps(asdict(hostile)) + "\n")
+    window.open(address + "#/run/toy")
+    window.wait_for("document.body.textContent.includes('onerror')")
+    assert window.run("return document.querySelectorAll('main img, main script').length") == 0
+    window.open(address + "#/add/toy/toy-0")
+    window.wait_for("document.querySelector('form')")
+    window.run(
+        "const one = document.getElementById('value-learning_rate'); one.focus(); one.select()"
+    )
+    window.press(*"7", ENTER)
+    window.wait_for("document.querySelector('.refused')")
+    assert "0.1, got 7" in window.run("return document.querySelector('.refused').textContent")
+    assert "0.1, got 7" in window.run("return document.getElementById('status').textContent")
+    window.press(*".0e-3")
+    time.sleep(3)  # longer than an update takes, which must not take away what was typed
+    window.press(TAB)
+    assert window.run("return document.activeElement.textContent") == "Try it"
+    window.press(ENTER)
+    window.wait_for(
+        "document.querySelector('.said').textContent.startsWith('noted; this starts it')"
+    )
+    assert [dict(request.values) for request in take(folder.requests)] == [
+        {"learning_rate": "0.007"}
+    ]
 
 
 def test_the_file_of_a_comparison(window, tmp_path):

@@ -24,7 +24,7 @@ class Duplicates:
     """The twins that wait, by the number of the trial that they wait for.
 
     Members of a population have none: equal configurations resume from different checkpoints.
-    Nor have runs with a seed of their own.
+    Nor have runs with a seed of their own, and trials that a person wants trained again.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -43,7 +43,7 @@ class Duplicates:
         Returns:
             the finished trial; True where it still runs, and the twin now waits; or None.
         """
-        if self._has_none or suggestion.seed is not None:
+        if self._has_none or suggestion.seed is not None or suggestion.is_again:
             return None
         known = self._known.get(frozenset(suggestion.assignments.items()))
         if known is not None:

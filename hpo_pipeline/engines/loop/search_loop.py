@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.interruption import Interruption
+from hpo_pipeline.engines.loop.asked import Asked
 from hpo_pipeline.engines.loop.duplicates import Duplicates, take_over
 from hpo_pipeline.engines.loop.recovery import open_study
 from hpo_pipeline.engines.loop.retention import Retention
@@ -30,7 +31,6 @@ from hpo_pipeline.engines.loop.runner import (
 )
 from hpo_pipeline.results.files import RESULT_FILE, RESUME_FOLDER, write_json
 from hpo_pipeline.results.leaders import Leaders
-from hpo_pipeline.results.requests import take_stops
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.study import Suggestion
 
@@ -77,7 +77,8 @@ class SearchLoop:
         self._running: dict[str, Running] = {}
         self._again: list[Suggestion] = []
         self._kills: dict[int, int] = {}
-        self._asked: set[str] = set()
+        self._asked = Asked(context, self._study)
+        self._stopped: set[str] = set()
         self._duplicates = Duplicates(context.experiment)
         self._retention = Retention(context.experiment, context.folder.trials)
         self._leaders = Leaders(context.experiment, 1)
@@ -98,15 +99,15 @@ class SearchLoop:
             BackendError: the disk is full, or the runner cannot continue; resume with a new loop.
             Interrupted: by Ctrl-C or SIGTERM.
         """
-        take_stops(self._folder.requests)  # of a part of the run that is over
         try:
             self._recover()
-            self._progress.started(self._experiment.budget.trials, self._runner.slots)
+            self._progress.started(self._asked.planned, self._runner.slots)
+            self._do_what_was_asked()  # while nothing ran
             while self._fill():
                 for event in self._runner.events(TICK):
                     self._on_event(event)
                 interruption.check()
-                self._stop_what_was_asked()
+                self._do_what_was_asked()
                 self._check_budget()
                 self._end_what_hangs()
                 self._show()
@@ -172,7 +173,7 @@ class SearchLoop:
             return None
         if self._again:
             return self._again.pop(0)
-        if self._study.count() >= self._experiment.budget.trials:
+        if self._study.count() >= self._asked.planned:
             return None
         if self._study.is_exhausted():
             self._progress.say("every point of the grid has been tried")
@@ -237,7 +238,7 @@ class SearchLoop:
     def _without_result(self, running: Running, ended: Ended) -> Trial:
         """Return the record of a trial that died before it could write one."""
         reason, state = ended.reason, TrialState.FAILED
-        if (self._ending or running.name in self._asked) and ended.was_stopped:
+        if (self._ending or running.name in self._stopped) and ended.was_stopped:
             reason, state = "stopped before it had a result", TrialState.STOPPED
         elif self._ending and ended.was_killed:
             reason = f"did not stop within {PATIENCE_SECONDS:.0f} s and was killed"
@@ -289,13 +290,14 @@ class SearchLoop:
         for name in self._running:
             self._runner.stop(name)
 
-    def _stop_what_was_asked(self) -> None:
-        """Stop the trials that a person asked to stop, with their results."""
-        for name in take_stops(self._folder.requests):
-            if name in self._running:
-                self._asked.add(name)
-                self._runner.stop(name)
-                self._progress.say(f"{name} is asked to stop, as a person wants")
+    def _do_what_was_asked(self) -> None:
+        """Stop the trials that a person asked to stop, with their results, and add others."""
+        planned = self._asked.planned
+        for name in self._asked.take_up(self._finished, self._running, self._ending):
+            self._stopped.add(name)
+            self._runner.stop(name)
+        if self._asked.planned != planned:
+            self._progress.started(self._asked.planned, self._runner.slots)
 
     def _end_what_hangs(self) -> None:
         if self._ending and time.monotonic() - self._ended_at > PATIENCE_SECONDS:

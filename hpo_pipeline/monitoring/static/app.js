@@ -2,14 +2,17 @@
 // costs nothing, and what has the focus keeps it.
 import { comparison } from "./comparison.js";
 import { link, make } from "./dom.js";
+import { form } from "./forms.js";
 import * as views from "./views.js";
 
 const EVERY = 2000;
+const HELD = 20000; // how long the answer to an action stays
 const main = document.getElementById("main");
 const status = document.getElementById("status");
 let etag = null;
 let shown = null;
 let timer = null;
+let heldUntil = 0;
 
 function route() {
   const parts = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean).map(decode);
@@ -17,6 +20,7 @@ function route() {
   if (!parts.length) return ["/api/runs", views.runs];
   if (parts[0] === "models") return ["/api/models", views.models];
   if (parts[0] === "compare") return ["/api/compare?" + encoded.map((name) => "run=" + name).join("&"), (data) => comparison(data, (name) => link(name, "run", name))];
+  if (parts[0] === "add") return [`/api/runs/${encoded[0]}/form?trial=${encoded[1] ?? ""}`, form];
   if (parts[0] === "run" && parts.length === 2) return [`/api/runs/${encoded[0]}`, views.run];
   if (parts[0] === "run" && parts.length === 3) return [`/api/runs/${encoded[0]}/trials/${encoded[1]}`, views.trial];
   return ["/api/runs", views.runs];
@@ -27,6 +31,7 @@ function decode(text) {
 }
 
 function say(text) {
+  if (!text && Date.now() < heldUntil) return;
   if (status.textContent !== text) status.textContent = text;
 }
 
@@ -34,6 +39,7 @@ async function update() {
   clearTimeout(timer);
   const [address, view] = route();
   const isNew = address !== shown;
+  if (!isNew && view === form) return; // what a person has typed stays
   try {
     const headers = isNew || !etag ? {} : { "If-None-Match": etag };
     const answer = await fetch(address, { headers });
@@ -66,17 +72,22 @@ function show(view, data, tag, address, isNew) {
 }
 
 function places() {
-  return [...main.querySelectorAll("a, button, input, [tabindex]")];
+  return [...main.querySelectorAll("a, button, input, select, [tabindex]")];
 }
 
-async function act(address) {
+// Returns what was said, and whether it was done.
+async function act(address, content = null) {
+  let text = "The server does not answer; nothing was done.", done = false;
+  say("Asked; the answer follows.");
   try {
-    const answer = await fetch(address, { method: "POST", headers: { "X-HPO": "1" } });
+    const answer = await fetch(address, { method: "POST", headers: { "X-HPO": "1" }, body: content && JSON.stringify(content) });
     const found = await answer.json();
-    say(found.said ?? found.error);
-  } catch {
-    say("The server does not answer; nothing was done.");
-  }
+    text = found.said ?? found.error;
+    done = answer.ok && !text.startsWith("refused");
+  } catch { /* as said above */ }
+  heldUntil = Date.now() + HELD;
+  say(text);
+  return { text, done };
 }
 
 addEventListener("hashchange", update);

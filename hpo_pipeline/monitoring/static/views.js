@@ -28,12 +28,14 @@ export function run(data, act) {
   const stop = data.state !== "running" ? null : make("button", { type: "button", onclick: () => {
     if (confirm(`Stop the run ${data.name}? Its finished trials are kept, and the same command resumes it.`)) act(`/api/runs/${encodeURIComponent(data.name)}/stop`);
   } }, "Stop this run");
+  const add = data.takes_requests ? link("Add trials or a configuration", "add", data.name) : null;
   const more = data.hidden ? `, ${data.hidden} more are not shown` : "";
   return { title: `${data.name}: ${data.state}`, nodes: [
-    make("h1", {}, data.name), make("p", {}, state(data.state), ` ${data.reason ?? ""} `, stop),
+    make("h1", {}, data.name), make("p", {}, state(data.state), ` ${data.reason ?? ""} `, stop, " ", add),
     make("p", { class: "soft" }, `${counts(data)}; search time ${data.seconds}; objective ${data.objectives.join(", ")}` + (data.constraints.length ? `; ${data.constraints.join("; ")}` : "")),
-    make("div", { class: "charts" }, ...[chart("Best so far", "trial", [{ name: data.name, points: data.history }], true), chart("Curves of the best and the running trials", "epoch", data.curves)].filter(Boolean)),
+    make("div", { class: "charts" }, ...[chart("Best so far", "trial", [{ name: data.name, points: data.history }], true), chart("Curves of the best and the running trials", data.along, data.curves)].filter(Boolean)),
     table(`Running trials, then the best first${more}`, ["trial", "state", "place", "value", "progress", "time", "assignments, reason"], data.trials.map((trial) => trialRow(data, trial))),
+    data.requests.length ? table("What people asked, the latest first", ["request", "answer"], data.requests.map((one) => row(make("span", { class: "words" }, one.asked), [make("td", { class: "wide" }, one.said)]))) : null,
     pairs("The winner on the test rows", data.test),
     data.registered ? make("p", {}, `Registered as ${data.registered}.`) : null,
   ] };
@@ -48,13 +50,19 @@ function trialRow(data, trial) {
 }
 
 export function trial(data, act) {
+  const ask = (request) => act(`/api/runs/${encodeURIComponent(data.run)}/requests`, request);
   const stop = data.state !== "running" ? null : make("button", { type: "button", onclick: () => {
-    if (confirm(`Stop ${data.name}? It evaluates once more, and its best result is kept.`)) act(`/api/runs/${encodeURIComponent(data.run)}/trials/${encodeURIComponent(data.name)}/stop`);
+    if (confirm(`Stop ${data.name}? It evaluates once more, and its best result is kept.`)) ask({ kind: "stop", trial: data.name });
   } }, "Stop this trial");
+  const again = data.state === "running" ? null : make("button", { type: "button", onclick: () => {
+    if (confirm(`Train the configuration of ${data.name} once more, as a new trial?`)) ask({ kind: "again", trial: data.name });
+  } }, "Run this trial again");
+  const like = link("Try a configuration like it", "add", data.run, data.name);
+  const actions = data.takes_requests ? [stop, again, " ", like] : [];
   return { title: `${data.name}: ${data.state}`, nodes: [
     make("p", {}, link(`‹ ${data.run}`, "run", data.run)), make("h1", {}, data.name),
-    make("p", {}, state(data.state), ` ${data.value ?? ""} ${data.progress ?? ""} ${data.reason ?? ""} `, stop),
-    make("div", { class: "charts" }, ...[chart(data.objectives[0], "epoch", data.curves)].filter(Boolean)),
+    make("p", {}, state(data.state), ` ${data.value ?? ""} ${data.progress ?? ""} ${data.reason ?? ""} `, ...actions.filter(Boolean)),
+    make("div", { class: "charts" }, ...[chart(data.objectives[0], data.along, data.curves)].filter(Boolean)),
     pairs("Configuration", data.values), pairs("Metrics", data.metrics),
     pairs("Seconds by phase", data.phases), pairs("Computed with", data.environment),
     make("h2", { id: "log" }, "End of the log"),

@@ -200,7 +200,8 @@ def _tiles(experiment: Experiment, result: SearchResult, best: Trial | None) -> 
     counts = result.counts()
     finished = sum(counts.get(s.value, 0) for s in TrialState if s.is_final)
     states = ", ".join(f"{count} {state}" for state, count in counts.items())
-    tiles.append((f"{finished} of {experiment.budget.trials}", f"trials done: {states or 'none'}"))
+    planned = experiment.budget.trials + result.added_trials
+    tiles.append((f"{finished} of {planned}", f"trials done: {states or 'none'}"))
     tiles.append((formatting.duration(result.seconds), f"{experiment.budget.parallel} in parallel"))
     saved = steps_saved(experiment, result.trials)
     if saved:
