@@ -7,8 +7,8 @@ process, so that what else the machine does falls on all ways alike. Prints, aga
     points      mean difference of the metric in points, with its standard error over the pairs
     tau         Kendall's tau-b of the ranking of the configurations, mean over the seeds
 
-    python benchmarks/side_by_side.py experiments/tweets.yaml --way fp32:precision=fp32
-        --way bf16:precision=bf16 [--trials 12] [--seeds 0 1 2] [--csv FILE]
+    python -m benchmarks.side_by_side experiments/tweets.yaml --way fp32:precision=fp32
+        --way bf16:precision=bf16 [--trials 12] [--fixed] [--seeds 0 1 2] [--csv FILE]
 
 A way is a name and fields of `task`; `training.FIELD` are fields of its training arguments.
 `--from FILE …` prints the table of files that `--csv` wrote.
@@ -28,6 +28,8 @@ from typing import Any
 
 import yaml
 
+from benchmarks import fixed_trials
+
 FIELDS = ("way", "seed", "number", "value", "cpu", "wall")
 Result = dict[str, Any]
 
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("experiment", type=Path)
     parser.add_argument("--way", action="append", default=[], metavar="NAME:FIELD=VALUE,…")
     parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--fixed", action="store_true", help="the configurations of the peers")
     parser.add_argument("--only", type=int, nargs="+", metavar="NUMBER", help="of these trials")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1)
@@ -64,7 +67,10 @@ def trained(options: argparse.Namespace) -> list[Result]:
     torch.set_num_threads(options.threads)
     experiment = load(options.experiment)
     ways = dict(way.split(":", 1) for way in options.way)
-    chosen = configurations(experiment, options.trials)
+    if options.fixed:
+        chosen = fixed_trials.configurations(options.trials)
+    else:
+        chosen = configurations(experiment, options.trials)
     found: list[Result] = []
     with tempfile.TemporaryDirectory() as name:
         dataset = prepare(experiment, Path(name))

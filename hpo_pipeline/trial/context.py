@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import torch
 from datasets import Dataset, load_from_disk
 from transformers import TrainingArguments
 
@@ -66,7 +67,7 @@ class TrialContext:
         searched = {name: value for name, value in self.parameters.items() if name in known}
         own = own_arguments(self.task, self.output, self.seed, known - {*more})
         try:
-            found: A = kind(**{**more, **own, **searched})
+            found: A = kind(**{**_in_fp32(kind), **more, **own, **searched})
         except (ValueError, TypeError) as error:
             raise TrialError(f"the training arguments were refused: {error}") from error
         return found
@@ -82,3 +83,14 @@ class TrialContext:
         found = load_from_disk(str(self.dataset / name))
         assert isinstance(found, Dataset)
         return found
+
+
+def _in_fp32(kind: type[Any]) -> dict[str, bool]:
+    """Return what keeps a class off bfloat16 where it would take it unasked, and there is no GPU.
+
+    SFTConfig and its like do, and transformers refuses it on a processor unless told `use_cpu`.
+    """
+    if torch.cuda.is_available() or not issubclass(kind, TrainingArguments):
+        return {}
+    (default,) = [field.default for field in dataclasses.fields(kind) if field.name == "bf16"]
+    return {} if default is False else {"bf16": False}

@@ -49,7 +49,7 @@ from hpo_pipeline.trial.quiet import QuietSlot
 from hpo_pipeline.trial.quiet_callback import QuietCallback
 from hpo_pipeline.trial.reporting import Reporter
 from hpo_pipeline.trial.stop_request import StopRequest
-from hpo_pipeline.trial.training_state import restore_weights
+from hpo_pipeline.trial.training_state import read_own_weights, restore_weights
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +129,8 @@ def run_trial(
         trainer.add_callback(saving)
     if parent and interval and saved is None:
         interval.override(trainer.create_optimizer())
+    if saved is not None:
+        read_own_weights(trainer)
     start = saved.folder if saved else parent.checkpoint if parent else None
     _train(trainer, callback, start)
     clock = Clock(_spent(clock, callback, saving, waiting))

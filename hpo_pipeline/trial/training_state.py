@@ -56,6 +56,19 @@ def restore_weights(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
         raise TrialError(f"the saved weights are not those of this model: {', '.join(wrong[:3])}")
 
 
+def read_own_weights(trainer: Any) -> None:
+    """Have a Trainer resume from the weights that `write_weights` wrote, whatever its class.
+
+    Subclasses read checkpoints in forms of their own: that of SentenceTransformer wants a whole
+    folder of its library. A checkpoint here has the weights alone, under the model's own names.
+    """
+
+    def load(folder: str, model: Any = None) -> None:
+        restore_weights(trainer.model, load_file(str(Path(folder) / WEIGHTS_FILE)))
+
+    trainer._load_from_checkpoint = load
+
+
 def write_weights(weights: Weights, file: Path) -> None:
     """Write weights; those that several names share are written once."""
     found: Weights = {}

@@ -21,6 +21,8 @@ from hpo_pipeline.trial.command import TrialCommand
 from hpo_pipeline.trial.evaluate import evaluate
 
 TRAINER = """
+    from dataclasses import dataclass
+
     import numpy as np
     import torch
     import transformers
@@ -54,13 +56,29 @@ TRAINER = """
 
 
     def build(context, **more):
-        return Trainer(
+        return more.get("kind", Trainer)(
             model=Line(int(context.parameters.get("width", 8))),
             args=more.get("args", context.arguments),
             train_dataset=rows(64, 1),
             eval_dataset=rows(32, 2),
             compute_metrics=right,
         )
+
+
+    class OwnFolders(Trainer):
+        # Reads checkpoints in a form of its own, as that of SentenceTransformer does.
+        def _load_from_checkpoint(self, folder, model=None):
+            raise ValueError("not a folder of my library")
+
+
+    @dataclass
+    class Eager(TrainingArguments):
+        # Unless told otherwise, as SFTConfig.
+        bf16: bool = True
+
+
+    def subclass(context):
+        return build(context, kind=OwnFolders, args=context.training_arguments(Eager))
 
 
     def size(model, folder):
@@ -228,7 +246,8 @@ def test_smoke_trains_two_steps_and_lists_the_metrics(write, capsys):
     assert "no trial reports hit" in capsys.readouterr().err
 
 
-def test_an_own_trainer_resumes_to_the_last_digit(write, run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["build", "subclass"])
+def test_an_own_trainer_resumes_to_the_last_digit(write, run, tmp_path, monkeypatch, name):
     whole, ends = TrialCallback.on_step_end, [11]
 
     class CutOff(BaseException):
@@ -240,7 +259,7 @@ def test_an_own_trainer_resumes_to_the_last_digit(write, run, tmp_path, monkeypa
             raise CutOff
         whole(self, args, state, control, **kwargs)
 
-    file = write(more="checkpoint: {every: 5}")
+    file = write(name, more="checkpoint: {every: 5}")
     run(file, name="whole")
     monkeypatch.setattr(TrialCallback, "on_step_end", end)
     with pytest.raises(CutOff):
