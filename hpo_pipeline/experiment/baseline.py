@@ -118,7 +118,7 @@ def baseline_faults(given: Given, setting: Setting) -> list[str]:
         if name not in space
     ]
     faults += [
-        f"baseline.{name}: must be {_allowed(space, name)}, as in the space, got {value!r}"
+        f"baseline.{name}: must be {allowed(space, name)}, as in the space, got {value!r}"
         for name, value in given.items()
         if name in space and not space[name].contains(value)
     ]
@@ -226,7 +226,8 @@ def _kept(
     return Baseline(found, (*notes, f"space_rules moved the defaults to {listed}"))
 
 
-def _allowed(space: Space, name: str) -> str:
+def allowed(space: Space, name: str) -> str:
+    """Say which values a parameter may have."""
     parameter = space[name]
     if isinstance(parameter, ChoiceParameter):
         return f"one of {', '.join(map(str, parameter.values))}"

@@ -10,6 +10,7 @@ from typing import Any
 from hpo_pipeline.experiment.algorithms import ALGORITHMS
 from hpo_pipeline.experiment.algorithms.base import AnySearch
 from hpo_pipeline.experiment.algorithms.base import size as size_of
+from hpo_pipeline.experiment.baseline import allowed
 from hpo_pipeline.experiment.choosing import MAX_GRID
 from hpo_pipeline.experiment.rules import NO_RULES, Rules, bound, known_values
 from hpo_pipeline.experiment.rules.checks import rule_faults
@@ -57,6 +58,7 @@ def _search_faults(sections: dict[str, Any]) -> list[str]:
         for i, assignments in enumerate(search.start):
             found = _start_faults(space, assignments, f"search.start.{i}")
             faults += found or _broken_faults(space, rules, assignments, f"search.start.{i}")
+        faults += _prior_faults(space, search)
     if objectives and len(objectives) > 1:
         if stopping is not None and not stopping.ranks:
             faults.append(
@@ -252,6 +254,25 @@ def _start_faults(space: Space, assignments: dict[str, Value], where: str) -> li
         if name in assignments and not space[name].contains(assignments[name]):
             faults.append(f"{where}.{name}: {assignments[name]!r} is not in the space")
     return faults
+
+
+def _prior_faults(space: Space, search: AnySearch) -> list[str]:
+    """Return beliefs that the space does not have, or that nobody would read."""
+    prior = search.prior
+    if prior and search.service is None:
+        return [
+            "search.prior: Katib's own algorithms know no beliefs; leave it out, or use one of ours"
+        ]
+    faults = [
+        f"search.prior.{name}: not in the space ({', '.join(space)})"
+        for name in prior
+        if name not in space
+    ]
+    return faults + [
+        f"search.prior.{name}: must be {allowed(space, name)}, as in the space, got {value!r}"
+        for name, value in prior.items()
+        if name in space and not space[name].contains(value)
+    ]
 
 
 def _confirmation_faults(sections: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,16 @@ class GridSampler(WholeSpaceSampler):
 
         Of points that differ only where conditions do not hold, one is enough.
         """
+        return self.whole(next(chain(self.free(study), self._points())))
+
+    def free(self, study: Study) -> Iterator[Point]:
+        """Return the active part of each point that no trial has, in the order of the seed."""
         active = self._space.active
         taken = {_key(active(t.params)) for t in study.get_trials(deepcopy=False) if t.params}
-        free = (point for point in self._points() if _key(point) not in taken)
-        point = next(free, None) or next(self._points())
+        return (point for point in self._points() if _key(point) not in taken)
+
+    def whole(self, point: Point) -> Point:
+        """Return a point with values for parameters whose conditions do not hold."""
         return {name: point.get(name, self._space[name].point(0)) for name in self._space}
 
     def _points(self) -> Iterator[Point]:

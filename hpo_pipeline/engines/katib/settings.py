@@ -21,7 +21,7 @@ from hpo_pipeline.experiment.stopping import StockStopping, Stopping, StoppingSe
 from hpo_pipeline.results.trial import Trial, TrialState
 
 OBJECTIVES, CONSTRAINTS, CONDITIONS = "objectives", "constraints", "conditions"
-START, EARLIER, SEED = "start", "earlier", "seed"
+START, EARLIER, SEED, PRIOR = "start", "earlier", "seed", "prior"
 VALUES, RULES, FIXED = "values", "rules", "fixed"
 Texts = dict[str, str]
 
@@ -35,6 +35,7 @@ class Travelling(BaseModel):
     constraints: list[str] = []
     conditions: dict[str, dict[str, list[str]]] = {}
     start: list[Texts] = []
+    prior: Texts = {}
     earlier: list[tuple[Texts, dict[str, float]]] = []
     seed: int = 0
     values: dict[str, list[bool | int | float | str]] = {}
@@ -66,6 +67,7 @@ def search_settings(experiment: Experiment, earlier: Sequence[Trial] = ()) -> di
     is_plain = len(objectives) == 1 and experiment.objective[0].score is None
     found |= {OBJECTIVES: [] if is_plain else objectives, CONSTRAINTS: experiment.constraints}
     found |= {CONDITIONS: conditions, START: start, EARLIER: known}
+    found |= {PRIOR: {name: render(value) for name, value in search.prior.items()}}
     rules = experiment.problem.rules
     found |= {VALUES: _compared_values(experiment), RULES: rules.texts, FIXED: dict(rules.fixed)}
     return {n: _text(v) for n, v in found.items() if v not in ((), [], {}, None)}

@@ -37,7 +37,8 @@ class AnySearch(Frozen):
     """The settings of every search algorithm, and the traits of an algorithm.
 
     `start` lists configurations to try first; `warm_start` names earlier runs or registered
-    models whose trials the algorithm learns from.
+    models whose trials the algorithm learns from. `prior` has values of parameters that the user
+    believes to be good: early trials are drawn around them.
 
     The class variables are the traits. Everything outside an algorithm's own file (checks,
     Katib's list, the table in the docs) asks for traits, never for a name.
@@ -73,6 +74,7 @@ class AnySearch(Frozen):
     warm_start: Annotated[
         tuple[Uri, ...], Field(max_length=MAX_EARLIER), BeforeValidator(as_tuple)
     ] = ()
+    prior: dict[str, PlainValue] = {}
     algorithm: str
     settings: Any = NoSettings()
 

@@ -95,9 +95,10 @@ def search_problem(message: wire.Experiment) -> tuple[Problem, list[Trial]]:
     try:
         sections = _Sections.model_validate(content, context={ANY_NAMES: True})
         start = [sections.space.parse(point) for point in travelling.start]
+        prior = sections.space.parse(travelling.prior)
     except ValidationError as error:
         raise ValueError(_faults(error)) from error
-    search = sections.search.model_copy(update={"start": tuple(start)})
+    search = sections.search.model_copy(update={"start": tuple(start), "prior": prior})
     problem = Problem(
         name=message.name,
         space=sections.space,
