@@ -50,7 +50,10 @@ def run_and_show(
     progress = lines or open_progress(experiment, sys.stdout, live=is_live)
     try:
         with watching.watched(progress, experiment, run_folder.path) as watched:
-            result = launch(engine, RunContext(experiment, run_folder, watched.progress, **places))
+            context = RunContext(
+                experiment, run_folder, watched.progress, log_format=log_format, **places
+            )
+            result = launch(engine, context)
             watched.ended(result.state, result.reason)
     except HpoError as error:
         if lines is not None:

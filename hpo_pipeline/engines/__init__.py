@@ -63,6 +63,7 @@ class RunContext:
         cluster: the connection to a cluster; None opens the one of `kube_context`.
         kube_context: a context of the kubeconfig; None for the current one.
         baseline_notes: what is to be said of the baseline of the experiment.
+        log_format: `json` where trials and jobs write their logs as JSON.
         needs_follower: whether search and jobs on a cluster end when nobody follows them any more;
             without it they continue.
     """
@@ -75,6 +76,7 @@ class RunContext:
     dataset: Path | None = None
     cluster: Api | None = None
     kube_context: str | None = None
+    log_format: str = "text"
     needs_follower: bool = False
     baseline_notes: tuple[str, ...] = ()
 
@@ -111,6 +113,12 @@ def open_engine(name: str, context: RunContext) -> AbstractContextManager[Engine
     """Open an engine for one run; leaving the block ends what must not outlive it."""
     module = import_module(f"{ENGINES[name]}.engine")
     return cast("AbstractContextManager[Engine]", module.open_engine(context))
+
+
+def known_run_id(name: str, context: RunContext) -> str | None:
+    """Return the id that an engine knows of a run, as where another machine has started it."""
+    find = getattr(import_module(f"{ENGINES[name]}.engine"), "known_run_id", None)
+    return None if find is None else find(context)
 
 
 def engine_faults(name: str, experiment: Experiment) -> list[str]:

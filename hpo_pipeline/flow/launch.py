@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hpo_pipeline.engines import RunContext, engine_faults, open_engine
+from hpo_pipeline.engines import RunContext, engine_faults, known_run_id, open_engine
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.flow.stages import Flow, source_revision
@@ -32,7 +32,8 @@ def launch(engine: str, context: RunContext) -> SearchResult:
     context = replace(context, experiment=experiment, baseline_notes=baseline.notes)
     with context.folder.locked(), Interruption().installed() as interruption:
         context.folder.adopt(context.experiment)
-        context.folder.run_id()
+        if context.folder.state().run_id is None:
+            context.folder.run_id(known_run_id(engine, context))
         with (
             tracked(context, context.experiment.track) as shown,
             open_engine(engine, shown) as opened,

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from hpo_pipeline.jobs import JOBS
+from hpo_pipeline.trial.process_log import configure
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the job that the arguments name; return its exit code."""
+    configure("%(asctime)s %(levelname)s %(message)s", job=(argv or [""])[0])
     kind, *arguments = argv or [""]
     if kind not in JOBS:
         print(f"no job {kind!r}; there are {', '.join(JOBS)}", file=sys.stderr)

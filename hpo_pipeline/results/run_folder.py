@@ -162,13 +162,17 @@ class RunFolder(RunPaths):
         with contextlib.suppress(OSError, RunFolderError):
             self.update(**changes)
 
-    def run_id(self) -> str:
-        """Return the name of the run among all runs; the first call chooses one, at random."""
-        known = self.state().run_id
-        if known is None:
-            known = uuid.uuid4().hex
-            self.update(run_id=known)
-        return known
+    def run_id(self, known: str | None = None) -> str:
+        """Return the name of the run among all runs; the first call chooses one, at random.
+
+        Args:
+            known: the name that the run has elsewhere, which the first call takes over.
+        """
+        found = self.state().run_id
+        if found is None:
+            found = known or uuid.uuid4().hex
+            self.update(run_id=found)
+        return found
 
     def evaluations(self) -> dict[str, Evaluation]:
         """Return what was measured on the test rows, by the name of the model."""

@@ -36,20 +36,22 @@ from hpo_pipeline.results.job import write_answer
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.command import TrialCommand, parse
 from hpo_pipeline.trial.names import QUIET_VARIABLE, TOKEN_VARIABLE
+from hpo_pipeline.trial.process_log import configure
 from hpo_pipeline.trial.reporting import Channel, EngineGone, MetricLines, Reporter, Several
 from hpo_pipeline.trial.stop_request import StopRequest
 
 logger = logging.getLogger(__name__)
 
 ENGINE_GONE_EXIT = 75
+LOG_LINES = "%(asctime)s %(levelname)s %(message)s"
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the trial that the arguments describe and return the exit code."""
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("hpo_pipeline").setLevel(logging.INFO)
     try:
         command = parse(argv)
+        configure(LOG_LINES, trial=command.name)
         stop = StopRequest(is_told_by_signal=command.channel is not None)
         experiment = load(command.experiment)
         assignments = _assignments(experiment, command)

@@ -35,7 +35,15 @@ QUIET_VARIABLE = "HPO_QUIET"
 
 
 RUN_ID_VARIABLE = "HPO_RUN_ID"
-"""The environment variable with the id of the run, for trials and jobs of one machine."""
+"""The environment variable with the id of the run, for its trials and jobs."""
+
+
+RUN_KEY = "hpo-run"
+"""The metadata with the id of the run, by which one service tells it to the other."""
+
+
+LOG_FORMAT_VARIABLE = "HPO_LOG_FORMAT"
+"""The environment variable by which trials, jobs and services write their log as JSON (`json`)."""
 
 
 _NUMBER = re.compile(r"-(\d{4,})")

@@ -5,14 +5,17 @@ import time
 
 import pytest
 
+from hpo_pipeline.engines import RunContext, known_run_id, open_engine
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.engines.katib.engine import early_end
 from hpo_pipeline.engines.katib.lookup import delete, load_experiment
 from hpo_pipeline.engines.katib.manifest import config_map, manifests, verifier
 from hpo_pipeline.engines.katib.remote_experiment import RemoteExperiment
-from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, EXPERIMENTS, SECRETS, TRIALS
+from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, EXPERIMENTS, JOBS, SECRETS, TRIALS
 from hpo_pipeline.errors import BackendError, ClusterError
 from hpo_pipeline.experiment.loading import load
+from hpo_pipeline.jobs.commands import prepare_job
+from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import TrialState
 from tests.engines.contract import EngineContract
 from tests.engines.test_local import LONG, Lines
@@ -180,6 +183,28 @@ def test_an_experiment_owns_its_file_and_its_token(make_engine, cluster):
         cluster.list(CONFIG_MAPS, "hpo", labels="hpo-pipeline/experiment=toy")["items"][0],
     ]
     assert [item["metadata"]["ownerReferences"][0]["uid"] for item in owned] == [uid, uid]
+
+
+def test_everything_that_a_run_makes_carries_its_id(cluster, write_for_cluster, tmp_path):
+    experiment = load(write_for_cluster(budget="{trials: 1}"))
+    folder = RunFolder(tmp_path / "run")
+    context = RunContext(experiment, folder, Lines(), cluster=cluster, log_format="json")
+    with folder.locked(), Interruption().installed() as interruption:
+        run_id = folder.run_id()
+        with open_engine("katib", context) as engine:
+            engine.search((), interruption)
+            engine.run([prepare_job()], interruption)
+    kinds = (EXPERIMENTS, CONFIG_MAPS, SECRETS, JOBS)
+    found = [item for kind in kinds for item in cluster.list(kind, "hpo")["items"]]
+    jobs = [item for item in found if "template" in item.get("spec", {})]
+    pods = [item["spec"]["template"] for item in jobs]
+    assert len(pods) == 2  # of the trial, whose job Katib makes from its template, and of the data
+    ours = [item for item in found if "kind" in item]  # the other is Katib's own
+    made = [item for item in ours if item["metadata"]["name"] != "toy-0000"]
+    assert {item["metadata"]["labels"]["hpo-pipeline/run"] for item in [*made, *pods]} == {run_id}
+    variables = {e["name"]: e.get("value") for e in pods[0]["spec"]["containers"][0]["env"]}
+    assert variables["HPO_RUN_ID"] == run_id
+    assert known_run_id("katib", context) == run_id
 
 
 def test_a_token_that_was_lost_is_made_anew(make_engine, cluster):

@@ -28,6 +28,7 @@ from hpo_pipeline.engines.kubernetes.pods import (
     run_folder,
     work_job,
 )
+from hpo_pipeline.engines.kubernetes.run_mark import marked, run_of
 from hpo_pipeline.errors import BackendError, ClusterError, ExperimentError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.baseline import baseline_name
@@ -35,8 +36,10 @@ from hpo_pipeline.results.job import TERMINATION_MESSAGE, Job, JobOutput, JobPla
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.run_names import is_run_of
 from hpo_pipeline.results.trial import Trial, TrialState
+from hpo_pipeline.trial.names import LOG_FORMAT_VARIABLE
 
 CONFLICT, NOT_FOUND, FORBIDDEN = 409, 404, 403
+JSON = "json"
 DATASETS = STORAGE_MOUNT / "datasets"
 REGISTRY = STORAGE_MOUNT / "models"
 
@@ -45,6 +48,16 @@ REGISTRY = STORAGE_MOUNT / "models"
 def open_engine(context: RunContext) -> Iterator[KatibEngine]:
     """Open the cluster of a run as an engine; nothing on it ends with the block."""
     yield KatibEngine(context)
+
+
+def known_run_id(context: RunContext) -> str | None:
+    """Return the id of the run that an experiment on the cluster carries; None without one."""
+    try:
+        api = context.cluster or KubernetesApi(context.kube_context)
+        cluster = context.experiment.cluster
+        return run_of(api.get(EXPERIMENTS, cluster.namespace, context.experiment.name))
+    except ClusterError:
+        return None  # whatever is wrong with the cluster is said when the engine uses it
 
 
 class KatibEngine:
@@ -92,6 +105,7 @@ class KatibEngine:
             )
             for name, job in names.items()
         ]
+        bodies = [self._marked(body) for body in bodies]
 
         def say(output: JobOutput) -> None:
             state = (output.answer or {}).get("state")
@@ -206,7 +220,7 @@ class KatibEngine:
 
     def _config(self) -> str:
         """Return the name of the ConfigMap with the experiment, which is made if need be."""
-        body = manifest.config_map(self._experiment)
+        body = self._marked(manifest.config_map(self._experiment))
         try:
             self._api.create(CONFIG_MAPS, self._namespace, body)
         except ClusterError as error:
@@ -243,7 +257,16 @@ class KatibEngine:
             finished=self._folder.record,
             bound=self._folder.use_data,
             needs_follower=self._context.needs_follower,
+            mark=self._marked,
         )
+
+    def _marked(self, body: Object) -> Object:
+        """Return an object with the id of the run, where there is a run."""
+        run_id = self._folder.state().run_id
+        if run_id is None:
+            return body
+        variables = {LOG_FORMAT_VARIABLE: JSON} if self._context.log_format == JSON else {}
+        return marked(body, run_id, variables=variables)
 
 
 def early_end(experiment: Experiment, trials: Sequence[Trial], said: str) -> str | None:

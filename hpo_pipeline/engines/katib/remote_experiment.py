@@ -59,7 +59,8 @@ class RemoteExperiment:
 
     `finished` is called with each trial that has ended, with its curve; `bound` before that, with
     the fingerprint of the data that the trials are trained on. `needs_follower` marks the
-    experiment, so that it ends when nobody follows it any more.
+    experiment, so that it ends when nobody follows it any more. `mark` puts the id of the run on
+    what is created.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class RemoteExperiment:
         finished: Callable[[Trial], None] = lambda trial: None,
         bound: Callable[[str], None] = lambda fingerprint: None,
         needs_follower: bool = False,
+        mark: Callable[[Object], Object] = lambda body: body,
     ) -> None:
         self._experiment = experiment
         self._api = api
@@ -87,6 +89,7 @@ class RemoteExperiment:
         self._is_bound = False
         self._waiting = Waiting(self._view, api, self._namespace)
         self._needs_follower = needs_follower
+        self._mark = mark
         self._renewal = Renewal(api, self._namespace, experiment.name)
 
     def apply(self, earlier: Sequence[Trial] = ()) -> bool:
@@ -98,7 +101,7 @@ class RemoteExperiment:
             ExperimentError: it cannot run on a cluster.
         """
         notes = new_mark(datetime.now(UTC)) if self._needs_follower else {}
-        if submit(self._api, self._experiment, earlier, notes):
+        if submit(self._api, self._experiment, earlier, notes, mark=self._mark):
             return True
         found = self._api.get(EXPERIMENTS, self._namespace, self._experiment.name)
         self._adopt(found)

@@ -7,7 +7,7 @@ and the token are owned by the Experiment, so that they go with it however it is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hpo_pipeline.engines.katib import manifest
 from hpo_pipeline.engines.katib.names import TOKEN_ANNOTATION
@@ -19,6 +19,7 @@ from hpo_pipeline.engines.kubernetes.api import (
     Kind,
     Object,
 )
+from hpo_pipeline.engines.kubernetes.run_mark import marked, run_of
 from hpo_pipeline.errors import ClusterError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import Trial
@@ -31,11 +32,14 @@ def submit(
     experiment: Experiment,
     earlier: Sequence[Trial],
     notes: Mapping[str, str],
+    *,
+    mark: Callable[[Object], Object] = lambda body: body,
 ) -> bool:
     """Create an experiment; return False where there is one of this name already.
 
     Args:
         notes: annotations of the Experiment, beside those that it always has.
+        mark: puts the id of the run on an object.
 
     Raises:
         ClusterError: the cluster refuses it.
@@ -43,7 +47,8 @@ def submit(
     """
     namespace = experiment.cluster.namespace
     token = manifest.new_token()
-    config, custom, *secrets = manifest.manifests(experiment, earlier, token=token)
+    bodies = manifest.manifests(experiment, earlier, token=token)
+    config, custom, *secrets = map(mark, bodies)
     custom["metadata"]["annotations"] |= notes
     is_new = _create(api, CONFIG_MAPS, config) is not None
     found = _create(api, EXPERIMENTS, custom)
@@ -76,6 +81,8 @@ def restore_token(api: Api, experiment: Experiment, found: Object) -> None:
     token = manifest.new_token()
     secret = manifest.token_secret(experiment, token)
     secret["metadata"]["ownerReferences"] = [_owner(found)]
+    if (run_id := run_of(found)) is not None:
+        secret = marked(secret, run_id)
     # Without the right to create Secrets, the run is followed all the same.
     with contextlib.suppress(ClusterError):
         if _create(api, SECRETS, secret) is not None:

@@ -20,7 +20,7 @@ from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.run_names import is_run_of
 from hpo_pipeline.results.run_paths import EXPERIMENT_FILE
 from hpo_pipeline.results.trial import Trial
-from hpo_pipeline.trial.names import QUIET_VARIABLE, RUN_ID_VARIABLE
+from hpo_pipeline.trial.names import LOG_FORMAT_VARIABLE, QUIET_VARIABLE, RUN_ID_VARIABLE
 
 SERVER_STARTS = 3
 PREPARE = Job("prepare", "prepare")
@@ -145,6 +145,7 @@ class LocalEngine:
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             QUIET_VARIABLE: str(self._folder.quiet),
             RUN_ID_VARIABLE: self._folder.state().run_id or "",
+            LOG_FORMAT_VARIABLE: self._context.log_format,
         }
         return ProcessServer(self._folder.server_log, environment)
 

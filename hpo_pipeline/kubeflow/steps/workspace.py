@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,6 +94,8 @@ def opened(
     )
     with folder.locked(), Interruption().installed() as interruption:
         folder.adopt(experiment)
+        # The name is one of its own for each run of the pipeline, and the same in all its steps.
+        folder.run_id(uuid.uuid5(uuid.NAMESPACE_URL, f"hpo-pipeline:{experiment.name}").hex)
         if folder.state().state is None:
             folder.update(state="running", reason=None)
         trackers = trackers_in_pipeline(context, os.environ)

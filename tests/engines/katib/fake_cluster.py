@@ -206,6 +206,8 @@ class FakeCluster:
             self.objects[JOBS.plural, name] = job
         self.started.add(name)
         environment = {e["name"]: self.secret(e) for e in container["env"] if _secret(e)}
+        ours = {e["name"]: e.get("value") for e in container["env"] if e["name"].startswith("HPO_")}
+        environment |= {name: value for name, value in ours.items() if value is not None}
         self.server.start(name, "trial", container["args"], log=log, environment=environment)
 
     def secret(self, variable):

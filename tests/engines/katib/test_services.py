@@ -388,6 +388,15 @@ def test_the_suggestion_service_waits_for_the_one_beside_it():
     assert not StoppingBeside(f"127.0.0.1:{port}").await_start(0.3)
 
 
+def test_both_services_know_the_run_that_they_serve(serve):
+    service, found = StoppingService(Toys(), "hpo", run_id="0f9c"), []
+    channel = serve(lambda server: live_pb2_grpc.add_StoppingServicer_to_server(service, server))
+    beside = StoppingBeside(serves=lambda *known: found.append(known))
+    beside._stub = live_pb2_grpc.StoppingStub(channel)
+    assert beside("toy") is None
+    assert found == [("toy", "0f9c")]
+
+
 def test_many_trials_may_report_at_once(stopping):
     stub = live_pb2_grpc.StoppingStub(stopping)
     names = [f"toy-{i:04d}" for i in range(Toys.max_trials)]

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from hpo_pipeline.trial.process_log import JsonFormatter, configure
+
 logger = logging.getLogger(__name__)
 
 HEALTH_SERVICE = "manager.v1beta1.Suggestion"
@@ -60,6 +62,24 @@ _CODES: dict[type[Exception], grpc.StatusCode] = {
     OtherData: grpc.StatusCode.FAILED_PRECONDITION,
     TooMuch: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
+
+
+class ServiceLog:
+    """The log of a service, which learns whose run it serves when it runs already."""
+
+    def __init__(self) -> None:
+        self._formatter = configure("%(asctime)s %(message)s")
+        logging.getLogger().setLevel(logging.INFO)
+        self._run_id: str | None = None
+
+    def serves(self, experiment: str, run_id: str | None) -> None:
+        """Say once which run is served; lines of JSON have its id from then on."""
+        if run_id is None or run_id == self._run_id:
+            return
+        self._run_id = run_id
+        if isinstance(self._formatter, JsonFormatter):
+            self._formatter.content |= {"run": run_id, "experiment": experiment}
+        logger.info("serving %s, run %s", experiment, run_id)
 
 
 def guarded(method: MethodT) -> MethodT:

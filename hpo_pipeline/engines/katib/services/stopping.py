@@ -13,7 +13,6 @@ import contextlib
 import json
 import logging
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +39,7 @@ from hpo_pipeline.engines.katib.services.serving import (
     NotNow,
     NotThere,
     OtherData,
+    ServiceLog,
     TooMuch,
     guarded,
     serve,
@@ -49,10 +49,11 @@ from hpo_pipeline.engines.katib.settings import read_stopping
 from hpo_pipeline.engines.katib.status import is_complete, state_of
 from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, TRIALS, Api, KubernetesApi
 from hpo_pipeline.engines.kubernetes.conditions import has_condition
+from hpo_pipeline.engines.kubernetes.run_mark import run_of
 from hpo_pipeline.errors import ClusterError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import Trial, TrialState
-from hpo_pipeline.trial.names import TOKEN_KEY
+from hpo_pipeline.trial.names import RUN_KEY, TOKEN_KEY
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 from hpo_pipeline.trial.wire.points import from_message
@@ -72,6 +73,7 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
 
     Args:
         own: the experiment that this pod serves, where that is known.
+        run_id: the id of its run, where that is known; the suggestion service learns it from here.
     """
 
     def __init__(
@@ -81,11 +83,13 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
         *,
         open_database: OpenDatabase = Database,
         own: str | None = None,
+        run_id: str | None = None,
     ) -> None:
         self._api = api
         self._namespace = namespace
         self._open_database = open_database
         self._own = own
+        self._run_id = run_id
         self._admission = Admission(api, namespace)
         self._lock = threading.Lock()
         self._curves: dict[str, Curves] = {}
@@ -181,6 +185,8 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
         self._admission.experiment(request.experiment_name)
         with self._lock:
             ending = self._ending(request.experiment_name)
+        if self._run_id is not None:
+            context.set_trailing_metadata(((RUN_KEY, self._run_id),))
         reason = ending.refuses_more()
         return live_pb2.Decision(stop=reason is not None, reason=reason or "")
 
@@ -295,10 +301,15 @@ def own_experiment(api: Api, namespace: str, pod: str) -> str | None:
 
 def main() -> None:
     """Serve on Katib's port for early stopping."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    log = ServiceLog()
     api, namespace = KubernetesApi(), NAMESPACE_FILE.read_text("utf-8").strip()
     own = own_experiment(api, namespace, socket.gethostname())
-    service = StoppingService(api, namespace, own=own)
+    run_id = None
+    if own is not None:
+        with contextlib.suppress(ClusterError):  # it is for the log only
+            run_id = run_of(api.get(EXPERIMENTS, namespace, own))
+        log.serves(own, run_id)
+    service = StoppingService(api, namespace, own=own, run_id=run_id)
 
     def keep_checking() -> None:
         while not stopped.wait(CHECK_SECONDS):

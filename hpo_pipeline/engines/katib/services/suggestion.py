@@ -8,7 +8,6 @@ gets the same reply.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,12 +15,12 @@ import grpc
 
 from hpo_pipeline.engines.katib.names import STOPPING_PORT, SUGGESTION_PORT
 from hpo_pipeline.engines.katib.services import convert
-from hpo_pipeline.engines.katib.services.serving import NotNow, guarded, serve
+from hpo_pipeline.engines.katib.services.serving import NotNow, ServiceLog, guarded, serve
 from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.space import Value, render
 from hpo_pipeline.results.trial import Trial, TrialState
 from hpo_pipeline.search.study import Known, Study
-from hpo_pipeline.trial.names import NO_PARENT, PARENT
+from hpo_pipeline.trial.names import NO_PARENT, PARENT, RUN_KEY
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 
@@ -160,11 +159,21 @@ _QUICK = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.min_reconnect_backo
 
 
 class StoppingBeside:
-    """Asks the stopping service of the same pod whether the search is over, if there is one."""
+    """Asks the stopping service of the same pod whether the search is over, if there is one.
 
-    def __init__(self, address: str = f"127.0.0.1:{STOPPING_PORT}") -> None:
+    Args:
+        serves: is called with the experiment and the id of its run, where the service knows it.
+    """
+
+    def __init__(
+        self,
+        address: str = f"127.0.0.1:{STOPPING_PORT}",
+        *,
+        serves: Callable[[str, str], None] = lambda experiment, run_id: None,
+    ) -> None:
         self._channel = grpc.insecure_channel(address, options=_QUICK)
         self._stub = live_pb2_grpc.StoppingStub(self._channel)
+        self._serves = serves
 
     def await_start(self, seconds: float = START_PATIENCE) -> bool:
         """Wait for the service to answer; return whether it does.
@@ -182,16 +191,18 @@ class StoppingBeside:
         """Return why the search is over, or None."""
         request = live_pb2.IsOverRequest(experiment_name=experiment)
         try:
-            decision = self._stub.IsOver(request, timeout=ASK_TIMEOUT)
+            decision, call = self._stub.IsOver.with_call(request, timeout=ASK_TIMEOUT)
         except grpc.RpcError:
             return None
+        for key, value in call.trailing_metadata() or ():
+            if key == RUN_KEY:
+                self._serves(experiment, value)
         return decision.reason if decision.stop else None
 
 
 def main() -> None:
     """Serve on Katib's port for suggestions."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
-    beside = StoppingBeside()
+    beside = StoppingBeside(serves=ServiceLog().serves)
     service = SuggestionService(beside)
 
     def add(server: grpc.Server) -> None:
