@@ -16,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from hpo_pipeline.trial.tracing import NO_TRACING, Tracing
+
 if TYPE_CHECKING:
     from hpo_pipeline.engines.interruption import Interruption
     from hpo_pipeline.engines.kubernetes.api import Api
@@ -64,6 +66,7 @@ class RunContext:
         kube_context: a context of the kubeconfig; None for the current one.
         baseline_notes: what is to be said of the baseline of the experiment.
         log_format: `json` where trials and jobs write their logs as JSON.
+        tracing: where the spans of the run go.
         needs_follower: whether search and jobs on a cluster end when nobody follows them any more;
             without it they continue.
     """
@@ -77,6 +80,7 @@ class RunContext:
     cluster: Api | None = None
     kube_context: str | None = None
     log_format: str = "text"
+    tracing: Tracing = NO_TRACING
     needs_follower: bool = False
     baseline_notes: tuple[str, ...] = ()
 

@@ -8,6 +8,7 @@ from hpo_pipeline.engines import RunContext, engine_faults, known_run_id, open_e
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.flow.stages import Flow, source_revision
+from hpo_pipeline.flow.tracing import traced
 from hpo_pipeline.flow.tracking import check_trackers, tracked
 from hpo_pipeline.jobs.baseline import resolved
 from hpo_pipeline.registry import check_uri, preflight
@@ -35,7 +36,8 @@ def launch(engine: str, context: RunContext) -> SearchResult:
         if context.folder.state().run_id is None:
             context.folder.run_id(known_run_id(engine, context))
         with (
-            tracked(context, context.experiment.track) as shown,
+            traced(context, "run", engine) as with_spans,
+            tracked(with_spans, context.experiment.track) as shown,
             open_engine(engine, shown) as opened,
         ):
             provenance = source_revision(source.parent) if source else {}

@@ -18,6 +18,7 @@ from hpo_pipeline.engines import Engine, RunContext
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.errors import BackendError, HpoError, ModelMissing
 from hpo_pipeline.experiment.baseline import NOT_WANTED
+from hpo_pipeline.flow.tracing import stage
 from hpo_pipeline.flow.warm_start import earlier_trials, keeping_rules, without_use
 from hpo_pipeline.jobs.commands import GATE, REGISTER, promote_job, train_job
 from hpo_pipeline.registry import open_registry
@@ -84,6 +85,7 @@ class Flow:
         self.report()
         return self._folder.result()
 
+    @stage
     def search(self, interruption: Interruption) -> list[Trial]:
         """Search, and write the leaderboard."""
         for section, choice in self._experiment.choices().items():
@@ -98,6 +100,7 @@ class Flow:
         self._folder.update(ended=found.ended, search_failed=found.is_failed, **seconds)
         return trials
 
+    @stage
     def confirm(self, interruption: Interruption) -> None:
         """Train the best configurations with other seeds, where the experiment asks for it."""
         trials = self._folder.finished_trials()
@@ -124,6 +127,7 @@ class Flow:
         self._folder.update(selected=found, winner=self._winner(found))
         return found
 
+    @stage
     def gate(self, interruption: Interruption) -> GateResult:
         """Measure the winner on the held-out rows, and decide whether it beats the champion."""
         selected = self._selected()
@@ -152,6 +156,7 @@ class Flow:
         )
         return found
 
+    @stage
     def register(self, interruption: Interruption) -> RegistrationResult:
         """Register the winner, which becomes champion if it beats the one that there is."""
         selected, state = self._selected(), self._folder.state()
@@ -311,8 +316,7 @@ class Flow:
 
     def _facts(self, selected: Selected) -> SearchFacts:
         trials = self._folder.finished_trials()
-        replicates = self._folder.confirmation.finished_trials()
-        found = confirm(self._experiment, trials, replicates)
+        found = confirm(self._experiment, trials, self._folder.confirmation.finished_trials())
         confirmed = next((c for c in found if c.trial == selected.trial), None)
         counts = SearchResult("", "", 0.0, tuple(trials)).counts()
         best = rank(self._experiment, trials)[: self._experiment.budget.keep]

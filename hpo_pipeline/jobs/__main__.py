@@ -8,6 +8,7 @@ from importlib import import_module
 
 from hpo_pipeline.jobs import JOBS
 from hpo_pipeline.trial.process_log import configure
+from hpo_pipeline.trial.tracing import process_span
 
 
 def main(argv: Sequence[str]) -> int:
@@ -17,7 +18,8 @@ def main(argv: Sequence[str]) -> int:
     if kind not in JOBS:
         print(f"no job {kind!r}; there are {', '.join(JOBS)}", file=sys.stderr)
         return 2
-    code: int = import_module(JOBS[kind]).main(arguments)
+    with process_span(kind):
+        code: int = import_module(JOBS[kind]).main(arguments)
     return code
 
 

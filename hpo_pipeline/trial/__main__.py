@@ -39,6 +39,7 @@ from hpo_pipeline.trial.names import QUIET_VARIABLE, TOKEN_VARIABLE
 from hpo_pipeline.trial.process_log import configure
 from hpo_pipeline.trial.reporting import Channel, EngineGone, MetricLines, Reporter, Several
 from hpo_pipeline.trial.stop_request import StopRequest
+from hpo_pipeline.trial.tracing import process_span
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,17 @@ def main(argv: Sequence[str]) -> int:
     logging.getLogger("hpo_pipeline").setLevel(logging.INFO)
     try:
         command = parse(argv)
-        configure(LOG_LINES, trial=command.name)
+    except ExperimentError as error:
+        print(error, file=sys.stderr)
+        return 2
+    configure(LOG_LINES, trial=command.name)
+    with process_span("trial", trial=command.name):
+        return _run(command)
+
+
+def _run(command: TrialCommand) -> int:
+    """Run a trial; return the exit code."""
+    try:
         stop = StopRequest(is_told_by_signal=command.channel is not None)
         experiment = load(command.experiment)
         assignments = _assignments(experiment, command)

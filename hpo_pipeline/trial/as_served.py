@@ -11,6 +11,7 @@ from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.results.trial import Variant
+from hpo_pipeline.trial import tracing
 from hpo_pipeline.trial.building import Built
 from hpo_pipeline.trial.practical_metrics import Purpose
 
@@ -26,6 +27,7 @@ class Clock:
         """Add the time since the last lap to a phase."""
         now = time.perf_counter()
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self.last
+        tracing.phase(phase, now - self.last)
         self.last = now
 
 

@@ -17,6 +17,7 @@ from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.metrics import SCORE, Metrics
 from hpo_pipeline.experiment.objective import Objective, with_score
 from hpo_pipeline.results.trial import Point
+from hpo_pipeline.trial import tracing
 from hpo_pipeline.trial.building import refuse_taken
 from hpo_pipeline.trial.reporting import Reporter
 from hpo_pipeline.trial.training_state import copy_weights
@@ -103,6 +104,7 @@ class TrialCallback(TrainerCallback):
         """Report the evaluation and keep the weights if it is the best so far."""
         start = time.perf_counter()
         found = own_names(metrics or {})
+        earlier = self.evaluate_seconds
         self.evaluate_seconds += float((metrics or {}).get("eval_runtime", 0.0))
         for name, value in found.items():
             if not math.isfinite(value):
@@ -121,6 +123,7 @@ class TrialCallback(TrainerCallback):
         if not self._reporter.evaluated(point) and not is_last:
             self.is_stopped = control.should_training_stop = True
         self.evaluate_seconds += time.perf_counter() - start
+        tracing.phase("evaluate", self.evaluate_seconds - earlier)
 
     def _keep_best(self, point: Point, model: Any, *, is_last: bool) -> None:
         if self.best is None or is_better(self._objectives, point, self.best):

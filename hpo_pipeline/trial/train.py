@@ -29,6 +29,7 @@ from hpo_pipeline.results.files import CHECKPOINT_FOLDER, MODEL_FOLDER, TRAINER_
 from hpo_pipeline.results.ranking import best_variant
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.trial import tracing
 from hpo_pipeline.trial.as_served import Clock, Trained, as_served
 from hpo_pipeline.trial.building import Built, build, checked_metrics
 from hpo_pipeline.trial.callback import Progress, TrialCallback
@@ -132,7 +133,8 @@ def run_trial(
     if saved is not None:
         read_own_weights(trainer)
     start = saved.folder if saved else parent.checkpoint if parent else None
-    _train(trainer, callback, start)
+    with tracing.span("train"):
+        _train(trainer, callback, start)
     clock = Clock(_spent(clock, callback, saving, waiting))
     trained = _saved(built, callback, spec.folder, clock)
     trial = _as_served(experiment, spec, callback, trained, clock)

@@ -265,7 +265,9 @@ class KatibEngine:
         run_id = self._folder.state().run_id
         if run_id is None:
             return body
-        variables = {LOG_FORMAT_VARIABLE: JSON} if self._context.log_format == JSON else {}
+        variables = self._context.tracing.environment()
+        if self._context.log_format == JSON:
+            variables[LOG_FORMAT_VARIABLE] = JSON
         return marked(body, run_id, variables=variables)
 
 

@@ -74,7 +74,13 @@ class LocalEngine:
             self._prepared(interruption)
         else:
             self._fetch_assets()
-        runner = JobRunner(self._folder, slots=self._slots(), argv=self._argv, ended=self._show_job)
+        runner = JobRunner(
+            self._folder,
+            slots=self._slots(),
+            argv=self._argv,
+            ended=self._show_job,
+            environment=self._context.tracing.environment(),
+        )
 
         def attempt() -> list[JobOutput]:
             self._server.wait_until_ready()

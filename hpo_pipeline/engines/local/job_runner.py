@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import selectors
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hpo_pipeline.engines.interruption import Interruption
@@ -24,6 +24,7 @@ class JobRunner:
     Args:
         argv: the arguments of a job with its places, given the job and the file for its answer.
         ended: hears of each output as it comes.
+        environment: variables of all of them.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class JobRunner:
         slots: int,
         argv: Callable[[Job, Path], list[str]],
         ended: Callable[[JobOutput], None],
+        environment: Mapping[str, str],
     ) -> None:
         self._folder = folder
         self._slots = slots
         self._argv = argv
         self._ended = ended
+        self._environment = environment
         self._gpus = hardware.gpus()
         self._kills: dict[str, int] = {}
         self.outputs: dict[str, JobOutput] = {}
@@ -81,7 +84,7 @@ class JobRunner:
             "job",
             [job.kind, *self._argv(job, self._answer(job.name))],
             log=place / "log.txt",
-            environment=hardware.visible(self._gpus, slot),
+            environment={**hardware.visible(self._gpus, slot), **self._environment},
         )
 
     def _has_output(self, ended: Exit) -> bool:

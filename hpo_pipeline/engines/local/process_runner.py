@@ -48,6 +48,7 @@ class ProcessRunner:
         dataset: Path,
     ) -> None:
         self._folder = context.folder
+        self._tracing = context.tracing
         self._budget = context.experiment.budget
         self._per_gpu = context.experiment.local.trials_per_gpu
         self._server = server
@@ -87,7 +88,10 @@ class ProcessRunner:
                 "trial",
                 command.argv(),
                 log=self._log(trial.name),
-                environment=hardware.visible(self._gpus, slot),
+                environment={
+                    **hardware.visible(self._gpus, slot),
+                    **self._tracing.environment(),
+                },
                 channel=theirs,
             )
         process = _Process(trial.name, slot, ours)

@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hpo_pipeline.trial.tracing import preload
+
 TARGETS = {
     "trial": "hpo_pipeline.trial.__main__",
     "job": "hpo_pipeline.jobs.__main__",
@@ -193,6 +195,7 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides what Ctrl-C means
     for module in PRELOADED:
         importlib.import_module(module)
+    preload()
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page it marks
     Server(socket.socket(fileno=int(argv[0]))).serve()

@@ -23,6 +23,7 @@ from hpo_pipeline.engines.kubernetes.api import Api
 from hpo_pipeline.errors import BackendError, ClusterError, HpoError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.flow.stages import Flow
+from hpo_pipeline.flow.tracing import traced
 from hpo_pipeline.flow.tracking import tracked, trackers_in_pipeline
 from hpo_pipeline.kubeflow.steps.models import KEPT_RUNS, ignored, take_models, without_models
 from hpo_pipeline.reports.terminal import PlainLines
@@ -100,7 +101,11 @@ def opened(
             folder.update(state="running", reason=None)
         trackers = trackers_in_pipeline(context, os.environ)
         try:
-            with tracked(context, trackers) as shown, open_engine(engine, shown) as found:
+            with (
+                traced(context, "step", engine) as with_spans,
+                tracked(with_spans, trackers) as shown,
+                open_engine(engine, shown) as found,
+            ):
                 flow = Flow(shown, found, provenance=provenance)
                 yield Step(folder, found, flow, interruption)
         except ClusterError as error:
