@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo_pipeline.cli.schedule import CLUSTER_ZONE
 from hpo_pipeline.errors import MonitoringError
 
 if TYPE_CHECKING:
     from hpo_pipeline.experiment.schema import Experiment
     from hpo_pipeline.monitoring.collector import Source
     from hpo_pipeline.monitoring.katib_cache import KatibCache
+    from hpo_pipeline.monitoring.poll import Poll
     from hpo_pipeline.reports.terminal import Progress
 
 PORT = 9464
@@ -155,6 +157,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     exporter.add_argument("--all-namespaces", "-A", action="store_true", help="all that it has")
     exporter.add_argument("--context", help="context of the kubeconfig")
     exporter.add_argument("--registry", metavar="URI", help="also export its models")
+    exporter.add_argument(
+        "--kfp", metavar="URL", help="also export the schedules of this Kubeflow Pipelines"
+    )
+    exporter.add_argument("--kfp-namespace", metavar="NAME", help="profile ($KFP_NAMESPACE)")
+    exporter.add_argument(
+        "--cluster-timezone", help=f"time zone of its schedules (${CLUSTER_ZONE}, UTC)"
+    )
 
 
 def port_number(text: str) -> int:
@@ -168,7 +177,7 @@ def _exporter(options: argparse.Namespace) -> int:
     _require_client()
     from hpo_pipeline.engines.interruption import Interruption
     from hpo_pipeline.monitoring.collector import registry_of
-    from hpo_pipeline.monitoring.registry_poll import RegistryPoll, joined
+    from hpo_pipeline.monitoring.registry_poll import joined, registry_poll
     from hpo_pipeline.monitoring.run_cache import RunCache
     from hpo_pipeline.monitoring.serving import metrics_server
 
@@ -186,10 +195,9 @@ def _exporter(options: argparse.Namespace) -> int:
         if options.registry:
             from hpo_pipeline.registry import open_registry
 
-            poll = RegistryPoll(open_registry(options.registry))
-            poll.start()
-            stack.callback(poll.stop)
-            sources.append(poll)
+            sources.append(_polled(registry_poll(open_registry(options.registry)), stack))
+        if options.kfp:
+            sources.append(_polled(_schedule_poll(options), stack))
         is_ready = cache.is_ready if cache else lambda: True
         registry = registry_of(joined(*sources))
         server = metrics_server(registry, host=options.host, port=options.port, is_ready=is_ready)
@@ -203,6 +211,38 @@ def _exporter(options: argparse.Namespace) -> int:
                     f"kubectl apply -k manifests/monitoring"
                 )
     return 0
+
+
+def _polled(poll: Poll, stack: ExitStack) -> Poll:
+    """Start a poll, which ends with the stack."""
+    poll.start()
+    stack.callback(poll.stop)
+    return poll
+
+
+def _schedule_poll(options: argparse.Namespace) -> Poll:
+    """Return a poll of the schedules of Kubeflow Pipelines."""
+    from hpo_pipeline.kubeflow.api import Kfp
+    from hpo_pipeline.kubeflow.schedule.cron import zone
+    from hpo_pipeline.kubeflow.schedule.overdue import overdue
+    from hpo_pipeline.monitoring.collector import Reading
+    from hpo_pipeline.monitoring.poll import Poll
+    from hpo_pipeline.monitoring.snapshot import ScheduleSnapshot
+
+    kfp = Kfp(options.kfp, namespace=options.kfp_namespace)
+    name = options.cluster_timezone or os.environ.get(CLUSTER_ZONE) or "UTC"
+    where = zone(name, "--cluster-timezone")
+
+    def ask() -> Reading:
+        found = [
+            ScheduleSnapshot(
+                one.name, one.is_on, one.missed, one.last_run.timestamp() if one.last_run else None
+            )
+            for one in overdue(kfp, where)
+        ]
+        return Reading(schedules=found)
+
+    return Poll("schedules", ask)
 
 
 def _follow_cluster(options: argparse.Namespace) -> KatibCache:

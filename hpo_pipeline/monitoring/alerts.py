@@ -57,10 +57,18 @@ ALERTS = (
     ),
     Alert(
         "HpoRetrainingMissed",
+        "hpo_schedule_missed_runs > 0",
+        "5m",
+        "{{ $labels.schedule }}: {{ $value }} starts of its retraining brought no run",
+        "`hpo schedule list` shows if it is on; look at the pod ml-pipeline-scheduledworkflow.",
+        severity="critical",
+    ),
+    Alert(
+        "HpoNoNewVersion",
         "time() - hpo_model_last_registered_timestamp_seconds > 8 * 86400",
         "1h",
-        "{{ $labels.model }}: no version was registered for 8 days; its retraining may be missing",
-        "`hpo schedule list` shows when it runs next; set the days to your own schedule.",
+        "{{ $labels.model }}: no version was registered for 8 days",
+        "Look at the last runs of its retraining; set the days to your own schedule.",
     ),
     Alert(
         "HpoExporterBlind",

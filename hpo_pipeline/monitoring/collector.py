@@ -23,12 +23,14 @@ from hpo_pipeline.monitoring.snapshot import (
     MAX_METRICS,
     Histogram,
     ModelSnapshot,
+    ScheduleSnapshot,
     Snapshot,
 )
 from hpo_pipeline.monitoring.snapshot import shown_metrics as shown
 
 MAX_EXPERIMENTS = 1000
 MAX_MODELS = 200
+MAX_SCHEDULES = 200
 STATES = ("running", "interrupted", "succeeded", "failed")
 
 
@@ -42,6 +44,7 @@ class Reading:
 
     experiments: Sequence[Snapshot] = ()
     models: Sequence[ModelSnapshot] = ()
+    schedules: Sequence[ScheduleSnapshot] = ()
     sources: Mapping[str, tuple[bool, float]] = field(default_factory=dict)
 
 
@@ -70,6 +73,8 @@ class HpoCollector(Collector):
             _add_experiment(metrics, snapshot)
         for model in sorted(reading.models, key=lambda m: m.name)[:MAX_MODELS]:
             _add_model(metrics, model)
+        for schedule in sorted(reading.schedules, key=lambda s: s.name)[:MAX_SCHEDULES]:
+            _add_schedule(metrics, schedule)
         yield from metrics.values()
 
 
@@ -151,6 +156,16 @@ def _add_histogram(metric: Any, labels: list[str], histogram: Histogram) -> None
     bounds = [*(str(bound) for bound in BUCKETS), "+Inf"]
     buckets = [(b, float(n)) for b, n in zip(bounds, histogram.counts, strict=True)]
     metric.add_metric(labels, buckets=buckets, sum_value=histogram.total)
+
+
+def _add_schedule(metrics: Mapping[str, Any], schedule: ScheduleSnapshot) -> None:
+    for name, value in {
+        "hpo_schedule_active": float(schedule.is_active),
+        "hpo_schedule_missed_runs": schedule.missed,
+        "hpo_schedule_last_run_timestamp_seconds": schedule.last_run,
+    }.items():
+        if value is not None:
+            metrics[name].add_metric([schedule.name], value)
 
 
 def _add_model(metrics: Mapping[str, Any], model: ModelSnapshot) -> None:

@@ -158,6 +158,10 @@ RESOURCES = Dashboard(
             "Metrics of the champion",
             (('hpo_champion_metric{model=~"$model"}', "{{model}} {{metric}}"),),
         ),
+        Panel(
+            "Starts of schedules that brought no run",
+            (("hpo_schedule_missed_runs", "{{schedule}}"),),
+        ),
         Panel("Versions", (('hpo_model_versions{model=~"$model"}', "{{model}}"),)),
         Panel(
             "What the exporter can read",

@@ -37,6 +37,7 @@ class Family:
 
 EXPERIMENT = ("namespace", "experiment")
 MODEL = ("model",)
+SCHEDULE = ("schedule",)
 
 
 def _of(subject: tuple[str, ...], name: str, kind: Type, text: str, *labels: str) -> Family:
@@ -44,7 +45,7 @@ def _of(subject: tuple[str, ...], name: str, kind: Type, text: str, *labels: str
 
 
 _G, _C, _H = Type.GAUGE, Type.COUNTER, Type.HISTOGRAM
-_E, _M = EXPERIMENT, MODEL
+_E, _M, _S = EXPERIMENT, MODEL, SCHEDULE
 _LIST = (
     _of((), "hpo_experiments", _G, "Experiments by state.", "state"),
     _of((), "hpo_experiments_omitted", _G, "Experiments left out to bound the series."),
@@ -109,6 +110,14 @@ _LIST = (
     _of(_M, "hpo_champion_version", _G, "Version number of the champion."),
     _of(_M, "hpo_champion_created_timestamp_seconds", _G, "When the champion was registered."),
     _of(_M, "hpo_champion_metric", _G, "Test metrics of the champion, at most 20.", "metric"),
+    _of(_S, "hpo_schedule_active", _G, "1 while the schedule is on, else 0."),
+    _of(_S, "hpo_schedule_missed_runs", _G, "Starts since the last run that brought none."),
+    _of(
+        _S,
+        "hpo_schedule_last_run_timestamp_seconds",
+        _G,
+        "When the schedule last started a run.",
+    ),
 )
 FAMILIES = {family.name: family for family in _LIST}
 

@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from dataclasses import replace
 from datetime import datetime
 
-from hpo_pipeline.errors import HpoError
 from hpo_pipeline.monitoring.collector import Reading, Source
+from hpo_pipeline.monitoring.poll import Poll
 from hpo_pipeline.monitoring.snapshot import ModelSnapshot
 from hpo_pipeline.registry import Registry
 
-logger = logging.getLogger(__name__)
 
-INTERVAL = 60.0
+def registry_poll(registry: Registry) -> Poll:
+    """Return a poll that reads a registry each minute."""
 
+    def ask() -> Reading:
+        return Reading(models=tuple(model_snapshot(registry, n) for n in registry.names()))
 
-class RegistryPoll(threading.Thread):
-    """Reads a registry each minute; what it read last stays when the registry cannot be read."""
-
-    def __init__(self, registry: Registry, *, interval: float = INTERVAL) -> None:
-        super().__init__(daemon=True, name="registry poll")
-        self._registry, self._interval = registry, interval
-        self._ended = threading.Event()
-        self._reading = Reading(sources={"registry": (False, 0.0)})
-
-    def stop(self) -> None:
-        """End at the next chance."""
-        self._ended.set()
-
-    def run(self) -> None:
-        """Read until `stop`."""
-        while not self._ended.is_set():
-            self.read()
-            self._ended.wait(self._interval)
-
-    def read(self) -> None:
-        """Read the registry once."""
-        try:
-            models = tuple(model_snapshot(self._registry, n) for n in self._registry.names())
-            self._reading = Reading(models=models, sources={"registry": (True, time.time())})
-        except (HpoError, OSError) as error:
-            logger.warning("the registry cannot be read: %s", error)
-            _, last = self._reading.sources["registry"]
-            self._reading = replace(self._reading, sources={"registry": (False, last)})
-
-    def __call__(self) -> Reading:
-        """Return what was read last."""
-        return self._reading
+    return Poll("registry", ask)
 
 
 def model_snapshot(registry: Registry, name: str) -> ModelSnapshot:
@@ -75,6 +43,7 @@ def joined(*sources: Source) -> Source:
         return Reading(
             experiments=[e for reading in found for e in reading.experiments],
             models=[m for reading in found for m in reading.models],
+            schedules=[s for reading in found for s in reading.schedules],
             sources={n: state for reading in found for n, state in reading.sources.items()},
         )
 

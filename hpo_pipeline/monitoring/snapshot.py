@@ -145,6 +145,21 @@ class ModelSnapshot:
     champion_metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ScheduleSnapshot:
+    """A schedule of Kubeflow Pipelines.
+
+    Attributes:
+        missed: how many of its starts since its last run brought none.
+        last_run: when its last run was created, in seconds since 1970.
+    """
+
+    name: str
+    is_active: bool
+    missed: int | None = None
+    last_run: float | None = None
+
+
 def measure(facts: ExperimentFacts, trials: Sequence[TrialFacts]) -> Snapshot:
     """Return the snapshot of an experiment with these trials."""
     ended = [trial for trial in trials if trial.state.is_final]

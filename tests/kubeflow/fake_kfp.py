@@ -174,6 +174,8 @@ def _page(rows: dict[str, Json], table: str, query: Json) -> Json:
         found = [row for row in found if row[wanted["key"]] == wanted["string_value"]]
     if "experiment_id" in query:
         found = [row for row in found if row["experiment_id"] == query["experiment_id"]]
+    if query.get("sort_by") == "created_at desc":
+        found.sort(key=lambda row: str(row.get("created_at")), reverse=True)
     begin = int(query.get("page_token") or 0)
     end = begin + int(query.get("page_size") or 10)
     key = "recurringRuns" if table == "recurringruns" else table
