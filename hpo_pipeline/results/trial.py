@@ -67,13 +67,15 @@ def last_attempt(points: Iterable[Point]) -> list[Point]:
 class Variant:
     """One artefact of a trial, as it was measured: `title` says what it is.
 
-    `interrupted` is how often the processor was taken away, for each pass that was timed.
+    `interrupted` is how often the processor was taken away, for each pass that was timed, and
+    `processes` how many fresh processes its times are from; 0 for the trial's own.
     """
 
     title: str
     metrics: dict[str, float]
     intervals: dict[str, Interval] = field(default_factory=dict)
     interrupted: float = 0.0
+    processes: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,12 @@ class Trial:
 
 TIMES_MEASURED = "times measured"
 """Entry of a trial's environment: whether it was alone on the machine when it was timed."""
+
+
+TIMED_IN = "timed in"
+"""Entry of a trial's environment: how many processes its times are from."""
+ONE_PROCESS = "one process"
+"""Its value where nobody reads the times, or the model cannot be loaded by another process."""
 
 
 OTHERS = "other processes"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hpo_pipeline.tasks.inputs.token_cutting import IGNORED
@@ -26,11 +26,13 @@ class TokenSums:
         nats: the negative log-likelihood.
         tokens: how many were predicted.
         right: how many of them were the likeliest.
+        of_rows: the same of each row, in the order in which they were added.
     """
 
     nats: float = 0.0
     tokens: int = 0
     right: int = 0
+    of_rows: list[tuple[float, int, int]] = field(default_factory=list)
 
     def add(self, logits: Any, labels: Any) -> None:
         """Add a batch.
@@ -46,13 +48,19 @@ class TokenSums:
         precision = torch.float32 if logits.device.type == "mps" else torch.float64
         rows, places = (labels != IGNORED).nonzero(as_tuple=True)
         at_once = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
+        nats = torch.zeros(len(labels), dtype=precision, device=logits.device)
+        right = torch.zeros(len(labels), dtype=torch.long, device=logits.device)
         for part in range(0, len(rows), at_once):
             where = rows[part : part + at_once], places[part : part + at_once]
             scores, truth = logits[where].to(precision), labels[where]
             chosen = scores.gather(-1, truth[:, None])[:, 0]
-            self.nats += float((scores.logsumexp(-1) - chosen).sum())
-            self.right += int((scores.argmax(-1) == truth).sum())
+            nats.index_add_(0, where[0], scores.logsumexp(-1) - chosen)
+            right.index_add_(0, where[0], (scores.argmax(-1) == truth).long())
+        tokens = (labels != IGNORED).sum(-1)
+        self.nats += float(nats.sum())
+        self.right += int(right.sum())
         self.tokens += len(rows)
+        self.of_rows += zip(nats.tolist(), tokens.tolist(), right.tolist(), strict=True)
 
     @property
     def loss(self) -> float:

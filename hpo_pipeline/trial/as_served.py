@@ -13,7 +13,7 @@ from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.results.trial import Variant
 from hpo_pipeline.trial import tracing
 from hpo_pipeline.trial.building import Built
-from hpo_pipeline.trial.practical_metrics import Purpose
+from hpo_pipeline.trial.purpose import Purpose
 
 
 @dataclass
@@ -56,4 +56,6 @@ def as_served(experiment: Experiment, trained: Trained, serve: Serve, clock: Clo
     )
     clock.lap("measure")
     metrics = with_score({**known, **measured.metrics}, experiment.objective)
-    return Variant(serve.title, metrics, measured.intervals, measured.interrupted)
+    return Variant(
+        serve.title, metrics, measured.intervals, measured.interrupted, measured.processes
+    )

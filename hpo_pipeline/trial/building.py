@@ -23,6 +23,7 @@ from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Collate, Loaded
 from hpo_pipeline.trial.artefact.build import Artefact, build_artefact, forget_artefacts
 from hpo_pipeline.trial.artefact.record import lengths_of, write_record
+from hpo_pipeline.trial.fresh_processes import Spare
 from hpo_pipeline.trial.length_order import CHOICE, order_by_length
 from hpo_pipeline.trial.loading import (
     finished_model,
@@ -31,8 +32,9 @@ from hpo_pipeline.trial.loading import (
     save_model,
     training_arguments,
 )
-from hpo_pipeline.trial.practical_metrics import Finished, Forward, Measured, Purpose, measure
+from hpo_pipeline.trial.practical_metrics import Finished, Forward, Measured, measure
 from hpo_pipeline.trial.precision import with_precision
+from hpo_pipeline.trial.purpose import Purpose
 from hpo_pipeline.trial.quiet import QuietSlot
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Practical:
 
     Attributes:
         slot: the quiet in which it is measured.
+        spare: forks the processes in which the finished model is timed; by default this one is it.
     """
 
     def __init__(
@@ -67,14 +70,21 @@ class Practical:
         find: Callable[[], Sample | None],
         own: OwnMeasure | None = None,
         *,
+        task: Task | None = None,
         earlier: float = 0.0,
     ) -> None:
-        """Measure on rows, if `find` has any; the training took `earlier` seconds before."""
+        """Measure on rows, if `find` has any; the training took `earlier` seconds before.
+
+        Args:
+            task: by which other processes can load the model; None where they cannot.
+        """
+        self._task = task
         self._find = find
         self._own = own
         self._finished: Finished | None = None
         self._start = time.perf_counter() - earlier
         self.slot = QuietSlot()
+        self.spare: Spare | None = None
 
     def missing(self, model: Any, names: Collection[str]) -> dict[str, float]:
         """Return those of the named metrics that are practical ones."""
@@ -102,7 +112,14 @@ class Practical:
     ) -> Measured:
         """Return all practical metrics of the finished model, as it is served."""
         finished = self._of(
-            model, folder, lambda: train_seconds, served=served, serve=serve, purpose=purpose
+            model,
+            folder,
+            lambda: train_seconds,
+            served=served,
+            serve=serve,
+            purpose=purpose,
+            spare=self.spare,
+            task=self._task,
         )
         with self.slot.alone():
             found = measure(finished)
@@ -218,5 +235,5 @@ def build(task: Task, dataset: Path, output: Path, seed: int, *, earlier: float 
         write_record(folder, serve, kind=task.kind, max_length=task.max_length, lengths=lengths)
 
     sample = Sample(data.validation, data.collate, data.forward)
-    practical = Practical(lambda: sample, earlier=earlier)
+    practical = Practical(lambda: sample, task=task, earlier=earlier)
     return Built(trainer, practical, save, serve_it, keep)

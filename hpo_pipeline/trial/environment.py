@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from hpo_pipeline.experiment.serve import Serve
-from hpo_pipeline.results.trial import OTHERS, TIMES_MEASURED
+from hpo_pipeline.results.trial import ONE_PROCESS, OTHERS, TIMED_IN, TIMES_MEASURED
 from hpo_pipeline.trial.checkpoints import Saved
 from hpo_pipeline.trial.machine import cores, cpu
 
@@ -37,12 +37,13 @@ def environment(saved: Saved | None = None) -> dict[str, str]:
 
 
 def measured_on(
-    serve: Serve, interrupted: float, *, was_quiet: bool | None = None
+    serve: Serve, interrupted: float, processes: int, *, was_quiet: bool | None = None
 ) -> dict[str, str]:
     """Return the machine on which times were just measured, and how.
 
     Args:
         interrupted: how often the processor was taken away, for each pass that was timed.
+        processes: how many fresh ones were timed; 0 for this one alone.
         was_quiet: whether the other trials stood still; None where there was nobody to ask.
     """
     found = {
@@ -52,6 +53,7 @@ def measured_on(
     }
     if interrupted >= INTERRUPTED:
         found[OTHERS] = f"interrupted {interrupted:.0%} of the passes"
+    found[TIMED_IN] = f"{processes} fresh processes" if processes else ONE_PROCESS
     if serve.format == "torch":
         found["device"] = _device()
     if was_quiet is not None:

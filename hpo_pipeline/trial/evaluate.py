@@ -24,8 +24,10 @@ from hpo_pipeline.tasks.kind import Loaded, Row, rows_of
 from hpo_pipeline.tasks.row_sums import write_rows
 from hpo_pipeline.trial.environment import measured_on
 from hpo_pipeline.trial.finished import open_finished
+from hpo_pipeline.trial.fresh_processes import Spare
 from hpo_pipeline.trial.own_evaluation import evaluate_own
-from hpo_pipeline.trial.practical_metrics import Finished, Purpose, measure
+from hpo_pipeline.trial.practical_metrics import Finished, measure
+from hpo_pipeline.trial.purpose import Purpose
 
 
 def evaluate(
@@ -52,8 +54,20 @@ def evaluate(
     """
     if TASKS[experiment.task.kind].is_own_code:
         return evaluate_own(experiment, dataset, model_folder)
-    meta = DatasetMeta.read(dataset)
     task = experiment.task.model_copy(update={"max_length": max_length})
+    with Spare() as spare:  # before anything is computed
+        return _evaluated(experiment, task, dataset, model_folder, rows_file, spare)
+
+
+def _evaluated(
+    experiment: Experiment,
+    task: Task,
+    dataset: Path,
+    model_folder: Path,
+    rows_file: Path | None,
+    spare: Spare,
+) -> Evaluation:
+    meta = DatasetMeta.read(dataset)
     kind = TASKS[task.kind]
     opened = open_finished(task, model_folder)
     collate = kind.collator(task, opened.processor, meta.image_shape)
@@ -73,8 +87,14 @@ def evaluate(
             served=opened.served,
             serve=opened.serve,
             purpose=Purpose(
-                experiment.reads, experiment.constraints, found.metrics, experiment.prices
+                experiment.reads,
+                experiment.constraints,
+                found.metrics,
+                experiment.prices,
+                is_final=True,
             ),
+            spare=spare,
+            task=task,
         )
     )
     metrics = with_score({**found.metrics, **practical.metrics}, experiment.objective)
@@ -83,7 +103,7 @@ def evaluate(
         found.labels,
         found.confusion,
         practical.intervals,
-        measured_on(opened.serve, practical.interrupted),
+        measured_on(opened.serve, practical.interrupted, practical.processes),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
@@ -36,7 +37,7 @@ def open_finished(task: Task, folder: Path, *, threads: int | None = None) -> Op
         DataError: it is not a model of this task, or its artefact cannot be opened.
     """
     kind = TASKS[task.kind]
-    model = _load(task, folder)
+    model = load_model(task, folder)
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     processor = kind.load_processor(folder)
     serve = read_record(folder)
@@ -48,7 +49,13 @@ def open_finished(task: Task, folder: Path, *, threads: int | None = None) -> Op
     )
 
 
-def _load(task: Task, folder: Path) -> Any:
+def load_model(task: Task, folder: Path) -> Any:
+    """Return the model of a folder, on the CPU.
+
+    Raises:
+        DataError: it is not a model of this task.
+    """
+    transformers.utils.logging.disable_progress_bar()
     try:
         return (
             TASKS[task.kind]

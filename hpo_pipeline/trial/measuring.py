@@ -7,7 +7,7 @@ or as long as the texts of a file.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -25,7 +25,12 @@ from hpo_pipeline.tasks.kind import Row
 from hpo_pipeline.trial.artefact.build import open_artefact
 from hpo_pipeline.trial.artefact.record import Record, read_record
 from hpo_pipeline.trial.environment import measured_on
-from hpo_pipeline.trial.practical_metrics import LATENCIES, Finished, Measured, Purpose, measure
+from hpo_pipeline.trial.finished import load_model
+from hpo_pipeline.trial.fresh_processes import Spare
+from hpo_pipeline.trial.practical_metrics import Finished, Measured, measure
+from hpo_pipeline.trial.predictor import Reading, task_of
+from hpo_pipeline.trial.purpose import LATENCIES, Purpose
+from hpo_pipeline.trial.timing import Subject
 
 MEASURED = (*LATENCIES, "throughput_per_s", "energy_j", "model_size_mb", "parameters_m")
 """What belongs to a model alone, and not to the process that measures it."""
@@ -53,13 +58,30 @@ def remeasure(
     Raises:
         DataError: the folder holds no model, or one that cannot be measured by itself.
     """
-    record = read_record(folder)
-    model = load_served(folder, record)
+    with Spare() as spare:  # before anything is computed
+        return _remeasured(folder, texts, changes, spare)
+
+
+def _remeasured(
+    folder: Path,
+    texts: Sequence[str],
+    changes: Mapping[str, int | tuple[int, int] | None],
+    spare: Spare,
+) -> list[Remeasured]:
+    task, record = task_of(folder, Reading()), read_record(folder)
+    if not TASKS[task.kind].exports:
+        raise DataError(
+            f"{folder}: models of {task.kind} run in many passes, whose number depends on the "
+            f"request; a run measures them on its rows"
+        )
+    model = load_model(task, folder).to("cuda" if torch.cuda.is_available() else "cpu").eval()
     changed = {name: value for name, value in changes.items() if value is not None}
     rows = _rows(folder, model, record, texts)
     served = Serve.model_validate({**_served(record), **changed})
     ways = [served] if served.is_plain else [served, served.model_copy(update=_PLAIN)]
-    return [_measured(folder, model, way, rows) for way in ways]
+    return [
+        _measured(Subject(task, folder, way, _threads(way)), model, rows, spare) for way in ways
+    ]
 
 
 def read_texts(file: Path) -> list[str]:
@@ -79,32 +101,6 @@ def read_texts(file: Path) -> list[str]:
     return texts
 
 
-def load_served(folder: Path, record: Record) -> Any:
-    """Return the model of a folder, which one pass runs.
-
-    Raises:
-        DataError: there is none, or a deployment runs it in many passes.
-    """
-    kind = TASKS.get(record.kind or "")
-    if kind is not None and not kind.exports:
-        raise DataError(
-            f"{folder}: models of {record.kind} run in many passes, whose number depends on the "
-            f"request; a run measures them on its rows"
-        )
-    if not (folder / "config.json").is_file():
-        raise DataError(f"{folder}: is not a model folder; it has no config.json")
-    try:
-        config = transformers.AutoConfig.from_pretrained(str(folder))
-        name = (config.architectures or [""])[0]
-        found: Any = getattr(transformers, name, None)
-        if not _is_model(found):
-            raise DataError(f"{folder}: transformers has no model {name!r}, which its config names")
-        model = found.from_pretrained(str(folder), use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: the model cannot be loaded: {error}") from error
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-
-
 _PLAIN = {"format": PLAIN.format, "quantize": PLAIN.quantize, "max_drift": None}
 
 
@@ -112,21 +108,25 @@ def _served(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in Serve.model_fields}
 
 
-def _measured(folder: Path, model: Any, serve: Serve, rows: list[Row]) -> Remeasured:
-    threads = serve.threads or torch.get_num_threads()
-    artefact = open_artefact(model, serve, folder, threads)
-    metrics = {name: PRACTICAL_METRICS[name] for name in MEASURED}
+def _threads(serve: Serve) -> int:
+    return serve.threads or torch.get_num_threads()
+
+
+def _measured(subject: Subject, model: Any, rows: list[Row], spare: Spare) -> Remeasured:
+    serve, folder = subject.serve, subject.folder
     finished = Finished(
         model,
         rows,
         partial(_padded, has_types="token_type_ids" in signature(model.forward).parameters),
         folder,
-        served=artefact,
+        served=open_artefact(model, serve, folder, subject.threads),
         serve=serve,
         purpose=Purpose(frozenset(LATENCIES)),
+        spare=spare,
+        task=subject.task,
     )
-    found = measure(finished, metrics)
-    return Remeasured(serve, found, measured_on(serve, found.interrupted))
+    found = measure(finished, {name: PRACTICAL_METRICS[name] for name in MEASURED})
+    return Remeasured(serve, found, measured_on(serve, found.interrupted, found.processes))
 
 
 def _rows(folder: Path, model: Any, record: Record, texts: Sequence[str]) -> list[Row]:
@@ -164,10 +164,6 @@ def _padded(rows: list[Row], *, has_types: bool) -> dict[str, Any]:
         ids[i, :count], mask[i, :count] = torch.tensor(row["input_ids"]), 1
     types = {"token_type_ids": torch.zeros_like(ids)} if has_types else {}
     return {"input_ids": ids, "attention_mask": mask, **types}
-
-
-def _is_model(found: Any) -> bool:
-    return isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
 
 
 def _text_of(line: str, file: Path) -> str:

@@ -1,18 +1,20 @@
 """Measuring the practical metrics: what a deployment of the finished model pays for.
 
-Measured in evaluation mode, without gradients, on real rows in random order, after warm-up, each
-time with its interval (sampling.py). Latency and throughput are of the model's forward pass;
-tokenisation, the network and a server come on top.
+Measured in evaluation mode, without gradients, on real rows in random order, after warm-up. Latency
+and throughput are of the model's forward pass; tokenisation, the network and a server come on top.
+What somebody reads is timed in several fresh processes and has the interval of sampling.py; a time
+that nobody reads comes from this process, and has none.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import random
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,28 +23,37 @@ import numpy as np
 import torch
 
 from hpo_pipeline.errors import TrialError
-from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
-from hpo_pipeline.experiment.prices import COST, ENERGY, Prices
 from hpo_pipeline.experiment.serve import PLAIN, Serve
-from hpo_pipeline.experiment.verdict import Interval, Verdict, verdict
+from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.experiment.verdict import Interval
 from hpo_pipeline.tasks.kind import Collate, Metric, Row
 from hpo_pipeline.trial.artefact.build import Artefact
 from hpo_pipeline.trial.energy import open_meter
+from hpo_pipeline.trial.fresh_processes import ProcessLost, Spare
+from hpo_pipeline.trial.purpose import (
+    LATENCIES,
+    NOBODY,
+    READ,
+    THROUGHPUT,
+    THROUGHPUT_UNREAD,
+    Purpose,
+)
 from hpo_pipeline.trial.requests import requests
-from hpo_pipeline.trial.sampling import Estimate, Plan, quantile, sample
+from hpo_pipeline.trial.sampling import (
+    CONFIDENCE,
+    Estimate,
+    across,
+    in_processes,
+    quantile,
+    sample,
+)
+from hpo_pipeline.trial.timing import Subject, Timed, interruptions, timed
 
-LATENCIES = {"latency_p50_ms": 0.5, "latency_p90_ms": 0.9, "latency_p95_ms": 0.95}
-UNREAD = Plan(width=0.1, seconds=0.5, longest=0.5)
-"""Where nobody judges by the latency: no trial should wait long for a number to look at."""
-READ = Plan(width=0.1, seconds=3.0, longest=10.0)
-REQUESTS, REQUEST_ROWS = 256, 2048
+logger = logging.getLogger(__name__)
+REQUESTS, REQUEST_ROWS = 128, 2048
 """How many are different, and of how many rows together; they are made before the clock runs."""
 BATCH = 32
-THROUGHPUT = Plan(width=0.1, seconds=0.5, longest=0.5)
-# A batch takes so long that twenty of them were a good part of a short trial, while its
-# neighbours stand still; six are the least whose extremes hold the median in 95 of 100 cases.
-THROUGHPUT_UNREAD = Plan(width=0.1, seconds=0.5, longest=0.5, least=6, warm_up=2)
 Forward = Callable[[Any, dict[str, Any]], Any]
 """Runs a model on a batch, as a deployment would."""
 
@@ -57,50 +68,17 @@ def _no_batch(rows: list[Row]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Purpose:
-    """What a model is measured for: the more depends on its latency, the longer it is sampled.
-
-    `metrics` are those that are known already, by which constraints are judged with the latency.
-    """
-
-    reads: frozenset[str] = frozenset()
-    constraints: tuple[str, ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    prices: Prices | None = None
-
-    @property
-    def plan(self) -> Plan:
-        """How long the latency is sampled."""
-        return READ if self.reads & {*LATENCIES, COST, ENERGY} else UNREAD
-
-    def is_clear(self, found: Mapping[str, Estimate], size: float = 0.0) -> bool:
-        """Return whether every constraint is met, or any is missed.
-
-        Args:
-            size: of the model, in megabytes.
-        """
-        values = {name: each.value for name, each in found.items()}
-        metrics = {**self.metrics, "model_size_mb": size, **values}
-        intervals = {name: (each.low, each.high) for name, each in found.items()}
-        verdicts = {
-            verdict(c, metrics, intervals)
-            for c in self.constraints
-            if Constraint(c).names <= set(metrics)
-        }
-        return Verdict.MISSED in verdicts or Verdict.UNDECIDED not in verdicts
-
-
-@dataclass(frozen=True)
 class Measured:
     """Practical metrics, and the 95 % intervals of those that were sampled.
 
     `interrupted` is how often the system took the processor away, for each pass that was timed: on
-    a quiet machine next to never.
+    a quiet machine next to never. `processes` were timed; 0 stands for the one that measures.
     """
 
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     interrupted: float = 0.0
+    processes: int = 0
 
 
 @dataclass
@@ -119,6 +97,8 @@ class Finished:
         purpose: what depends on the latency.
         interrupted: how often the processor was taken away, for each pass, once there are times.
         joules: what a row took, once there are times; None where no counter can be read.
+        spare: forks the processes in which the model is timed; without it this one times it.
+        task: by which they load the model from its folder.
     """
 
     model: Any
@@ -129,30 +109,59 @@ class Finished:
     forward: Forward = forward_whole
     served: Artefact | None = None
     serve: Serve = PLAIN
-    purpose: Purpose = Purpose()
+    purpose: Purpose = NOBODY
     interrupted: float = 0.0
     joules: float | None = None
+    spare: Spare | None = None
+    task: Task | None = None
+
+    @cached_property
+    def processes(self) -> list[Timed]:
+        """What fresh processes gave; none where this one has to do."""
+        plan, spare = self.purpose.processes, self.spare
+        if plan is None or spare is None or self.task is None or self.folder is None:
+            return []
+        if self.device.type != "cpu":
+            return []  # each process would need room for the model on the GPU
+        threads = self.serve.threads or torch.get_num_threads()
+        subject = Subject(self.task, self.folder, self.serve, threads)
+        requests = self._requests()
+        (batch,) = self._batches(1, BATCH, None)
+
+        def run(number: int) -> Timed:
+            found: Timed = spare.call(timed, subject, requests, batch, plan.each, number)
+            return found
+
+        is_clear = partial(self.purpose.is_clear, size=model_size_mb(self))
+        try:
+            found = in_processes(run, plan, _of_processes, is_clear)
+        except ProcessLost as error:
+            logger.warning("the model is timed in this process alone: %s", error)
+            return []
+        self.interrupted = sum(t.interrupted for t in found) / sum(len(t.passes) for t in found)
+        joules = [t.joules for t in found if t.joules is not None]
+        self.joules = sum(joules) / len(joules) / self.serve.batch if joules else None
+        return found
 
     @cached_property
     def forward_ms(self) -> list[float]:
-        """Milliseconds of forward passes of `serve.batch` rows each."""
-        count = max(1, min(REQUESTS, REQUEST_ROWS // self.serve.batch))
-        batches = self._batches(count, self.serve.batch, self.serve.lengths)
+        """Milliseconds of forward passes of `serve.batch` rows each, in this process."""
+        batches = self._requests()
         passes = 0
 
-        def timed(i: int) -> float:
+        def timed_pass(i: int) -> float:
             nonlocal passes
             passes += 1  # those of the warm-up use energy, too
             return self._seconds(batches[i % len(batches)]) * 1e3
 
-        before, meter = _interruptions(), open_meter(self.device)
+        before, meter = interruptions(), open_meter(self.device)
         times = sample(
-            timed,
+            timed_pass,
             self.purpose.plan,
             LATENCIES,
             partial(self.purpose.is_clear, size=model_size_mb(self)),
         )
-        self.interrupted = (_interruptions() - before) / len(times)
+        self.interrupted = (interruptions() - before) / len(times)
         if meter is not None and passes:
             self.joules = meter.joules() / (passes * self.serve.batch)
         return times
@@ -165,6 +174,10 @@ class Finished:
         is_read = "throughput_per_s" in self.purpose.reads
         plan = THROUGHPUT if is_read else THROUGHPUT_UNREAD
         return sample(lambda i: self._seconds(batch), plan, shares, lambda found: True)
+
+    def _requests(self) -> list[dict[str, Any]]:
+        count = max(1, min(REQUESTS, REQUEST_ROWS // self.serve.batch))
+        return self._batches(count, self.serve.batch, self.serve.lengths)
 
     def _batches(
         self, count: int, size: int, lengths: tuple[int, int] | None
@@ -221,29 +234,35 @@ def measure(finished: Finished, metrics: Mapping[str, Metric] = PRACTICAL_METRIC
         {name: float(value) for name, value in plain.items() if value is not None},
         {name: (each.low, each.high) for name, each in sampled.items()},
         finished.interrupted,
+        len(finished.processes) if finished.rows else 0,
     )
 
 
-def latency_p50_ms(finished: Finished) -> Estimate | None:
+def latency_p50_ms(finished: Finished) -> Estimate | float | None:
     """Return the median milliseconds of a forward pass."""
     return _latency(finished, "latency_p50_ms")
 
 
-def latency_p90_ms(finished: Finished) -> Estimate | None:
+def latency_p90_ms(finished: Finished) -> Estimate | float | None:
     """Return the 90th percentile of the milliseconds of a forward pass."""
     return _latency(finished, "latency_p90_ms")
 
 
-def latency_p95_ms(finished: Finished) -> Estimate | None:
+def latency_p95_ms(finished: Finished) -> Estimate | float | None:
     """Return the 95th percentile of the milliseconds of a forward pass."""
     return _latency(finished, "latency_p95_ms")
 
 
-def throughput_per_s(finished: Finished) -> Estimate | None:
+def throughput_per_s(finished: Finished) -> Estimate | float | None:
     """Return the examples per second, at the median time of a batch."""
     if not finished.rows:
         return None
+    if finished.processes:
+        medians = [float(np.median(each.batches)) for each in finished.processes]
+        return across([BATCH / seconds for seconds in medians])
     found = quantile(finished.batch_seconds, 0.5)
+    if "throughput_per_s" not in finished.purpose.reads:
+        return BATCH / found.value
     slowest = 0.0 if found.high is None else BATCH / found.high
     return Estimate(BATCH / found.value, slowest, BATCH / found.low if found.low else None)
 
@@ -272,11 +291,11 @@ def peak_memory_mb(finished: Finished) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def cost_per_million(finished: Finished) -> Estimate | None:
+def cost_per_million(finished: Finished) -> Estimate | float | None:
     """Return the price of a million rows, answered one request after the other.
 
-    It follows from the mean time of a request; the interval is that of the mean, by its standard
-    error.
+    It follows from the mean time of a request. The interval is that of its means in processes; in
+    one process alone, by the standard error of the mean.
     """
     prices = finished.purpose.prices
     if prices is None or not finished.rows:
@@ -289,16 +308,22 @@ def cost_per_million(finished: Finished) -> Estimate | None:
     )
     if hour is None:
         return None
-    times = np.asarray(finished.forward_ms)
     of_a_ms = hour / 3600 / 1e3 / serve.batch * 1e6
+    if finished.processes:
+        return across([float(np.mean(t.passes)) * 1e3 * of_a_ms for t in finished.processes])
+    times = np.asarray(finished.forward_ms)
     mean = float(times.mean())
+    if finished.purpose.plan is not READ:
+        return mean * of_a_ms
     half = 1.96 * float(times.std(ddof=1)) / len(times) ** 0.5 if len(times) > 1 else mean
     return Estimate(mean * of_a_ms, max(0.0, mean - half) * of_a_ms, (mean + half) * of_a_ms)
 
 
 def energy_j(finished: Finished) -> float | None:
     """Return the joules of a thousand rows, by the counter of the device that runs the model."""
-    if not finished.rows or not finished.forward_ms or finished.joules is None:
+    if not finished.rows or not (finished.processes or finished.forward_ms):
+        return None
+    if finished.joules is None:
         return None
     return finished.joules * 1e3
 
@@ -308,12 +333,22 @@ def train_seconds(finished: Finished) -> float | None:
     return finished.train_seconds() if finished.train_seconds else None
 
 
-def _interruptions() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+def _latency(finished: Finished, name: str) -> Estimate | float | None:
+    if not finished.rows:
+        return None
+    if finished.processes:
+        return _of_processes(finished.processes)[name]
+    found = quantile(finished.forward_ms, LATENCIES[name])
+    return found if finished.purpose.plan is READ else found.value
 
 
-def _latency(finished: Finished, name: str) -> Estimate | None:
-    return quantile(finished.forward_ms, LATENCIES[name]) if finished.rows else None
+def _of_processes(found: Sequence[Timed], confidence: float = CONFIDENCE) -> dict[str, Estimate]:
+    # Hazen's quantiles: requests are the middles of equal parts of all rows.
+    times = [np.asarray(each.passes) * 1e3 for each in found]
+    return {
+        name: across([float(np.quantile(t, share, method="hazen")) for t in times], confidence)
+        for name, share in LATENCIES.items()
+    }
 
 
 def _measure_of(name: str, row: Metric) -> Callable[[Finished], float | Estimate | None]:

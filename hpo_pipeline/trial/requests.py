@@ -27,8 +27,8 @@ def requests(
     """
     total = count * size
     if len(rows) > total:
-        # Rows are sorted by length: taking every n-th covers all lengths.
-        order = rng.sample([i * len(rows) // total for i in range(total)], total)
+        # Rows are sorted by length: the middles of equal parts cover all lengths alike.
+        order = rng.sample([(2 * i + 1) * len(rows) // (2 * total) for i in range(total)], total)
     else:
         order = []
         while len(order) < total:

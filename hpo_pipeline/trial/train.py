@@ -10,6 +10,7 @@ import json
 import logging
 import shutil
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from hpo_pipeline.trial.callback import Progress, TrialCallback
 from hpo_pipeline.trial.checkpoint_callback import CheckpointCallback, Resume
 from hpo_pipeline.trial.checkpoints import Checkpoints
 from hpo_pipeline.trial.environment import environment, measured_on
+from hpo_pipeline.trial.fresh_processes import Spare
 from hpo_pipeline.trial.own_script import ScriptRun, folder_metrics, script_of
 from hpo_pipeline.trial.own_trainer import (
     build_own,
@@ -46,6 +48,7 @@ from hpo_pipeline.trial.own_trainer import (
 )
 from hpo_pipeline.trial.pbt_interval import IntervalCallback, read_parent
 from hpo_pipeline.trial.precision import precision_of
+from hpo_pipeline.trial.purpose import Purpose
 from hpo_pipeline.trial.quiet import QuietSlot
 from hpo_pipeline.trial.quiet_callback import QuietCallback
 from hpo_pipeline.trial.reporting import Reporter
@@ -90,6 +93,21 @@ def run_trial(
     """
     if getattr(experiment.task.settings, "script", None) is not None:
         return _run_script(experiment, spec, reporter=reporter, stop=stop, progress=progress)
+    with ExitStack() as stack:
+        # Before anything is computed, and before the slot has locks.
+        is_read = Purpose(experiment.reads).is_read
+        spare = stack.enter_context(Spare()) if is_read else None
+        return _run_trainer(experiment, spec, reporter, stop, progress, spare)
+
+
+def _run_trainer(
+    experiment: Experiment,
+    spec: TrialSpec,
+    reporter: Reporter,
+    stop: StopRequest,
+    progress: Progress,
+    spare: Spare | None,
+) -> Trial:
     slot = QuietSlot(spec.quiet)
     slot.work()
     resume = _resume(experiment, spec, stop)
@@ -102,7 +120,7 @@ def run_trial(
     # The Trainer makes this folder though nothing may be written there.
     output = spec.folder / (TRAINER_FOLDER if members is None else CHECKPOINT_FOLDER)
     built = build_trainer(task, spec, output, earlier=clock.seconds.get("train", 0.0))
-    built.practical.slot = slot
+    built.practical.slot, built.practical.spare = slot, spare
     trainer = built.trainer
     waiting = QuietCallback(slot)
     callback = TrialCallback(
@@ -184,7 +202,7 @@ def _as_served(
         served=serve.title,
         variants=tuple(found) if len(found) > 1 else (),
         environment={
-            **measured_on(serve, chosen.interrupted, was_quiet=slot.was_quiet),
+            **measured_on(serve, chosen.interrupted, chosen.processes, was_quiet=slot.was_quiet),
             "precision": precision_of(built.trainer.args),
         },
         intervals=chosen.intervals,

@@ -10,7 +10,8 @@ import torch
 from hpo_pipeline.experiment.prices import Prices
 from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.trial.energy import Meter, open_meter, unreadable
-from hpo_pipeline.trial.practical_metrics import Finished, Purpose, cost_per_million, energy_j
+from hpo_pipeline.trial.practical_metrics import Finished, cost_per_million, energy_j
+from hpo_pipeline.trial.purpose import Purpose
 from tests.toys import toy_experiment
 
 
@@ -20,7 +21,7 @@ def timed(prices: Prices | None, times: list[float], **serve: object) -> Finishe
         torch.nn.Linear(1, 1),
         rows=[{}],
         serve=Serve.model_validate({"threads": 2, **serve}),
-        purpose=Purpose(prices=prices),
+        purpose=Purpose(frozenset({"cost_per_million"}), prices=prices),
     )
     found.__dict__["forward_ms"] = times
     return found

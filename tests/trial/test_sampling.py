@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from hpo_pipeline.trial.practical_metrics import (
-    LATENCIES,
-    READ,
-    UNREAD,
-    Finished,
-    Purpose,
-    throughput_per_s,
-)
+from hpo_pipeline.trial.practical_metrics import Finished, throughput_per_s
+from hpo_pipeline.trial.purpose import JUDGED, LATENCIES, READ, SHOWN, UNREAD, Purpose
 from hpo_pipeline.trial.requests import requests
-from hpo_pipeline.trial.sampling import MIN_SAMPLES, Estimate, Plan, quantile, sample
+from hpo_pipeline.trial.sampling import (
+    MIN_SAMPLES,
+    Estimate,
+    Plan,
+    Processes,
+    across,
+    in_processes,
+    quantile,
+    sample,
+)
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.5, 40), (0.9, 100), (0.95, 300)])
@@ -85,7 +90,10 @@ def test_what_is_clear_is_said_of_constraints_on_the_latency() -> None:
     assert purpose.is_clear({"latency_p95_ms": Estimate(3.0, 2.9, 3.1)})
     assert purpose.is_clear({"latency_p95_ms": Estimate(9.0, 8.9, None)})
     assert not purpose.is_clear({"latency_p95_ms": Estimate(5.0, 4.9, 5.1)})
+    assert purpose.processes is JUDGED
     assert Purpose().plan is UNREAD
+    assert Purpose().processes is None
+    assert Purpose(is_final=True).processes is SHOWN
     large = Purpose(constraints=("latency_p95_ms <= 5", "model_size_mb <= 20"))
     assert large.is_clear({"latency_p95_ms": Estimate(5.0, 4.9, 5.1)}, size=21.0)
 
@@ -100,7 +108,7 @@ def test_requests_are_rows_of_all_lengths_in_random_order() -> None:
     found = requests(rows, count=100, size=2, lengths=None, rng=random.Random(0))
     lengths = [len(each["input_ids"]) for request in found for each in request]
     assert len(found) == 100
-    assert sorted(lengths) == list(range(1, 1001, 5))
+    assert sorted(lengths) == list(range(3, 1001, 5))
     assert lengths != sorted(lengths)
     few = requests(rows[:3], count=6, size=1, lengths=None, rng=random.Random(0))
     assert sorted(len(each["input_ids"]) for (each,) in few) == [1, 1, 2, 2, 3, 3]
@@ -131,6 +139,54 @@ def test_slow_batches_are_timed_as_often_as_somebody_reads_them(
         purpose=Purpose(frozenset(reads)),
     )
     assert len(finished.batch_seconds) == passes
-    estimate = throughput_per_s(finished)
-    assert estimate is not None
-    assert 0 < estimate.low <= estimate.value <= (estimate.high or 0)
+    found = throughput_per_s(finished)
+    if not reads:  # nobody asked for it, and one process says nothing of others
+        assert isinstance(found, float)
+        return
+    assert isinstance(found, Estimate)
+    assert 0 < found.low <= found.value <= (found.high or 0)
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.03])
+def test_nineteen_of_twenty_intervals_hold_the_next_process(spread: float) -> None:
+    rng = np.random.default_rng(1)
+    plan = replace(JUDGED, seconds=60.0)
+    held = 0
+    for _ in range(400):
+        found = in_processes(
+            lambda i: float(np.exp(rng.normal(0.0, spread))),
+            plan,
+            lambda found, confidence: {"a": across(found, confidence)},
+            lambda found: True,
+        )
+        estimate = across(found)
+        assert JUDGED.least <= len(found) <= JUDGED.most
+        assert estimate.high is not None
+        held += estimate.low <= float(np.exp(rng.normal(0.0, spread))) <= estimate.high
+    assert held >= 0.93 * 400
+
+
+def test_undecided_constraints_take_more_processes_up_to_a_limit() -> None:
+    plan = Processes(least=3, most=6, each=0.0, width=0.5, seconds=60.0, longest=60.0)
+    counts = [
+        len(in_processes(lambda i: 1.0 + i % 2 / 100, plan, estimates, is_clear))
+        for is_clear in (lambda found: True, unclear)
+    ]
+    assert counts == [3, 6]
+    slow = replace(plan, longest=0.0)  # what takes so long is repeated once
+    assert len(in_processes(lambda i: 1.0 + i, slow, estimates, unclear)) == 2
+
+
+def estimates(found: Sequence[float], confidence: float) -> dict[str, Estimate]:
+    """Return the estimate of what processes gave, by a name."""
+    return {"a": across(found, confidence)}
+
+
+def test_the_interval_of_a_next_process_is_that_of_the_t_distribution() -> None:
+    values = [1.0, 1.1, 0.9, 1.05]
+    found = across(values)
+    logs = np.log(values)
+    half = stats.t.ppf(0.975, 3) * logs.std(ddof=1) * (1 + 1 / 4) ** 0.5
+    wanted = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
+    assert [found.value, found.low, found.high] == pytest.approx(list(wanted))
+    assert across([2.0]) == Estimate(2.0, 0.0, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def test_quality_and_size_are_those_of_what_is_served(
     write_experiment: Any, tmp_path: Path
 ) -> None:
     serve = "{format: onnx, threads: 1, batch: 2, lengths: [3, 9]}"
-    file = write_experiment(serve=serve, space=SPACE)
+    file = write_experiment(serve=serve, space=SPACE, constraints='["latency_p50_ms <= 1e9"]')
     experiment = load(file)
     dataset = prepare(experiment, tmp_path)
     found = {}
@@ -60,6 +61,8 @@ def test_quality_and_size_are_those_of_what_is_served(
         assert high is not None
         assert 0 < low <= trial.metrics["latency_p50_ms"] <= high
         assert trial.environment["threads of a request"] == "1"
+        for environment in (trial.environment, again.environment):
+            assert re.fullmatch(r"\d+ fresh processes", environment["timed in"])
         assert again.environment["processor"] == trial.environment["processor"]
     _can_be_measured_and_asked(tmp_path / "trials/int8/model")
     whole, short = found["none"], found["int8"]

@@ -10,7 +10,6 @@ request to start a job may carry one descriptor, which becomes the job's `--chan
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import json
@@ -24,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hpo_pipeline.trial.fresh_processes import die_with_parent
 from hpo_pipeline.trial.tracing import preload
 
 TARGETS = {
@@ -38,7 +38,6 @@ PRELOADED = (
     "hpo_pipeline.jobs.promote",
     *TARGETS.values(),
 )
-_PR_SET_PDEATHSIG = 1
 
 
 class Server:
@@ -132,7 +131,7 @@ def _run_job(request: dict[str, Any], channel: int | None, parent: int) -> NoRet
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setpgid(0, 0)
-        _die_with_parent(parent)
+        die_with_parent(parent)
         os.environ.update(request["environment"])
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(log, 1)
@@ -181,17 +180,9 @@ def _kill(pid: int, number: int) -> None:
             return
 
 
-def _die_with_parent(parent: int) -> None:
-    """Ask the kernel (Linux) for a SIGKILL when the parent dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-
 def main(argv: Sequence[str]) -> int:
     """Load everything that jobs need, then serve."""
-    _die_with_parent(int(argv[1]))
+    die_with_parent(int(argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides what Ctrl-C means
     for module in PRELOADED:
         importlib.import_module(module)

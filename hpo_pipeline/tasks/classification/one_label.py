@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpo_pipeline.tasks.kind import Evaluated, Loaded, Metric, TaskKind
 from hpo_pipeline.tasks.prediction import LEAST_PROBABILITY, logits_of
+from hpo_pipeline.tasks.row_metrics.ranks import MAX_RANKS, dense_ranks
 from hpo_pipeline.tasks.row_sums import RowSums
 from hpo_pipeline.tasks.task_fields import TaskFields
 from hpo_pipeline.tasks.user_metrics import measure_own
@@ -125,6 +126,9 @@ def evaluate(
     counts = confusion_matrix(labels, predicted, labels=range(len(answers)))
     confusion = tuple(tuple(int(count) for count in row) for row in counts)
     columns = {"label": labels, "answer": predicted, "loss": losses}
+    if "roc_auc" in metrics and len(labels) * len(names) <= MAX_RANKS:
+        scores = logs[:, 1] - logs[:, 0] if len(names) == 2 else logs[:, : len(names)]
+        columns["ranks"] = dense_ranks(scores)
     rows = RowSums("classes", columns, len(names))
     return Evaluated(metrics, tuple(answers), confusion, rows)
 
@@ -214,8 +218,8 @@ class ClassificationKind(TaskKind):
         return METRICS
 
     def row_metrics(self, task: TaskFields) -> frozenset[str]:
-        """Return all but the area under the ROC curve."""
-        return frozenset(METRICS) - {"roc_auc"}
+        """Return all of them."""
+        return frozenset(METRICS)
 
     def names(self, task: TaskFields, labels: Iterable[Any]) -> list[str]:
         """Return the different labels in order."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipeline.tasks.kind import Evaluated, Loaded, Metric
 from hpo_pipeline.tasks.prediction import logits_of
+from hpo_pipeline.tasks.row_metrics.ranks import MAX_RANKS, dense_ranks
 from hpo_pipeline.tasks.row_sums import RowSums
 from hpo_pipeline.tasks.user_metrics import measure_own
 
@@ -99,13 +100,14 @@ def evaluate(loaded: Loaded, *, threshold: float, own: Mapping[str, str]) -> Eva
     metrics |= _roc_auc(own_logits, own_truth)
     for name, target in own.items():
         metrics[name] = measure_own(name, target, _sigmoid(own_logits), own_truth)
-    wrong = predicted != truth
-    means = {
+    columns = {
+        "truth": truth.astype(np.uint8),
+        "answer": predicted.astype(np.uint8),
         "loss": losses.sum(axis=1) / len(names),
-        "exact_match": (~wrong).all(axis=1).astype(float),
-        "hamming_loss": wrong.mean(axis=1),
     }
-    return Evaluated(metrics, rows=RowSums("means", means))
+    if "roc_auc" in metrics and own_logits.size <= MAX_RANKS:
+        columns["ranks"] = dense_ranks(own_logits)
+    return Evaluated(metrics, rows=RowSums("labels", columns, len(names)))
 
 
 def _quality(predicted: Array, truth: Array, count: int) -> dict[str, float]:

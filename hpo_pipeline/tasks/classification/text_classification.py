@@ -97,12 +97,12 @@ class TextClassification(ClassificationKind, TextKind):
         return super().metrics(task)
 
     def row_metrics(self, task: TaskFields) -> frozenset[str]:
-        """Return those of the problem that follow from sums over rows."""
+        """Return those of the problem."""
         match task.settings.problem:
             case "multi_label":
-                return frozenset({"loss", "exact_match", "hamming_loss"})
+                return frozenset(several_labels.METRICS)
             case "regression":
-                return frozenset(regression.METRICS) - {"spearman"}
+                return frozenset(regression.METRICS)
         return super().row_metrics(task)
 
     def form(self, task: TaskFields) -> Form:

@@ -34,8 +34,9 @@ from hpo_pipeline.tasks.generation.token_windows import (
 )
 from hpo_pipeline.tasks.inputs.text_inputs import TextKind
 from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Row, Shape
+from hpo_pipeline.tasks.row_sums import RowSums
 from hpo_pipeline.tasks.task_fields import TaskFields as Task
-from hpo_pipeline.tasks.token_metrics import bits_per_byte, language_sums, rows_at_once
+from hpo_pipeline.tasks.token_metrics import TokenSums, bits_per_byte, language_sums, rows_at_once
 
 logger = logging.getLogger(__name__)
 MAX_ROWS = 64
@@ -119,6 +120,10 @@ class LanguageModeling(TextKind):
     def metrics(self, task: Task) -> Mapping[str, Metric]:
         """Return the metrics over predicted tokens."""
         return _METRICS if _is_masked(task) else {**_METRICS, "bits_per_byte": _BITS}
+
+    def row_metrics(self, task: Task) -> frozenset[str]:
+        """Return all of them."""
+        return frozenset(self.metrics(task))
 
     def form(self, task: Task) -> Form:
         """Return what the examples consist of."""
@@ -265,7 +270,9 @@ class LanguageModeling(TextKind):
             loaded.collate([windows[i] for i in range(n, min(n + at_once, len(windows)))])
             for n in range(0, len(windows), at_once)
         )
-        return Evaluated(_measured(task, loaded.rows, model, batches))
+        found = _sums(task, model, batches)
+        columns = _row_columns(task, loaded.rows, windows, found)
+        return Evaluated(_metrics(task, loaded.rows, found), rows=RowSums("tokens", columns))
 
 
 def _read_by(model: Any, windows: Windows, task: Task) -> Windows | Blocks:
@@ -311,9 +318,32 @@ def _measured(
     task: Task, rows: Sequence[Row], model: Any, batches: Iterable[Any]
 ) -> dict[str, float]:
     """Return the metrics of a model over the batches that were made of these rows."""
+    return _metrics(task, rows, _sums(task, model, batches))
+
+
+def _sums(task: Task, model: Any, batches: Iterable[Any]) -> TokenSums:
     if _is_masked(task):
-        return language_sums(model, batches, {}, ahead=False).metrics
-    found = language_sums(model, batches, without_cache(model), ahead=True)
+        return language_sums(model, batches, {}, ahead=False)
+    return language_sums(model, batches, without_cache(model), ahead=True)
+
+
+def _row_columns(
+    task: Task, rows: Sequence[Row], windows: Windows | MaskedWindows, found: TokenSums
+) -> dict[str, Any]:
+    """Return what each row adds to the metrics, over all of its windows."""
+    import numpy as np
+
+    sums = np.zeros((len(rows), 3))
+    np.add.at(sums, [int(number) for number, _ in windows.index], np.asarray(found.of_rows))
+    columns = dict(zip(("nats", "tokens", "right"), sums.T, strict=True))
+    if not _is_masked(task):
+        columns |= {n: np.asarray(list(column(rows, n))) for n in ("bytes", "unknown")}
+    return columns
+
+
+def _metrics(task: Task, rows: Sequence[Row], found: TokenSums) -> dict[str, float]:
+    if _is_masked(task):
+        return found.metrics
     size, unknown = (sum(column(rows, name)) for name in ("bytes", "unknown"))
     return {**found.metrics, "bits_per_byte": bits_per_byte(found.nats, size, unknown)}
 

@@ -20,6 +20,7 @@ from hpo_pipeline.tasks.generation.token_windows import column
 from hpo_pipeline.tasks.inputs.text_inputs import TextKind, list_lengths
 from hpo_pipeline.tasks.inputs.token_cutting import IGNORED
 from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Row, Shape
+from hpo_pipeline.tasks.row_metrics.texts import text_counts
 from hpo_pipeline.tasks.row_sums import RowSums
 from hpo_pipeline.tasks.task_fields import TaskFields as Task
 from hpo_pipeline.tasks.token_metrics import TokenSums, rows_at_once
@@ -87,8 +88,8 @@ class Seq2Seq(TextKind):
         return _METRICS
 
     def row_metrics(self, task: Task) -> frozenset[str]:
-        """Return those that are means over rows."""
-        return frozenset({"rouge1", "rouge2", "rougeL", "exact_match"})
+        """Return all of them."""
+        return frozenset(_METRICS)
 
     def form(self, task: Task) -> Form:
         """Return that a row has two texts."""
@@ -178,11 +179,10 @@ class Seq2Seq(TextKind):
             loaded.collate(list(loaded.rows[i : i + MAX_ROWS]))
             for i in range(0, len(loaded.rows), MAX_ROWS)
         )
-        rows = list(loaded.rows)
-        scores: dict[str, list[float]] = {}
-        metrics = _measured(task, rows, loaded.processor, loaded.model, batches, scores=scores)
-        means = {name: np.asarray(values) for name, values in scores.items()}
-        return Evaluated(metrics, rows=RowSums("means", means))
+        rows, columns = list(loaded.rows), dict[str, Any]()
+        metrics = _measured(task, rows, loaded.processor, loaded.model, batches, columns=columns)
+        arrays = {name: np.asarray(values) for name, values in columns.items()}
+        return Evaluated(metrics, rows=RowSums("texts", arrays))
 
     def forward(self, task: Task, model: Any, batch: dict[str, Any]) -> Any:
         """Write texts, as a deployment would."""
@@ -250,28 +250,30 @@ def _measured(
     model: Any,
     batches: Iterable[Any],
     *,
-    scores: dict[str, list[float]] | None = None,
+    columns: dict[str, Any] | None = None,
 ) -> dict[str, float]:
     """Return the metrics of a model over the batches of these rows, in their order.
 
     Args:
-        scores: gets those that are means over rows, row by row.
+        columns: gets what each row adds to them.
     """
     import torch
 
-    sums, texts, written = TokenSums(), list[str](), 0
+    sums, texts, written = TokenSums(), list[str](), list[int]()
     with torch.inference_mode():
         for batch in batches:
             inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
             sums.add(model(**inputs).logits, inputs.pop("labels"))
             ids = model.generate(**inputs)[:, 1:]
-            written += int((ids != tokenizer.pad_token_id).sum())
+            written += (ids != tokenizer.pad_token_id).sum(-1).tolist()
             texts += tokenizer.batch_decode(ids, skip_special_tokens=True)
     references = list(column(rows, "reference"))
     metrics = {"loss": sums.loss, **generation_metrics(texts, references)}
-    if scores is not None:
-        scores |= row_scores(texts, references)
-    metrics["generated_tokens"] = written / max(1, len(texts))
+    if columns is not None:
+        nats, tokens, _ = zip(*sums.of_rows, strict=True)
+        columns |= {**row_scores(texts, references), **text_counts(texts, references)}
+        columns |= {"nats": nats, "tokens": tokens, "generated_tokens": written}
+    metrics["generated_tokens"] = sum(written) / max(1, len(texts))
     for name, target in task.metrics.items():
         metrics[name] = measure_own(name, target, texts, references)
     return metrics

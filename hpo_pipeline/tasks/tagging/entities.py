@@ -89,15 +89,26 @@ def entity_scores(
     answered: Counter[str] = Counter()
     wanted: Counter[str] = Counter()
     for answer, truth in zip(predicted, true, strict=True):
-        found, there = set(spans(answer)), set(spans(truth))
-        right.update(kind for kind, *_ in found & there)
-        answered.update(kind for kind, *_ in found)
-        wanted.update(kind for kind, *_ in there)
+        for total, of_row in zip(
+            (right, answered, wanted), entity_counts(answer, truth), strict=True
+        ):
+            total.update(of_row)
     precision, recall, f1 = _scores(right.total(), answered.total(), wanted.total())
     types = sorted(answered.keys() | wanted.keys())
     by_type = [_scores(right[kind], answered[kind], wanted[kind])[2] for kind in types]
     macro = sum(by_type) / len(types) if types else 0.0
     return {"precision": precision, "recall": recall, "f1": f1, "f1_macro": macro}
+
+
+def entity_counts(
+    answer: Sequence[str], truth: Sequence[str]
+) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Return how many entities of each type a row has right, answered and wanted."""
+    found, there = set(spans(answer)), set(spans(truth))
+    right, answered, wanted = (
+        Counter(kind for kind, *_ in each) for each in (found & there, found, there)
+    )
+    return right, answered, wanted
 
 
 def _scores(right: int, answered: int, wanted: int) -> tuple[float, float, float]:

@@ -74,6 +74,10 @@ class TokenClassification(TextKind):
         """Return the metrics of entities, or of tags that mark none."""
         return TAG_METRICS if task.settings.scheme == "none" else ENTITY_METRICS
 
+    def row_metrics(self, task: TaskFields) -> frozenset[str]:
+        """Return all of them."""
+        return frozenset(self.metrics(task))
+
     def form(self, task: TaskFields) -> Form:
         """Return that a row has words and a tag for each."""
         return Form("words", "tags")

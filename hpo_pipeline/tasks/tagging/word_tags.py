@@ -5,6 +5,7 @@ A row has `input_ids`, `word_ids` (the word of each token, -1 for none) and `tag
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from hpo_pipeline.tasks.inputs.token_cutting import IGNORED, SPECIAL, cut_words
 from hpo_pipeline.tasks.kind import Evaluated, Loaded, Row
 from hpo_pipeline.tasks.prediction import BATCH, LEAST_PROBABILITY
-from hpo_pipeline.tasks.tagging.entities import OUTSIDE, SchemeName, entity_scores
+from hpo_pipeline.tasks.row_metrics.words import MAX_COUNTS
+from hpo_pipeline.tasks.row_sums import RowSums
+from hpo_pipeline.tasks.tagging.entities import (
+    OUTSIDE,
+    SchemeName,
+    entity_counts,
+    entity_scores,
+)
 from hpo_pipeline.tasks.user_metrics import measure_own
 
 if TYPE_CHECKING:
@@ -159,9 +167,48 @@ def evaluate(loaded: Loaded, metrics: WordMetrics) -> Evaluated:
                 answers.append(metrics.on_words(row, tags))
                 truth.append([metrics.names[tag] for tag in row["tags"]])
     loss = float(-np.concatenate(losses).mean())
+    sums = RowSums("words", _row_counts(answers, truth, losses, metrics))
     names = [*metrics.names, *(name for name in known if name not in metrics.names)]
     counts = _confusion(answers, truth, names)
-    return Evaluated({"loss": loss, **metrics.of_words(answers, truth)}, tuple(names), counts)
+    found = {"loss": loss, **metrics.of_words(answers, truth)}
+    return Evaluated(found, tuple(names), counts, sums)
+
+
+def _row_counts(
+    answers: Words, truth: Words, losses: Sequence[Array], metrics: WordMetrics
+) -> dict[str, Array]:
+    """Return what each row adds to the metrics: its words, its loss, its entities or tags."""
+    import numpy as np
+
+    pairs = list(zip(answers, truth, strict=True))
+    columns = {
+        "words": np.asarray([len(right) for _, right in pairs]),
+        "right_words": np.asarray([sum(map(str.__eq__, *pair)) for pair in pairs]),
+        "tokens": np.asarray([len(logs) for logs in losses]),
+        "nats": np.asarray([-logs.sum() for logs in losses]),
+    }
+    if metrics.scheme == "none":
+        counted = [tag_counts(*pair, metrics.names) for pair in pairs]
+        names, prefix = list(metrics.names), "tags_"
+    else:
+        counted = [entity_counts(*pair) for pair in pairs]
+        names = sorted({name for row in counted for counter in row for name in counter})
+        prefix = ""
+    if len(pairs) * len(names) > MAX_COUNTS:
+        return columns
+    for i, name in enumerate(("right", "answered", "wanted")):
+        numbers = [[row[i][each] for each in names] for row in counted]
+        columns[prefix + name] = np.asarray(numbers, dtype=np.int32).reshape(len(pairs), -1)
+    return columns
+
+
+def tag_counts(
+    answer: Sequence[str], truth: Sequence[str], names: Sequence[str]
+) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Return how often a row has each tag right, answered and wanted."""
+    known = set(names)
+    right = Counter(a for a, b in zip(answer, truth, strict=True) if a == b)
+    return right, Counter(a for a in answer if a in known), Counter(truth)
 
 
 def _tag_scores(flat: list[str], right: list[str], names: Sequence[str]) -> dict[str, float]:

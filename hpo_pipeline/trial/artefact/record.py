@@ -51,7 +51,7 @@ def write_record(
 def lengths_of(rows: Sequence[Row], length: Callable[[Row], int]) -> tuple[int, ...]:
     """Return the lengths of at most REQUEST_LENGTHS rows; none where rows have no length."""
     count = min(len(rows), REQUEST_LENGTHS)
-    found = tuple(length(rows[i * len(rows) // count]) for i in range(count))
+    found = tuple(length(rows[(2 * i + 1) * len(rows) // (2 * count)]) for i in range(count))
     return found if any(found) else ()
 
 

@@ -1,0 +1,74 @@
+"""What a model is measured for, which decides how long: nobody waits for a number to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hpo_pipeline.experiment.formula import Constraint
+from hpo_pipeline.experiment.prices import COST, ENERGY, Prices
+from hpo_pipeline.experiment.verdict import Verdict, verdict
+from hpo_pipeline.trial.sampling import Estimate, Plan, Processes
+
+LATENCIES = {"latency_p50_ms": 0.5, "latency_p90_ms": 0.9, "latency_p95_ms": 0.95}
+UNREAD = Plan(width=0.1, seconds=0.3, longest=0.3)
+"""Where nobody judges by the latency: no trial should wait long for a number to look at."""
+READ = Plan(width=0.1, seconds=3.0, longest=10.0)
+"""Where somebody does, and the model can only be timed in this process."""
+JUDGED = Processes(least=5, most=12, each=0.7, width=0.1, seconds=5.0, longest=15.0)
+SHOWN = Processes(least=5, most=5, each=0.3, width=0.1, seconds=5.0, longest=10.0)
+"""Where nobody judges by the latency of a model, but it is the one to quote."""
+THROUGHPUT = Plan(width=0.1, seconds=0.5, longest=0.5)
+# A batch takes so long that twenty of them were a good part of a short trial, while its
+# neighbours stand still; six are the least whose extremes hold the median in 95 of 100 cases.
+THROUGHPUT_UNREAD = Plan(width=0.1, seconds=0.5, longest=0.5, least=6, warm_up=2)
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a model is measured for: the more depends on its latency, the longer it is sampled.
+
+    `metrics` are those that are known already, by which constraints are judged with the latency;
+    the times of a model that `is_final` are quoted whoever reads them.
+    """
+
+    reads: frozenset[str] = frozenset()
+    constraints: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    prices: Prices | None = None
+    is_final: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """Whether something depends on a time."""
+        return bool(self.reads & {*LATENCIES, "throughput_per_s", COST, ENERGY})
+
+    @property
+    def plan(self) -> Plan:
+        """How long the latency is sampled."""
+        return READ if self.reads & {*LATENCIES, COST, ENERGY} else UNREAD
+
+    @property
+    def processes(self) -> Processes | None:
+        """In how many fresh processes it is sampled; None for this one alone."""
+        return JUDGED if self.is_read else SHOWN if self.is_final else None
+
+    def is_clear(self, found: Mapping[str, Estimate], size: float = 0.0) -> bool:
+        """Return whether every constraint is met, or any is missed.
+
+        Args:
+            size: of the model, in megabytes.
+        """
+        values = {name: each.value for name, each in found.items()}
+        metrics = {**self.metrics, "model_size_mb": size, **values}
+        intervals = {name: (each.low, each.high) for name, each in found.items()}
+        verdicts = {
+            verdict(c, metrics, intervals)
+            for c in self.constraints
+            if Constraint(c).names <= set(metrics)
+        }
+        return Verdict.MISSED in verdicts or Verdict.UNDECIDED not in verdicts
+
+
+NOBODY = Purpose()
+"""Nothing depends on what is measured."""

@@ -1,0 +1,117 @@
+"""What is timed in a fresh process: a saved model, loaded there as a deployment loads it."""
+
+from __future__ import annotations
+
+import random
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from hpo_pipeline.experiment.serve import Serve
+from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.trial.artefact.build import open_artefact
+from hpo_pipeline.trial.energy import open_meter
+from hpo_pipeline.trial.finished import load_model
+from hpo_pipeline.trial.sampling import MIN_SAMPLES, warm_up
+
+LEAST_SECONDS = 0.2
+"""Of the passes, however fast they are."""
+BATCHES = 3
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A saved model, and how it is served: all that another process needs to load it."""
+
+    task: Task
+    folder: Path
+    serve: Serve
+    threads: int
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What one process gave.
+
+    Attributes:
+        passes: seconds of each pass of a request.
+        batches: seconds of each pass of a batch; none where there was no batch.
+        interrupted: how often the processor was taken away during the passes.
+        joules: of a pass; None where no counter can be read.
+    """
+
+    passes: tuple[float, ...]
+    batches: tuple[float, ...]
+    interrupted: int
+    joules: float | None
+
+
+def timed(
+    subject: Subject, requests: Sequence[Batch], batch: Batch | None, seconds: float, seed: int
+) -> Timed:
+    """Load a model of the CPU and time it.
+
+    All requests come equally often unless time is up before each came once.
+
+    Args:
+        batch: a large one, for the throughput.
+        seconds: after which no pass begins.
+        seed: of the order of the requests.
+
+    Raises:
+        DataError: the folder holds no such model.
+    """
+    torch.set_num_threads(subject.threads)
+    run = _runner(subject)
+    order = random.Random(seed).sample(range(len(requests)), len(requests))
+    with torch.inference_mode():
+        warm_up(lambda i: run(requests[order[i % len(order)]]))
+        before, meter = interruptions(), open_meter(torch.device("cpu"))
+        passes = _passes([requests[i] for i in order], run, seconds)
+        joules = meter.joules() / len(passes) if meter is not None else None
+        interrupted = interruptions() - before
+        batches = [_seconds(run, batch) for _ in range(1 + BATCHES)][1:] if batch else []
+    return Timed(tuple(passes), tuple(batches), interrupted, joules)
+
+
+def _passes(requests: Sequence[Batch], run: Callable[[Batch], Any], seconds: float) -> list[float]:
+    found: list[float] = []
+    start = time.perf_counter()
+    while True:
+        for request in requests:
+            found.append(_seconds(run, request))
+            if len(found) >= MIN_SAMPLES and time.perf_counter() - start > seconds:
+                return found
+        if len(found) >= MIN_SAMPLES and time.perf_counter() - start > LEAST_SECONDS:
+            return found
+
+
+def _seconds(run: Callable[[Batch], Any], batch: Batch) -> float:
+    start = time.perf_counter()
+    run(batch)
+    return time.perf_counter() - start
+
+
+def _runner(subject: Subject) -> Callable[[Batch], Any]:
+    """Return what runs the artefact on a batch; of an exported one the model is not loaded."""
+    task, folder, serve = subject.task, subject.folder, subject.serve
+    if serve.format == "torch":
+        model = load_model(task, folder).eval()
+    else:
+        model = SimpleNamespace(config=None)
+    artefact = open_artefact(model, serve, folder, subject.threads)
+    kind = TASKS[task.kind]
+    return lambda batch: kind.forward(task, artefact.model, batch)
+
+
+def interruptions() -> int:
+    """Return how often the processor was taken away from this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw

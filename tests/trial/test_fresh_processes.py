@@ -1,0 +1,53 @@
+"""Fresh processes: they answer, fail in words, and hold nothing of the one that asked."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from hpo_pipeline.trial.fresh_processes import ProcessLost, Spare
+
+
+def boom() -> None:
+    """Raise."""
+    raise ValueError("no such model")
+
+
+def die() -> None:
+    """Die as by the kernel's hand."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_each_call_is_answered_by_a_process_of_its_own() -> None:
+    with Spare() as spare:
+        found = {spare.call(os.getpid) for _ in range(3)}
+        assert len(found | {os.getpid()}) == 4
+        with pytest.raises(ProcessLost, match="ValueError: no such model"):
+            spare.call(boom)
+        with pytest.raises(ProcessLost, match="exit code -9"):
+            spare.call(die)
+        assert spare.call(sum, [1, 2]) == 3
+    with pytest.raises(ProcessLost):
+        spare.call(os.getpid)
+
+
+def test_it_keeps_no_lock_of_its_parent_and_no_signal_of_its_group_ends_it(tmp_path: Path) -> None:
+    file = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    with Spare() as spare:
+        os.kill(spare.call(os.getppid), signal.SIGTERM)
+        assert spare.call(sum, [1, 2]) == 3
+        os.close(file)
+        again = os.open(tmp_path / "lock", os.O_RDWR)
+        fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(again)
+        process = spare.call(os.getppid)
+    end = time.monotonic() + 10
+    while Path(f"/proc/{process}").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{process}").exists()
