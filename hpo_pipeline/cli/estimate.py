@@ -35,7 +35,8 @@ def _estimate(options: argparse.Namespace) -> int:
     )
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in found.trial_s.items())
     print(f"A trial takes about {duration(found.one_trial_s)} ({phases} s).")
-    print(f"The run takes about {duration(found.run_s)}: {found.trials} trials, {side}.")
+    final = f"then {duration(found.final_s)} on the test rows"
+    print(f"The run takes about {duration(found.run_s)}: {found.trials} trials, {side}, {final}.")
     if found.may_be_shorter:
         print(f"It may take less: {found.may_be_shorter}.")
     if options.price is not None:

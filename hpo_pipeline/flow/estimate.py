@@ -25,6 +25,8 @@ from hpo_pipeline.experiment.space import (
 from hpo_pipeline.reports.terminal.silence import Silence
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial, TrialState
+from hpo_pipeline.trial.purpose import SHOWN, Purpose
+from hpo_pipeline.trial.sampling import WARM_UP_SECONDS
 
 STEPS = 20
 """Training steps of a short trial; the first ones are slower than the others."""
@@ -42,6 +44,7 @@ class Estimate:
         measured_s: how long the measuring took.
         trial_s: seconds of a whole trial by phase.
         run_s: of the run, without preparing the data.
+        final_s: of these, to measure the winner and the baseline on the test rows.
         rounds: how often trials start, side by side.
         may_be_shorter: why the run may end earlier, if it may.
     """
@@ -53,6 +56,7 @@ class Estimate:
     parallel: int
     rounds: int
     may_be_shorter: str | None = None
+    final_s: float = 0.0
 
     @property
     def one_trial_s(self) -> float:
@@ -161,17 +165,35 @@ def _of_run(
     one = sum(whole.values())
     rounds = math.ceil(budget.trials / budget.parallel)
     again = math.ceil(confirm.top * confirm.seeds / budget.parallel) if confirm else 0
-    share = meta.rows.get("test", 0) / max(1, meta.rows.get("validation", 1))
-    evaluations = max(1, round(float(experiment.task.training.get(_EPOCHS, _DEFAULTS[_EPOCHS]))))
-    test = one - whole["train"] - whole["evaluate"] + whole["evaluate"] / evaluations * share
-    seconds = (rounds + again) * one + test + REPORT_S
+    final = final_seconds(experiment, whole, meta)
+    seconds = (rounds + again) * one + final + REPORT_S
     shorter = None
     if experiment.stopping.algorithm != "none":
         shorter = f"{experiment.stopping.algorithm} ends trials that lag behind"
     if budget.minutes is not None and seconds > budget.minutes * 60:
         shorter = f"the search ends after the {budget.minutes:g} minutes of the budget"
-        seconds = min(seconds, budget.minutes * 60 + again * one + test + REPORT_S)
-    return Estimate(measured_s, whole, seconds, budget.trials, budget.parallel, rounds, shorter)
+        seconds = min(seconds, budget.minutes * 60 + again * one + final + REPORT_S)
+    return Estimate(
+        measured_s, whole, seconds, budget.trials, budget.parallel, rounds, shorter, final
+    )
+
+
+def final_seconds(experiment: Experiment, whole: dict[str, float], meta: DatasetMeta) -> float:
+    """Return the seconds after the search: the winner and the baseline, one after the other.
+
+    Each is loaded, answers the test rows, and is timed in fresh processes; a champion that is
+    there already, and how long it takes, is not known.
+
+    Args:
+        whole: seconds of a whole trial by phase.
+    """
+    share = meta.rows.get("test", 0) / max(1, meta.rows.get("validation", 1))
+    evaluations = max(1, round(float(experiment.task.training.get(_EPOCHS, _DEFAULTS[_EPOCHS]))))
+    one = whole.get("load", 0.0) + whole["evaluate"] / evaluations * share
+    one += whole.get("measure", 0.0)
+    if Purpose(experiment.reads).processes is None:  # those of trials were timed less
+        one += SHOWN.least * (SHOWN.each + WARM_UP_SECONDS)
+    return one * (2 if experiment.found_baseline().values is not None else 1)
 
 
 def _between(parameter: Parameter, share: float) -> Value:

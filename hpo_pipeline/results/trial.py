@@ -138,6 +138,10 @@ ONE_PROCESS = "one process"
 """Its value where nobody reads the times, or the model cannot be loaded by another process."""
 
 
+MEASURED_FOR = "measured for"
+"""Entry of an evaluation's environment: how long the practical metrics took to measure."""
+
+
 OTHERS = "other processes"
 """Entry of a trial's environment: how much they disturbed the timing, where they did."""
 

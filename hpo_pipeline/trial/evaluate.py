@@ -7,6 +7,7 @@ machine: its practical metrics are the ones to quote.
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.outcome import Evaluation
+from hpo_pipeline.results.trial import MEASURED_FOR
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Loaded, Row, rows_of
 from hpo_pipeline.tasks.row_sums import write_rows
@@ -77,6 +79,7 @@ def _evaluated(
     if rows_file is not None and found.rows is not None:
         write_rows(rows_file, found.rows.in_order(np.asarray(order)))
     forward = partial(kind.forward, task)
+    start = time.perf_counter()
     practical = measure(
         Finished(
             opened.model,
@@ -97,13 +100,14 @@ def _evaluated(
             task=task,
         )
     )
+    took = {MEASURED_FOR: f"{time.perf_counter() - start:.1f} s"}
     metrics = with_score({**found.metrics, **practical.metrics}, experiment.objective)
     return Evaluation(
         metrics,
         found.labels,
         found.confusion,
         practical.intervals,
-        measured_on(opened.serve, practical.interrupted, practical.processes),
+        {**measured_on(opened.serve, practical.interrupted, practical.processes), **took},
     )
 
 

@@ -200,9 +200,9 @@ def test_no_rule_stops_it_here_or_where_another_process_asked_for_it() -> None:
         (
             {
                 "register": "{model: m, min_gain: {confidence: 0.9}}",
-                "objective": "{metric: roc_auc, goal: maximize}",
+                "objective": "{metric: latency_p50_ms, goal: minimize}",
             },
-            "register.min_gain.confidence: roc_auc cannot be computed on samples of the test rows",
+            "register.min_gain.confidence: latency_p50_ms cannot be computed on samples",
         ),
         (
             {

@@ -5,9 +5,9 @@ import pytest
 from hpo_pipeline.cli.main import main
 from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.errors import ExperimentError
-from hpo_pipeline.flow.estimate import estimate, middle_of, whole_trial
+from hpo_pipeline.flow.estimate import estimate, final_seconds, middle_of, whole_trial
 from hpo_pipeline.results.trial import Trial, TrialState
-from tests.toys import LR, toy_experiment
+from tests.toys import LR, TASK, toy_experiment
 
 META = DatasetMeta(
     "f", "k", "s", "d", [], {"train": 800, "validation": 100, "test": 200}, 0.5, 12, None, [], {}
@@ -26,6 +26,20 @@ def test_a_short_trial_is_stretched_to_a_whole_one():
     )
     whole = whole_trial(toy_experiment(), short, {"num_train_epochs": 2}, META)
     assert whole == {"load": 2.0, "train": 20.0, "evaluate": 2.0, "measure": 3.0, "save": 0.5}
+
+
+def test_the_winner_and_the_baseline_are_measured_on_the_test_rows_at_the_end():
+    whole = {"load": 2.0, "train": 20.0, "evaluate": 2.0, "measure": 3.0}
+    epochs = {**TASK, "training": {"num_train_epochs": 2}}
+    read = {"constraints": ["latency_p50_ms <= 9"], "task": epochs}
+    # To load, to answer twice as many rows as an evaluation of a trial does, and to be timed.
+    alone, both = (
+        final_seconds(toy_experiment(**read, baseline=given), whole, META)
+        for given in ("none", {"learning_rate": 0.05})
+    )
+    assert (alone, both) == (7.0, 14.0)
+    unread = final_seconds(toy_experiment(baseline="none", task=epochs), whole, META)
+    assert 7.0 < unread < 10.0
 
 
 def test_short_trials_are_amid_the_space_and_differ():
