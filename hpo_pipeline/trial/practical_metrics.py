@@ -41,14 +41,13 @@ from hpo_pipeline.trial.purpose import (
 )
 from hpo_pipeline.trial.requests import requests
 from hpo_pipeline.trial.sampling import (
-    CONFIDENCE,
     Estimate,
     across,
     in_processes,
     quantile,
     sample,
 )
-from hpo_pipeline.trial.timing import Subject, Timed, interruptions, timed
+from hpo_pipeline.trial.timing import Subject, Timed, interruptions, latencies, timed
 
 logger = logging.getLogger(__name__)
 REQUESTS, REQUEST_ROWS = 128, 2048
@@ -128,19 +127,18 @@ class Finished:
         requests = self._requests()
         (batch,) = self._batches(1, BATCH, None)
 
-        def run(number: int) -> Timed:
-            found: Timed = spare.call(timed, subject, requests, batch, plan.each, number)
-            return found
+        def run(number: int) -> Any:
+            return spare.call(timed, subject, requests, batch, plan.each, number)
 
         is_clear = partial(self.purpose.is_clear, size=model_size_mb(self))
         try:
-            found = in_processes(run, plan, _of_processes, is_clear)
+            found: list[Timed] = in_processes(run, plan, latencies, is_clear)
         except ProcessLost as error:
             logger.warning("the model is timed in this process alone: %s", error)
             return []
         self.interrupted = sum(t.interrupted for t in found) / sum(len(t.passes) for t in found)
-        joules = [t.joules for t in found if t.joules is not None]
-        self.joules = sum(joules) / len(joules) / self.serve.batch if joules else None
+        if joules := [t.joules for t in found if t.joules is not None]:
+            self.joules = sum(joules) / len(joules) / self.serve.batch
         return found
 
     @cached_property
@@ -334,21 +332,10 @@ def train_seconds(finished: Finished) -> float | None:
 
 
 def _latency(finished: Finished, name: str) -> Estimate | float | None:
-    if not finished.rows:
-        return None
-    if finished.processes:
-        return _of_processes(finished.processes)[name]
-    found = quantile(finished.forward_ms, LATENCIES[name])
-    return found if finished.purpose.plan is READ else found.value
-
-
-def _of_processes(found: Sequence[Timed], confidence: float = CONFIDENCE) -> dict[str, Estimate]:
-    # Hazen's quantiles: requests are the middles of equal parts of all rows.
-    times = [np.asarray(each.passes) * 1e3 for each in found]
-    return {
-        name: across([float(np.quantile(t, share, method="hazen")) for t in times], confidence)
-        for name, share in LATENCIES.items()
-    }
+    if finished.rows and finished.processes:
+        return latencies(finished.processes)[name]
+    found = quantile(finished.forward_ms, LATENCIES[name]) if finished.rows else None
+    return found if found is None or finished.purpose.plan is READ else found.value
 
 
 def _measure_of(name: str, row: Metric) -> Callable[[Finished], float | Estimate | None]:

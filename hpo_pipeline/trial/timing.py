@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
 from hpo_pipeline.experiment.serve import Serve
@@ -19,7 +20,8 @@ from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.artefact.build import open_artefact
 from hpo_pipeline.trial.energy import open_meter
 from hpo_pipeline.trial.finished import load_model
-from hpo_pipeline.trial.sampling import MIN_SAMPLES, warm_up
+from hpo_pipeline.trial.purpose import LATENCIES
+from hpo_pipeline.trial.sampling import CONFIDENCE, MIN_SAMPLES, Estimate, across, warm_up
 
 LEAST_SECONDS = 0.2
 """Of the passes, however fast they are."""
@@ -80,6 +82,16 @@ def timed(
         interrupted = interruptions() - before
         batches = [_seconds(run, batch) for _ in range(1 + BATCHES)][1:] if batch else []
     return Timed(tuple(passes), tuple(batches), interrupted, joules)
+
+
+def latencies(found: Sequence[Timed], confidence: float = CONFIDENCE) -> dict[str, Estimate]:
+    """Return the latencies of what processes gave, in milliseconds, by the names of the metrics."""
+    # Hazen's quantiles: requests are the middles of equal parts of all rows.
+    times = [np.asarray(each.passes) * 1e3 for each in found]
+    return {
+        name: across([float(np.quantile(t, share, method="hazen")) for t in times], confidence)
+        for name, share in LATENCIES.items()
+    }
 
 
 def _passes(requests: Sequence[Batch], run: Callable[[Batch], Any], seconds: float) -> list[float]:

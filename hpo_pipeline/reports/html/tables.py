@@ -19,7 +19,14 @@ from hpo_pipeline.reports.sharing import shareable
 from hpo_pipeline.reports.worth import worth
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.ranking import is_usable, judged, rank, violation
-from hpo_pipeline.results.trial import OTHERS, TIMES_MEASURED, Trial, TrialState
+from hpo_pipeline.results.trial import (
+    ONE_PROCESS,
+    OTHERS,
+    TIMED_IN,
+    TIMES_MEASURED,
+    Trial,
+    TrialState,
+)
 
 
 def headline(experiment: Experiment, result: SearchResult, best: Trial | None) -> str:
@@ -269,6 +276,8 @@ def _timing_note(best: Trial) -> str:
         quiet += f" (other processes {disturbed}: expect less on a quiet machine)"
     processor = best.environment.get("processor", "")
     machine = f" on {processor}" if processor else ""
+    if (timed_in := best.environment.get(TIMED_IN, ONE_PROCESS)) != ONE_PROCESS:
+        machine += f" in {timed_in}"
     return (
         f'<p class="soft">Times were measured{escape(machine)}{quiet}; in brackets are their 95 % '
         "intervals.</p>"

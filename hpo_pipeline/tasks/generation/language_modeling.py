@@ -31,6 +31,7 @@ from hpo_pipeline.tasks.generation.token_windows import (
     Padded,
     Windows,
     column,
+    row_columns,
 )
 from hpo_pipeline.tasks.inputs.text_inputs import TextKind
 from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Row, Shape
@@ -271,7 +272,8 @@ class LanguageModeling(TextKind):
             for n in range(0, len(windows), at_once)
         )
         found = _sums(task, model, batches)
-        columns = _row_columns(task, loaded.rows, windows, found)
+        texts = () if _is_masked(task) else ("bytes", "unknown")
+        columns = row_columns(loaded.rows, windows, found.of_rows, texts)
         return Evaluated(_metrics(task, loaded.rows, found), rows=RowSums("tokens", columns))
 
 
@@ -325,20 +327,6 @@ def _sums(task: Task, model: Any, batches: Iterable[Any]) -> TokenSums:
     if _is_masked(task):
         return language_sums(model, batches, {}, ahead=False)
     return language_sums(model, batches, without_cache(model), ahead=True)
-
-
-def _row_columns(
-    task: Task, rows: Sequence[Row], windows: Windows | MaskedWindows, found: TokenSums
-) -> dict[str, Any]:
-    """Return what each row adds to the metrics, over all of its windows."""
-    import numpy as np
-
-    sums = np.zeros((len(rows), 3))
-    np.add.at(sums, [int(number) for number, _ in windows.index], np.asarray(found.of_rows))
-    columns = dict(zip(("nats", "tokens", "right"), sums.T, strict=True))
-    if not _is_masked(task):
-        columns |= {n: np.asarray(list(column(rows, n))) for n in ("bytes", "unknown")}
-    return columns
 
 
 def _metrics(task: Task, rows: Sequence[Row], found: TokenSums) -> dict[str, float]:

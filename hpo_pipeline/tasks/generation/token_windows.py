@@ -67,6 +67,26 @@ def column(rows: Any, name: str) -> Iterable[Any]:
     return (row[name] for row in rows) if isinstance(rows, list) else rows[name]
 
 
+def row_columns(
+    rows: Sequence[Row],
+    windows: Windows | MaskedWindows,
+    sums: Sequence[tuple[float, int, int]],
+    names: Sequence[str],
+) -> dict[str, NDArray[Any]]:
+    """Return what each row adds to the metrics, over all of its windows.
+
+    Args:
+        sums: the negative log-likelihood, the predicted tokens and the right ones of each window.
+        names: columns of the rows that count, too.
+    """
+    import numpy as np
+
+    total = np.zeros((len(rows), 3))
+    np.add.at(total, [int(number) for number, _ in windows.index], np.asarray(sums))
+    found = dict(zip(("nats", "tokens", "right"), total.T, strict=True))
+    return {**found, **{name: np.asarray(list(column(rows, name))) for name in names}}
+
+
 def window(row: Row, start: int, size: int) -> Row:
     """Return the `input_ids` and `labels` of the window of a row that starts there."""
     ids = list(row["input_ids"][start : start + size])
