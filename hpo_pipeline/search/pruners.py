@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, ThresholdPruner
@@ -47,7 +47,7 @@ class PercentilePruner(BasePruner):
         self._percentile = percentile
         self._min_trials = min_trials
         self._start_step = start_step
-        self._means: dict[int, dict[int, float]] = {}
+        self._study: Study | None = None
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Return whether the trial should end at its last reported step."""
@@ -56,19 +56,33 @@ class PercentilePruner(BasePruner):
         if step is None or step < self._start_step or not own:
             return False
         sign = sign_of(study)
-        averages = [sign * mean for mean in self._averages(study, step) if math.isfinite(mean)]
+        averages = [sign * mean for mean in self._averages(study, step)]
         if len(averages) < self._min_trials:
             return False
         return max(sign * v for v in own) < float(np.percentile(averages, 100 - self._percentile))
 
-    def _averages(self, study: Study, step: int) -> Iterable[float]:
-        """Return the mean up to a step of each completed trial; no number where it has none."""
-        means = self._means.setdefault(step, {})
-        for other in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            if other.number not in means:  # what has completed does not change
-                values = _up_to(other.intermediate_values, step)
-                means[other.number] = statistics.fmean(values) if values else math.nan
-        return means.values()
+    def _averages(self, study: Study, step: int) -> Sequence[float]:
+        """Return the mean up to a step of each completed trial that has one.
+
+        What has completed in a study does not change, so that each trial is looked at once.
+        """
+        if study is not self._study:
+            self._study, self._looked, self._open = study, 0, set[int]()
+            self._complete: list[FrozenTrial] = []
+            self._means: dict[int, tuple[int, list[float]]] = {}
+        trials = study.get_trials(deepcopy=False)
+        self._open.update(range(self._looked, len(trials)))
+        self._looked = len(trials)
+        ended = [i for i in sorted(self._open) if trials[i].state.is_finished()]
+        self._open.difference_update(ended)
+        self._complete += [trials[i] for i in ended if trials[i].state == TrialState.COMPLETE]
+        count, means = self._means.get(step, (0, []))
+        for other in self._complete[count:]:
+            values = _up_to(other.intermediate_values, step)
+            if values:
+                means.append(statistics.fmean(values))
+        self._means[step] = len(self._complete), means
+        return means
 
 
 class AshaPruner(BasePruner):

@@ -142,9 +142,9 @@ def test_where_few_configurations_keep_the_rules_proposals_stay_quick(algorithm:
         "qmc": ["weight_decay < 0.001"],
     }.get(algorithm, ["model.size == 16 * model.heads", "weight_decay < 0.002"])
     experiment = experiment_for(algorithm, 48, space_rules=rules)
-    begin = time.monotonic()
+    begin = time.process_time()
     study = played(experiment, 48)
-    assert time.monotonic() - begin < 30
+    assert time.process_time() - begin < 30
     assert not any(experiment.problem.broken(study.parameters(n)) for n in range(48))
 
 

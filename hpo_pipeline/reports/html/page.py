@@ -25,6 +25,7 @@ from hpo_pipeline.reports.html import (
     artefacts,
     captions,
     curves,
+    drawn,
     figures,
     findings,
     tables,
@@ -61,9 +62,14 @@ names.</p></main>
 
 @dataclass(frozen=True)
 class Findings:
-    """What several sections need: the trials in their order, the best one, importances."""
+    """What several sections need: the trials in their order, the best one, importances.
+
+    `shown` are the trials that charts draw, `lines` those of parallel coordinates.
+    """
 
     trials: tuple[Trial, ...]
+    shown: tuple[Trial, ...]
+    lines: tuple[Trial, ...]
     best: Trial | None
     importances: dict[str, dict[str, float] | str]
 
@@ -104,14 +110,14 @@ def _body(experiment: Experiment, result: SearchResult, run_info: Mapping[str, s
         "Confirmed": tables.confirmed(experiment, result),
         "Leaderboard": leaderboard(experiment, trials, winner=best.name if best else None),
         "What mattered": _importances(experiment, found),
-        "Objective by parameter": _slices(experiment, trials),
-        "History": _each(experiment, lambda o: _history(experiment, trials, o)),
-        "Learning curves": _curves(experiment, trials, best),
+        "Objective by parameter": _slices(experiment, found),
+        "History": _each(experiment, lambda o: _history(experiment, found, o)),
+        "Learning curves": _curves(experiment, found),
         "Lineage": _lineage(experiment, found),
-        "Trade-off": _trade_offs(experiment, trials, best),
+        "Trade-off": _trade_offs(experiment, found),
         "Artefacts": _artefacts(experiment, trials, best),
         "Hypervolume": _hypervolume(experiment, trials),
-        "Parallel coordinates": _parallel(experiment, trials),
+        "Parallel coordinates": _parallel(experiment, found),
         "Constraints": tables.constraints(experiment, trials, best),
         "Data": tables.data_notes(run_info),
         "Environment": tables.environment(trials, run_info),
@@ -129,23 +135,27 @@ def _findings(experiment: Experiment, result: SearchResult) -> Findings:
     best = select_winner(experiment, trials)
     if result.winner:
         best = next((trial for trial in trials if trial.name == result.winner.name), best)
+    sample = drawn.evenly(trials, drawn.SAMPLED)
     shares: dict[str, dict[str, float] | str] = {
-        o.name: _tried(findings.importances, experiment, trials, o) for o in experiment.objective
+        o.name: _tried(findings.importances, experiment, sample, o) for o in experiment.objective
     }
-    return Findings(trials, best, shares)
+    always = {name for name in (best.name if best else None, result.baseline) if name}
+    shown = drawn.drawn(experiment, trials, always=always)
+    few = {"most": drawn.LINES, "best": drawn.BEST_LINES}
+    lines = drawn.drawn(experiment, trials, always=always, **few)
+    return Findings(trials, shown, lines, best, shares)
 
 
-def _history(experiment: Experiment, trials: Sequence[Trial], objective: Objective) -> str:
-    plot = _plot(figures.history, experiment, trials, objective)
-    return _caption(captions.history(experiment, trials, objective)) + plot
+def _history(experiment: Experiment, found: Findings, objective: Objective) -> str:
+    plot = _plot(figures.history, experiment, found.shown, objective)
+    return _caption(captions.history(experiment, found.trials, objective)) + plot
 
 
-def _curves(experiment: Experiment, trials: Sequence[Trial], winner: Trial | None) -> str:
+def _curves(experiment: Experiment, found: Findings) -> str:
+    trials, winner = found.trials, found.best
     objectives = curves.curve_objectives(experiment, trials)
-    name = winner.name if winner else None
-    content = "".join(
-        _plot(partial(curves.curves, winner=name), trials, objective) for objective in objectives
-    )
+    draw = partial(curves.curves, winner=winner.name if winner else None)
+    content = "".join(_plot(draw, found.shown, objective) for objective in objectives)
     content = (
         _caption(captions.curves(trials, winner=winner)) + content
         if objectives
@@ -166,14 +176,14 @@ def _lineage(experiment: Experiment, found: Findings) -> str:
     return _caption(words) + _plot(draw, experiment, found.trials, objective)
 
 
-def _trade_offs(experiment: Experiment, trials: Sequence[Trial], winner: Trial | None) -> str:
+def _trade_offs(experiment: Experiment, found: Findings) -> str:
     quality, prices = tradeoff.quality_and_prices(experiment)
-    name = winner.name if winner else None
+    name = found.best.name if found.best else None
     plots = []
     for price in prices:
         draw = partial(tradeoff.trade_off, quality=quality, price=price, winner=name)
-        plot = _plot(draw, experiment, trials)
-        front = tradeoff.front_of(experiment, trials, quality=quality, price=price)
+        plot = _plot(draw, experiment, found.shown)
+        front = tradeoff.front_of(experiment, found.trials, quality=quality, price=price)
         words = captions.trade_off(front, quality=quality, price=price)
         title = f"<h3>{escape(f'{quality.name} against {price.name}')}</h3>"
         plots.append(f"<div>{title}{_caption(words) * _is_drawn(plot)}{plot}</div>")
@@ -204,9 +214,10 @@ def _hypervolume(experiment: Experiment, trials: Sequence[Trial]) -> str:
     return _caption(captions.hypervolume(shares)) + _plot(growth_line, experiment, shares)
 
 
-def _parallel(experiment: Experiment, trials: Sequence[Trial]) -> str:
-    plot = _plot(figures.parallel_coordinates, experiment, trials)
-    return _caption(captions.parallel(experiment)) * _is_drawn(plot) + plot
+def _parallel(experiment: Experiment, found: Findings) -> str:
+    plot = _plot(figures.parallel_coordinates, experiment, found.lines)
+    words = f"{captions.parallel(experiment)} {drawn.note(found.trials, found.lines)}".strip()
+    return _caption(words) * _is_drawn(plot) + plot
 
 
 def _importances(experiment: Experiment, found: Findings) -> str:
@@ -224,18 +235,19 @@ def _importances(experiment: Experiment, found: Findings) -> str:
     )
 
 
-def _slices(experiment: Experiment, trials: Sequence[Trial]) -> str:
-    if not any(is_usable(experiment, trial) for trial in trials):
+def _slices(experiment: Experiment, found: Findings) -> str:
+    if not any(is_usable(experiment, trial) for trial in found.trials):
         return _absent(figures.NOTHING_YET)
 
-    def plots(objective: Objective) -> str:
-        drawn = (
-            _plot(partial(figures.slice_plot, name=name), experiment, trials, objective)
+    def charts(objective: Objective) -> str:
+        plots = (
+            _plot(partial(figures.slice_plot, name=name), experiment, found.shown, objective)
             for name in experiment.space
         )
-        return f'<div class="slices">{"".join(f"<div>{plot}</div>" for plot in drawn)}</div>'
+        return f'<div class="slices">{"".join(f"<div>{plot}</div>" for plot in plots)}</div>'
 
-    return _caption(captions.slices(experiment, trials)) + _each(experiment, plots)
+    words = f"{captions.slices(experiment, found.trials)} {drawn.note(found.trials, found.shown)}"
+    return _caption(words.strip()) + _each(experiment, charts)
 
 
 def _experiment_file(experiment: Experiment) -> str:
@@ -259,12 +271,12 @@ def _each(experiment: Experiment, content: Callable[[Objective], str]) -> str:
 
 def _plot(draw: Callable[..., figures.Drawing], *data: object) -> str:
     """Return a plot with its data, or the sentence that replaces it."""
-    drawn = _tried(draw, *data)
-    if isinstance(drawn, str):
-        return _absent(drawn)
+    figure = _tried(draw, *data)
+    if isinstance(figure, str):
+        return _absent(figure)
     # The data stand in a script element, which only "</script" could end.
-    text = drawn.to_json().replace("<", "\\u003c")
-    height = drawn.layout.height
+    text = figure.to_json().replace("<", "\\u003c")
+    height = figure.layout.height
     return (
         f'<div class="plot" style="height:{height}px"></div>'
         f'<script type="application/json">{text}</script>'
