@@ -93,14 +93,18 @@ class _OneWriterStorage(JournalStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """Return the trials of a study."""
-        if deepcopy or states != (TrialState.WAITING,):
+        is_quick = not deepcopy and (states is None or states == (TrialState.WAITING,))
+        if not is_quick:
             return super().get_all_trials(study_id, deepcopy, states)
         with self._thread_lock:
             self._sync_with_backend()
             known = self._replay_result
             if study_id not in known._studies:
                 raise KeyError(f"no study has the id {study_id}")
-            ids, first = known._study_id_to_trial_ids[study_id], self._begun.get(study_id, 0)
+            ids = known._study_id_to_trial_ids[study_id]
+            if states is None:
+                return list(map(known._trials.__getitem__, ids))
+            first = self._begun.get(study_id, 0)
             while first < len(ids) and known._trials[ids[first]].state != TrialState.WAITING:
                 first += 1
             self._begun[study_id] = first

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 
 from hpo_pipeline.engines import RunContext
@@ -310,7 +311,7 @@ class SearchLoop:
             return
         self._is_shown = True
         trials = [*self._finished.values(), *(r.trial() for r in self._running.values())]
-        self._progress.update(sorted(trials, key=lambda t: t.number), seconds=self.seconds())
+        self._progress.update(sorted(trials, key=attrgetter("number")), seconds=self.seconds())
 
 
 def _clear(folder: Path) -> None:
