@@ -1,21 +1,37 @@
-"""What tracking costs a run: time in the run's own process, and CPU time of the process that sends.
+"""What tracking costs a run: CPU time by process, and wall time against the same run without.
 
-    python benchmarks/tracking.py FOLDER [TRACKER]      with MLFLOW_TRACKING_URI for mlflow
+    python benchmarks/tracking.py cpu FOLDER [TRACKER]      with MLFLOW_TRACKING_URI for mlflow
+    python benchmarks/tracking.py wall FILE --mlflow /tmp/mlflow/bin/mlflow [--pairs 5]
 
-A search of 200 trials with ten evaluations each is played to the progress, and then sent.
+`cpu` plays a search of 200 trials with ten evaluations each to the progress, and then sends it.
+`wall` starts a real MLflow server on loopback (`pip install mlflow` into an environment of its own)
+and runs an experiment with and without `track: [mlflow]`, in pairs whose order alternates, so that
+what else the machine does falls on both alike. One run before them prepares the data. Wall time is
+that of the whole command, the wait for the tracker at its end included.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import json
 import os
 import resource
+import signal
+import socket
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.reports.terminal.silence import Silence
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial, TrialState
@@ -25,12 +41,30 @@ from hpo_pipeline.trackers.tracked_progress import TrackedProgress
 from tests.toys import toy_curve, toy_experiment, toy_trial
 
 TRIALS, POINTS = 200, 10
+START_SECONDS = 300
 
 
-def main() -> None:
+def main() -> int:
     """Measure and print."""
-    folder = RunFolder(Path(sys.argv[1]))
-    name = sys.argv[2] if len(sys.argv) > 2 else "tensorboard"
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    ways = parser.add_subparsers(required=True, dest="way")
+    cpu = ways.add_parser("cpu")
+    cpu.add_argument("folder", type=Path)
+    cpu.add_argument("tracker", nargs="?", default="tensorboard")
+    wall = ways.add_parser("wall")
+    wall.add_argument("file", type=Path)
+    wall.add_argument("--mlflow", type=Path, required=True, help="the command, with a server")
+    wall.add_argument("--pairs", type=int, default=5)
+    options = parser.parse_args()
+    if options.way == "cpu":
+        _cpu(options.folder, options.tracker)
+    else:
+        print(json.dumps(_wall(options.file, options.mlflow, options.pairs), indent=2))
+    return 0
+
+
+def _cpu(place: Path, name: str) -> None:
+    folder = RunFolder(place)
     with folder.locked():
         folder.adopt(toy_experiment())
         folder.run_id()
@@ -63,5 +97,100 @@ def peak(used: resource.struct_rusage) -> int:
     return used.ru_maxrss // 1024
 
 
+def _wall(file: Path, mlflow: Path, pairs: int) -> dict[str, object]:
+    times: dict[str, list[float]] = {"without": [], "tracked": []}
+    loads = []
+    with tempfile.TemporaryDirectory() as scratch, _server(mlflow, Path(scratch)) as url:
+        place = Path(scratch)
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": url}
+        files = {way: _written(file, place, way) for way in times}
+        _run(files["without"], place / "first", environment)
+        for i in range(pairs):
+            for way in ("without", "tracked") if i % 2 else ("tracked", "without"):
+                folder = place / f"{way}-{i}"
+                times[way].append(_run(files[way], folder, environment))
+                loads.append(os.getloadavg()[0])
+                sent = len(RunFolder(folder).finished_trials())
+                print(f"{way}: {times[way][-1]:.2f} s, {sent} trials", file=sys.stderr)
+        tracked = _tracked_runs(url, load(file).name)
+    ratios = [b / a for a, b in zip(times["without"], times["tracked"], strict=True)]
+    return {
+        "pairs": pairs,
+        "ratio of wall time, median": statistics.median(ratios),
+        "ratios": ratios,
+        "seconds": times,
+        "runs in MLflow, trials and groups": tracked,
+        "load": [min(loads), max(loads)],
+    }
+
+
+def _written(file: Path, place: Path, way: str) -> Path:
+    """Write the experiment with or without its tracker, and with absolute paths."""
+    track = ("mlflow",) if way == "tracked" else ()
+    experiment = load(file).model_copy(update={"track": track})
+    found = place / f"{way}.json"
+    found.write_text(experiment.to_json(), "utf-8")
+    return found
+
+
+def _run(file: Path, folder: Path, environment: dict[str, str]) -> float:
+    command = [sys.executable, "-m", "hpo_pipeline", "run", str(file), "--run", str(folder)]
+    command += ["--plain", "--registry", str(folder.parent / "models")]
+    begun = time.monotonic()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{file.name}: the run failed\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return time.monotonic() - begun
+
+
+@contextmanager
+def _server(mlflow: Path, place: Path) -> Iterator[str]:
+    """Serve MLflow on loopback, from a database in a folder."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [str(mlflow), "server", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{place / 'mlflow.db'}"]
+    command += ["--artifacts-destination", str(place / "artifacts")]
+    environment = {n: v for n, v in os.environ.items() if n != "PYTHONPATH"}
+    environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    log = (place / "server.log").open("w")
+    process = subprocess.Popen(
+        command, stdout=log, stderr=log, env=environment, start_new_session=True
+    )
+    try:
+        _wait_until_up(url)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        log.close()
+
+
+def _wait_until_up(url: str) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(url + "/health", timeout=5).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise SystemExit("the MLflow server did not start")
+
+
+def _tracked_runs(url: str, name: str) -> int:
+    """Return how many runs MLflow has, so that a tracker that sent nothing is seen."""
+    api = f"{url}/api/2.0/mlflow"
+    address = f"{api}/experiments/get-by-name?experiment_name={name}"
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        home = json.loads(answer.read())["experiment"]["experiment_id"]
+    body = json.dumps({"experiment_ids": [home], "max_results": 1000}).encode()
+    request = urllib.request.Request(f"{api}/runs/search", body)
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return len(json.loads(answer.read()).get("runs", []))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -18,7 +18,8 @@ class Alert:
     severity: str = "warning"
 
 
-_IDENTITY = "{{ $labels.namespace }}/{{ $labels.experiment }}"
+# Runs of a machine have no namespace.
+_IDENTITY = "{{ with $labels.namespace }}{{ . }}/{{ end }}{{ $labels.experiment }}"
 _ENDED = 'state=~"succeeded|stopped|failed"'
 ALERTS = (
     Alert(
