@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 Measure = Callable[[Any, Iterable[Any]], dict[str, float]]
@@ -43,14 +43,3 @@ class ReducingTrainer(Trainer):
             found = self._measure(self.model, dataloader)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         return EvalLoopOutput(None, None, metrics, len(dataloader.dataset))
-
-
-class EpochCallback(TrainerCallback):
-    """Tells a set of rows which epoch begins, so that other tokens are hidden in each."""
-
-    def __init__(self, rows: Any) -> None:
-        self._rows = rows
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Set the epoch; a training that resumes is inside one."""
-        self._rows.epoch = int(state.epoch or 0)

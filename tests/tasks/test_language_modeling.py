@@ -265,6 +265,13 @@ def test_words_that_a_tokenizer_does_not_know_cost_all_their_bits() -> None:
     )
 
 
+@pytest.mark.parametrize(("algorithm", "size"), [("wordpiece", 120), ("bpe", 320)])
+def test_the_same_texts_give_the_same_tokenizer(algorithm: str, size: int) -> None:
+    found = [trained_tokenizer(algorithm, texts(200), size) for _ in range(3)]
+    assert found[0].get_vocab() == found[1].get_vocab() == found[2].get_vocab()
+    assert len(found[0].all_special_tokens) == 5  # no character among them
+
+
 def masked(tokenizer: Any, rows: Any, **fields: Any) -> MaskedWindows:
     """The masked windows of rows."""
     ends = ([tokenizer.cls_token_id], [tokenizer.sep_token_id])

@@ -110,6 +110,35 @@ def test_a_trial_that_is_cut_off_twice_ends_as_an_undisturbed_one(command, monke
     assert not resume_folder(broken).exists()
 
 
+IMAGES = (
+    "kind: image-classification\nmodel: vit\nfrom_scratch: true\ndata: digits\nflip: true\n"
+    "rotation: 20\nrows: {train: 80, validation: 20, test: 20}\nconfig: {hidden_size: 16, "
+    "num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 16, patch_size: 4}\n"
+    "checkpoint: {every: 4}\ntraining: {num_train_epochs: 2, per_device_train_batch_size: 8}"
+)
+MASKED = (
+    "kind: language-modeling\nlanguage_model: masked\nmodel: bert\nfrom_scratch: true\n"
+    "vocab_size: 60\ndata: DATA\nmax_length: 12\nrows: {train: 80, validation: 20, test: 20}\n"
+    "config: {hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, "
+    "intermediate_size: 16}\ncheckpoint: {every: 4}\n"
+    "training: {num_train_epochs: 2, per_device_train_batch_size: 8}"
+)
+
+
+@pytest.mark.parametrize("task", [IMAGES, MASKED], ids=["changed images", "hidden tokens"])
+def test_what_is_random_about_a_batch_is_the_same_after_a_cut(
+    command, monkeypatch, task, sentences
+):
+    task = task.replace("DATA", str(sentences))
+    metric = "{metric: loss, goal: minimize}"
+    whole, broken = (command(name, task=task, objective=metric) for name in ("whole", "broken"))
+    run(whole)
+    cut_off_at(7, broken, monkeypatch)
+    assert [p.name for p in resume_folder(broken).iterdir()] == ["step-4"]
+    run(broken)
+    assert_equal(whole, broken)
+
+
 @pytest.mark.parametrize("step", [15, 16, 30, 31])
 def test_the_end_of_an_epoch_is_saved_with_its_evaluation(command, monkeypatch, step):
     every = "checkpoint: {every: 15}"

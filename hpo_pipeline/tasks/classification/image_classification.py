@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.classification.one_label import ClassificationKind, encode_labels
 from hpo_pipeline.tasks.inputs.base_config import base_config
-from hpo_pipeline.tasks.inputs.image_augmentation import Augmentation, augmented
+from hpo_pipeline.tasks.inputs.image_augmentation import Augmentation, augmented, drawn
 from hpo_pipeline.tasks.inputs.image_scaling import ImageScaling
 from hpo_pipeline.tasks.kind import Batch, Collate, DataSource, Form, Row, Shape
 from hpo_pipeline.tasks.task_fields import TaskFields
@@ -128,15 +128,21 @@ class ImageClassification(ClassificationKind):
         settings: Augmentation = task.settings
         if not settings.is_on:
             return super().trainer(task, **arguments)
+        from hpo_pipeline.tasks.epoch_rows import TURN, EpochCallback, EpochRows
         from hpo_pipeline.tasks.training_collator import TrainingCollatorTrainer
 
         collate: Collate = arguments["data_collator"]
 
         def augmented_batch(rows: list[Row]) -> dict[str, Any]:
-            batch = collate(rows)
-            return {**batch, "pixel_values": augmented(batch["pixel_values"], settings)}
+            batch, numbers = collate(rows), drawn([row[TURN] for row in rows])
+            return {**batch, "pixel_values": augmented(batch["pixel_values"], settings, numbers)}
 
-        return TrainingCollatorTrainer(training_collator=augmented_batch, **arguments)
+        train = EpochRows(arguments["train_dataset"], arguments["args"].seed)
+        changed = {
+            "train_dataset": train,
+            "callbacks": [*arguments.get("callbacks", ()), EpochCallback(train)],
+        }
+        return TrainingCollatorTrainer(training_collator=augmented_batch, **arguments | changed)
 
     def config_fields(
         self, task: TaskFields, processor: ImageScaling, shape: Shape | None

@@ -227,7 +227,8 @@ class LanguageModeling(TextKind):
         Raises:
             TrialError: nothing can be learnt from the rows, or the model sees later tokens.
         """
-        from hpo_pipeline.tasks.reducing_trainer import EpochCallback, ReducingTrainer
+        from hpo_pipeline.tasks.epoch_rows import EpochCallback
+        from hpo_pipeline.tasks.reducing_trainer import ReducingTrainer
 
         model, args = arguments["model"], arguments["args"]
         tokenizer = arguments["data_collator"].tokenizer

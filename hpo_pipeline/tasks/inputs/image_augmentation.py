@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -30,24 +31,40 @@ class Augmentation(Settings):
         return any(getattr(self, name) for name in type(self).model_fields)
 
 
-def augmented(pixels: Any, settings: Augmentation) -> Any:
-    """Return changed images (rows x channels x height x width), by torch's random numbers.
+def drawn(turns: Sequence[Sequence[int]]) -> Any:
+    """Return the random numbers of images (images x 6, from -1 to 1), each from its own seed.
+
+    Of a seed of its own, and not of the generator of the training: a training that resumes in the
+    middle of an epoch changes each image as it would have been.
+    """
+    import numpy as np
+    import torch
+
+    numbers = [np.random.default_rng(turn).uniform(-1, 1, 6) for turn in turns]
+    return torch.from_numpy(np.array(numbers, dtype=np.float32))
+
+
+def augmented(pixels: Any, settings: Augmentation, numbers: Any) -> Any:
+    """Return changed images (rows x channels x height x width).
 
     Flip, shift, turn and zoom are one affine map, read by bilinear interpolation; what lies
     outside of an image is its own reflection.
+
+    Args:
+        numbers: those that `drawn` returned for the images.
     """
     import torch
     from torch.nn.functional import affine_grid, grid_sample
 
-    rows = len(pixels)
+    turned, zoomed, mirrored, right, down, lit = numbers.T
     if settings.flip or settings.shift or settings.rotation or settings.zoom:
-        angle = _uniform(rows, settings.rotation * math.pi / 180)
-        scale = 1 + _uniform(rows, settings.zoom)
-        mirror = torch.ones(rows)
+        angle = turned * (settings.rotation * math.pi / 180)
+        scale = 1 + zoomed * settings.zoom
+        mirror = torch.ones(len(pixels))
         if settings.flip:
-            mirror = torch.where(torch.rand(rows) < 0.5, -1.0, 1.0)
+            mirror = torch.where(mirrored < 0, -1.0, 1.0)
         # The grid runs from -1 to 1, so a shift by the whole side is 2.
-        right, down = _uniform(rows, 2 * settings.shift), _uniform(rows, 2 * settings.shift)
+        right, down = right * (2 * settings.shift), down * (2 * settings.shift)
         cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
         first = torch.stack([mirror * cosine, -sine, right], dim=1)
         second = torch.stack([mirror * sine, cosine, down], dim=1)
@@ -55,12 +72,5 @@ def augmented(pixels: Any, settings: Augmentation) -> Any:
         grid = affine_grid(maps, list(pixels.shape), align_corners=False)
         pixels = grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
     if settings.brightness:
-        pixels = pixels + _uniform(rows, settings.brightness).view(-1, 1, 1, 1)
+        pixels = pixels + (lit * settings.brightness).view(-1, 1, 1, 1)
     return pixels
-
-
-def _uniform(rows: int, bound: float) -> Any:
-    """Return a number from -bound to bound for each row."""
-    import torch
-
-    return (torch.rand(rows) * 2 - 1) * bound

@@ -30,8 +30,8 @@ def trained_tokenizer(algorithm: str, inputs: Iterable[Any], vocab_size: int) ->
     from transformers import PreTrainedTokenizerFast
 
     pad, unknown, start, end, mask = names = _NAMES[algorithm]
-    backend, trainer = (_wordpiece if algorithm == "wordpiece" else _bpe)(vocab_size, list(names))
-    backend.train_from_iterator(texts_of(inputs), trainer)
+    train = _wordpiece if algorithm == "wordpiece" else _bpe
+    backend = train(inputs, vocab_size, list(names))
     if backend.get_vocab_size() > vocab_size:
         raise DataError(
             f"task.vocab_size: {algorithm} needs at least {backend.get_vocab_size()} tokens for "
@@ -67,25 +67,40 @@ def texts_of(inputs: Iterable[Any]) -> Iterator[str]:
             yield from texts_of(value)
 
 
-def _wordpiece(vocab_size: int, special: list[str]) -> tuple[Any, Any]:
-    from tokenizers import (
-        Tokenizer,
-        decoders,
-        models,
-        normalizers,
-        pre_tokenizers,
-        trainers,
-    )
+def _wordpiece(inputs: Iterable[Any], vocab_size: int, special: list[str]) -> Any:
+    """Return a tokenizer that the same texts always give.
 
-    backend: Any = Tokenizer(models.WordPiece(unk_token=special[1]))
+    The trainer numbers the characters within words as its hash table has them, other than in each
+    process before, and of two pairs of like count merges the one with the smaller numbers. What is
+    named as special is numbered first, so the characters go in that way, in order.
+    """
+    from tokenizers import trainers
+
+    def trained(size: int, first: list[str]) -> Any:
+        backend = _empty_wordpiece({}, special)
+        options: dict[str, Any] = {"vocab_size": size, "special_tokens": first}
+        trainer = trainers.WordPieceTrainer(**options, show_progress=False)
+        backend.train_from_iterator(texts_of(inputs), trainer)
+        return backend
+
+    characters = [c for c in trained(0, special).get_vocab() if c.startswith("##") and len(c) == 3]
+    vocabulary = trained(vocab_size, [*special, *sorted(characters)]).get_vocab()
+    backend = _empty_wordpiece(vocabulary, special)
+    backend.add_special_tokens(special)  # and no longer the characters
+    return backend
+
+
+def _empty_wordpiece(vocabulary: dict[str, int], special: list[str]) -> Any:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    backend: Any = Tokenizer(models.WordPiece(vocabulary, unk_token=special[1]))
     backend.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
-    options: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": special}
-    return backend, trainers.WordPieceTrainer(**options, show_progress=False)
+    return backend
 
 
-def _bpe(vocab_size: int, special: list[str]) -> tuple[Any, Any]:
+def _bpe(inputs: Iterable[Any], vocab_size: int, special: list[str]) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     backend: Any = Tokenizer(models.BPE())
@@ -97,4 +112,5 @@ def _bpe(vocab_size: int, special: list[str]) -> tuple[Any, Any]:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    return backend, trainer
+    backend.train_from_iterator(texts_of(inputs), trainer)
+    return backend
