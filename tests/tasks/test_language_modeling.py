@@ -22,7 +22,7 @@ from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.generation.model_sight import sight_of
 from hpo_pipeline.tasks.generation.token_windows import Blocks, MaskedWindows, Padded, Windows
 from hpo_pipeline.tasks.inputs.token_cutting import IGNORED
-from hpo_pipeline.tasks.inputs.trained_tokenizer import trained_tokenizer
+from hpo_pipeline.tasks.inputs.trained_tokenizer import trained_again, trained_tokenizer
 from hpo_pipeline.tasks.kind import Loaded, rows_of
 from hpo_pipeline.tasks.token_metrics import TokenSums, bits_per_byte
 from hpo_pipeline.trial.evaluate import evaluate
@@ -270,6 +270,17 @@ def test_the_same_texts_give_the_same_tokenizer(algorithm: str, size: int) -> No
     found = [trained_tokenizer(algorithm, texts(200), size) for _ in range(3)]
     assert found[0].get_vocab() == found[1].get_vocab() == found[2].get_vocab()
     assert len(found[0].all_special_tokens) == 5  # no character among them
+
+
+def test_a_tokenizer_that_is_trained_again_is_the_same_each_time() -> None:
+    base = trained_tokenizer("wordpiece", ["another text"], 60)
+    found = [trained_again(base, texts(200), 90) for _ in range(3)]
+    assert found[0].get_vocab() == found[1].get_vocab() == found[2].get_vocab()
+    assert len(found[0]) == 90
+    assert found[0].all_special_tokens == base.all_special_tokens
+    ids = found[0]("a great film")["input_ids"]
+    assert (ids[0], ids[-1]) == (found[0].cls_token_id, found[0].sep_token_id)
+    assert found[0].decode(ids, skip_special_tokens=True) == "a great film"
 
 
 def masked(tokenizer: Any, rows: Any, **fields: Any) -> MaskedWindows:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from hpo_pipeline.tasks.inputs.base_tokenizer import base_tokenizer
 from hpo_pipeline.tasks.inputs.token_cutting import SPECIAL
-from hpo_pipeline.tasks.inputs.trained_tokenizer import texts_of, trained_tokenizer
+from hpo_pipeline.tasks.inputs.trained_tokenizer import trained_again, trained_tokenizer
 from hpo_pipeline.tasks.kind import Collate, Row, Shape, TaskKind
 from hpo_pipeline.tasks.task_fields import TaskFields
 
@@ -31,7 +31,7 @@ class TextKind(TaskKind):
             return trained_tokenizer(task.tokenizer, inputs, task.vocab_size)
         tokenizer = base_tokenizer(task, source)
         if task.vocab_size:
-            tokenizer = tokenizer.train_new_from_iterator(texts_of(inputs), task.vocab_size)
+            tokenizer = trained_again(tokenizer, inputs, task.vocab_size)
         return tokenizer
 
     def processor_notes(self, task: TaskFields, processor: Any) -> tuple[str, ...]:

@@ -56,6 +56,25 @@ def trained_tokenizer(algorithm: str, inputs: Iterable[Any], vocab_size: int) ->
     )
 
 
+def trained_again(tokenizer: Any, inputs: Iterable[Any], vocab_size: int) -> Any:
+    """Return a tokenizer like one of transformers, with a vocabulary of the texts in the inputs.
+
+    The same texts give the same one, as `trained_tokenizer` does.
+    """
+    from tokenizers import models
+
+    found = tokenizer.train_new_from_iterator(texts_of(inputs), vocab_size)
+    if not isinstance(found.backend_tokenizer.model, models.WordPiece):
+        return found
+    characters = _within_words(found.get_vocab())
+    again = tokenizer.train_new_from_iterator(
+        texts_of(inputs), vocab_size, new_special_tokens=characters
+    )
+    vocabulary = again.get_vocab()
+    found.backend_tokenizer.model = models.WordPiece(vocabulary, unk_token=found.unk_token)
+    return found
+
+
 def texts_of(inputs: Iterable[Any]) -> Iterator[str]:
     """Yield the texts in inputs of any form: texts, pairs, words, or messages."""
     for value in inputs:
@@ -83,11 +102,16 @@ def _wordpiece(inputs: Iterable[Any], vocab_size: int, special: list[str]) -> An
         backend.train_from_iterator(texts_of(inputs), trainer)
         return backend
 
-    characters = [c for c in trained(0, special).get_vocab() if c.startswith("##") and len(c) == 3]
-    vocabulary = trained(vocab_size, [*special, *sorted(characters)]).get_vocab()
+    characters = _within_words(trained(0, special).get_vocab())
+    vocabulary = trained(vocab_size, [*special, *characters]).get_vocab()
     backend = _empty_wordpiece(vocabulary, special)
     backend.add_special_tokens(special)  # and no longer the characters
     return backend
+
+
+def _within_words(vocabulary: Iterable[str]) -> list[str]:
+    """Return the single characters that continue a word, in order."""
+    return sorted(token for token in vocabulary if token.startswith("##") and len(token) == 3)
 
 
 def _empty_wordpiece(vocabulary: dict[str, int], special: list[str]) -> Any:
