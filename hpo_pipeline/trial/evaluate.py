@@ -24,12 +24,14 @@ from hpo_pipeline.results.trial import MEASURED_FOR
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Loaded, Row, rows_of
 from hpo_pipeline.tasks.row_sums import write_rows
+from hpo_pipeline.trial.artefact.record import read_record
 from hpo_pipeline.trial.environment import measured_on
 from hpo_pipeline.trial.finished import open_finished
 from hpo_pipeline.trial.fresh_processes import Spare
 from hpo_pipeline.trial.own_evaluation import evaluate_own
 from hpo_pipeline.trial.practical_metrics import Finished, measure
 from hpo_pipeline.trial.purpose import Purpose
+from hpo_pipeline.trial.timing import preload
 
 
 def evaluate(
@@ -57,6 +59,7 @@ def evaluate(
     if TASKS[experiment.task.kind].is_own_code:
         return evaluate_own(experiment, dataset, model_folder)
     task = experiment.task.model_copy(update={"max_length": max_length})
+    preload([read_record(model_folder)], task, model_folder)
     with Spare() as spare:  # before anything is computed
         return _evaluated(experiment, task, dataset, model_folder, rows_file, spare)
 

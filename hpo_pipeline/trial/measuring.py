@@ -20,6 +20,7 @@ import transformers
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.serve import PLAIN, Serve
+from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Row
 from hpo_pipeline.trial.artefact.build import open_artefact
@@ -30,7 +31,7 @@ from hpo_pipeline.trial.fresh_processes import Spare
 from hpo_pipeline.trial.practical_metrics import Finished, Measured, measure
 from hpo_pipeline.trial.predictor import Reading, task_of
 from hpo_pipeline.trial.purpose import LATENCIES, Purpose
-from hpo_pipeline.trial.timing import Subject
+from hpo_pipeline.trial.timing import Subject, preload
 
 MEASURED = (*LATENCIES, "throughput_per_s", "energy_j", "model_size_mb", "parameters_m")
 """What belongs to a model alone, and not to the process that measures it."""
@@ -58,22 +59,25 @@ def remeasure(
     Raises:
         DataError: the folder holds no model, or one that cannot be measured by itself.
     """
-    with Spare() as spare:  # before anything is computed
-        return _remeasured(folder, texts, changes, spare)
-
-
-def _remeasured(
-    folder: Path,
-    texts: Sequence[str],
-    changes: Mapping[str, int | tuple[int, int] | None],
-    spare: Spare,
-) -> list[Remeasured]:
     task, record = task_of(folder, Reading()), read_record(folder)
     if not TASKS[task.kind].exports:
         raise DataError(
             f"{folder}: models of {task.kind} run in many passes, whose number depends on the "
             f"request; a run measures them on its rows"
         )
+    preload([record], task, folder)
+    with Spare() as spare:  # before anything is computed
+        return _remeasured(task, folder, record, texts, changes, spare)
+
+
+def _remeasured(
+    task: Task,
+    folder: Path,
+    record: Record,
+    texts: Sequence[str],
+    changes: Mapping[str, int | tuple[int, int] | None],
+    spare: Spare,
+) -> list[Remeasured]:
     model = load_model(task, folder).to("cuda" if torch.cuda.is_available() else "cpu").eval()
     changed = {name: value for name, value in changes.items() if value is not None}
     rows = _rows(folder, model, record, texts)

@@ -11,7 +11,7 @@ from hpo_pipeline.experiment.verdict import Verdict, verdict
 from hpo_pipeline.trial.sampling import Estimate, Plan, Processes
 
 LATENCIES = {"latency_p50_ms": 0.5, "latency_p90_ms": 0.9, "latency_p95_ms": 0.95}
-UNREAD = Plan(width=0.1, seconds=0.3, longest=0.3)
+UNREAD = Plan(width=0.1, seconds=0.15, longest=0.15)
 """Where nobody judges by the latency: no trial should wait long for a number to look at."""
 READ = Plan(width=0.1, seconds=3.0, longest=10.0)
 """Where somebody does, and the model can only be timed in this process."""
@@ -20,8 +20,8 @@ SHOWN = Processes(least=5, most=5, each=0.3, width=0.1, seconds=5.0, longest=10.
 """Where nobody judges by the latency of a model, but it is the one to quote."""
 THROUGHPUT = Plan(width=0.1, seconds=0.5, longest=0.5)
 # A batch takes so long that twenty of them were a good part of a short trial, while its
-# neighbours stand still; six are the least whose extremes hold the median in 95 of 100 cases.
-THROUGHPUT_UNREAD = Plan(width=0.1, seconds=0.5, longest=0.5, least=6, warm_up=2)
+# neighbours stand still.
+THROUGHPUT_UNREAD = Plan(width=0.1, seconds=0.1, longest=0.1, least=2, warm_up=1)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ CONFIDENCE = 0.95
 EARLY_CONFIDENCE = 0.99
 """Of the look that may end the sampling early: the more often one looks, the surer it must be."""
 MIN_SAMPLES = 20
+FEWEST = 3
+"""Processes, however long they take."""
 WARM_UP_SECONDS = 0.1
 WARM_UP_SAMPLES = 5
 GROWTH = 1.2
@@ -80,7 +82,8 @@ class Processes:
         each: seconds in each of them, after its warm-up.
         width: at most so far, as a share of the value, the ends of the intervals may be off.
         seconds: after which no process begins any more, unless a constraint is undecided.
-        longest: after which none begins even then, nor to make up the least: but two there are.
+        longest: after which none begins even then, nor to make up the least: but three there are,
+            for the interval of two is so wide that it says nothing.
     """
 
     least: int
@@ -124,7 +127,7 @@ def in_processes(
     while len(found) < plan.most:
         found.append(run(len(found)))
         spent = time.perf_counter() - start
-        if len(found) < 2:
+        if len(found) < FEWEST:
             continue
         if spent > plan.longest:
             break

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 
 from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.experiment.task import Task
@@ -20,12 +23,12 @@ from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.artefact.build import open_artefact
 from hpo_pipeline.trial.energy import open_meter
 from hpo_pipeline.trial.finished import load_model
-from hpo_pipeline.trial.purpose import LATENCIES
+from hpo_pipeline.trial.fresh_processes import Spare
+from hpo_pipeline.trial.purpose import LATENCIES, Purpose
 from hpo_pipeline.trial.sampling import CONFIDENCE, MIN_SAMPLES, Estimate, across, warm_up
 
 LEAST_SECONDS = 0.2
 """Of the passes, however fast they are."""
-BATCHES = 3
 Batch = dict[str, Any]
 
 
@@ -45,7 +48,7 @@ class Timed:
 
     Attributes:
         passes: seconds of each pass of a request.
-        batches: seconds of each pass of a batch; none where there was no batch.
+        batches: seconds of each pass of a batch.
         interrupted: how often the processor was taken away during the passes.
         joules: of a pass; None where no counter can be read.
     """
@@ -56,15 +59,44 @@ class Timed:
     joules: float | None
 
 
+def spare_for(purpose: Purpose, serves: Iterable[Serve]) -> AbstractContextManager[Spare | None]:
+    """Set a process aside for a trial whose times somebody reads; else None."""
+    if not purpose.is_read:
+        return nullcontext()
+    preload(serves)
+    return Spare()
+
+
+def preload(serves: Iterable[Serve], task: Task | None = None, folder: Path | None = None) -> None:
+    """Import what processes need that are forked from one which is set aside after this.
+
+    Args:
+        folder: of a finished model of the task, where there is one already.
+    """
+    if any(serve.format == "onnx" for serve in serves):
+        with suppress(ImportError):  # who opens the artefact says so
+            importlib.import_module("onnxruntime")
+    if task is not None and folder is not None:
+        with suppress(OSError, ValueError, KeyError, ImportError):
+            config = transformers.AutoConfig.from_pretrained(str(folder))
+            TASKS[task.kind].model_class(task)._model_mapping[type(config)]
+
+
 def timed(
-    subject: Subject, requests: Sequence[Batch], batch: Batch | None, seconds: float, seed: int
+    subject: Subject,
+    requests: Sequence[Batch],
+    batch: Batch,
+    seconds: float,
+    *,
+    seed: int,
+    batches: int,
 ) -> Timed:
     """Load a model of the CPU and time it.
 
     All requests come equally often unless time is up before each came once.
 
     Args:
-        batch: a large one, for the throughput.
+        batch: a large one, for the throughput; `batches` passes of it are timed, after one.
         seconds: after which no pass begins.
         seed: of the order of the requests.
 
@@ -80,8 +112,8 @@ def timed(
         passes = _passes([requests[i] for i in order], run, seconds)
         joules = meter.joules() / len(passes) if meter is not None else None
         interrupted = interruptions() - before
-        batches = [_seconds(run, batch) for _ in range(1 + BATCHES)][1:] if batch else []
-    return Timed(tuple(passes), tuple(batches), interrupted, joules)
+        throughput = [_seconds(run, batch) for _ in range(1 + batches)][1:]
+    return Timed(tuple(passes), tuple(throughput), interrupted, joules)
 
 
 def latencies(found: Sequence[Timed], confidence: float = CONFIDENCE) -> dict[str, Estimate]:

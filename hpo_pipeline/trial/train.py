@@ -10,7 +10,6 @@ import json
 import logging
 import shutil
 import time
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -53,6 +52,7 @@ from hpo_pipeline.trial.quiet import QuietSlot
 from hpo_pipeline.trial.quiet_callback import QuietCallback
 from hpo_pipeline.trial.reporting import Reporter
 from hpo_pipeline.trial.stop_request import StopRequest
+from hpo_pipeline.trial.timing import spare_for
 from hpo_pipeline.trial.training_state import read_own_weights, restore_weights
 
 logger = logging.getLogger(__name__)
@@ -93,10 +93,9 @@ def run_trial(
     """
     if getattr(experiment.task.settings, "script", None) is not None:
         return _run_script(experiment, spec, reporter=reporter, stop=stop, progress=progress)
-    with ExitStack() as stack:
-        # Before anything is computed, and before the slot has locks.
-        is_read = Purpose(experiment.reads).is_read
-        spare = stack.enter_context(Spare()) if is_read else None
+    ways = experiment.serve.assigned(spec.assignments).variants
+    # Before anything is computed, and before the slot has locks.
+    with spare_for(Purpose(experiment.reads), ways) as spare:
         return _run_trainer(experiment, spec, reporter, stop, progress, spare)
 
 

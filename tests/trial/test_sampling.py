@@ -16,6 +16,7 @@ from hpo_pipeline.trial.practical_metrics import Finished, throughput_per_s
 from hpo_pipeline.trial.purpose import JUDGED, LATENCIES, READ, SHOWN, UNREAD, Purpose
 from hpo_pipeline.trial.requests import requests
 from hpo_pipeline.trial.sampling import (
+    FEWEST,
     MIN_SAMPLES,
     Estimate,
     Plan,
@@ -124,7 +125,7 @@ def test_requests_can_have_lengths_that_the_data_have_not() -> None:
     assert first["labels"] == 1
 
 
-@pytest.mark.parametrize(("reads", "passes"), [(set(), 6), ({"throughput_per_s"}, MIN_SAMPLES)])
+@pytest.mark.parametrize(("reads", "passes"), [(set(), 2), ({"throughput_per_s"}, MIN_SAMPLES)])
 def test_slow_batches_are_timed_as_often_as_somebody_reads_them(
     reads: set[str], passes: int
 ) -> None:
@@ -167,14 +168,14 @@ def test_nineteen_of_twenty_intervals_hold_the_next_process(spread: float) -> No
 
 
 def test_undecided_constraints_take_more_processes_up_to_a_limit() -> None:
-    plan = Processes(least=3, most=6, each=0.0, width=0.5, seconds=60.0, longest=60.0)
+    plan = Processes(least=4, most=6, each=0.0, width=0.5, seconds=60.0, longest=60.0)
     counts = [
         len(in_processes(lambda i: 1.0 + i % 2 / 100, plan, estimates, is_clear))
         for is_clear in (lambda found: True, unclear)
     ]
-    assert counts == [3, 6]
-    slow = replace(plan, longest=0.0)  # what takes so long is repeated once
-    assert len(in_processes(lambda i: 1.0 + i, slow, estimates, unclear)) == 2
+    assert counts == [4, 6]
+    slow = replace(plan, longest=0.0)
+    assert len(in_processes(lambda i: 1.0 + i, slow, estimates, unclear)) == FEWEST
 
 
 def estimates(found: Sequence[float], confidence: float) -> dict[str, Estimate]:
