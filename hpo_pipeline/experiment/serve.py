@@ -12,6 +12,7 @@ from hpo_pipeline.experiment.space import Assignments, Count, Frozen, as_tuple, 
 PRECISIONS = {"torch": ("none", "bf16"), "onnx": ("none", "int8")}
 """How the weights of each format can be stored; `none` is as they were trained."""
 MAX_OTHERS = 7
+EVALUATED_AT_ONCE = 64
 EXACT = 1e-4
 """How far an artefact that is not quantised may be from PyTorch, in any output."""
 
@@ -85,6 +86,15 @@ class Serve(Frozen):
         if self.max_drift is None and self.quantize == "none":
             return EXACT
         return self.max_drift
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows an evaluation gives to the artefact at a time.
+
+        int8 scales what it computes by the largest value in the batch, so the answer to a row
+        depends on its neighbours: it is evaluated on requests as they are served.
+        """
+        return self.batch if self.quantize == "int8" else EVALUATED_AT_ONCE
 
     @property
     def title(self) -> str:

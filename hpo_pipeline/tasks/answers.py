@@ -7,11 +7,12 @@ they are when a model is measured.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Form, Loaded, rows_of
-from hpo_pipeline.tasks.prediction import BATCH, logits_of
+from hpo_pipeline.tasks.prediction import logits_of
 from hpo_pipeline.tasks.task_fields import TaskFields
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ Answer = dict[str, Any]
 """Plain data: a `label` with its `score`, `labels`, a `value`, `tags` of `words`, or a `text`."""
 Tell = Callable[[TaskFields, Loaded, Sequence[Any]], list[Answer]]
 GENERATED_TOKENS = 64
+INPUTS_AT_ONCE = 64
 DIGITS = 6
 
 
@@ -33,15 +35,15 @@ def answers(task: TaskFields, kind: str, loaded: Loaded, inputs: Sequence[Any]) 
         inputs: in the form of the kind.
     """
     found: list[Answer] = []
-    for start in range(0, len(inputs), BATCH):
-        some = inputs[start : start + BATCH]
+    for start in range(0, len(inputs), INPUTS_AT_ONCE):
+        some = inputs[start : start + INPUTS_AT_ONCE]
         if kind == "language-modeling":
             found += _continued(task, loaded, some)
             continue
         labels = [_stand_in(TASKS[kind].form(task), value, loaded.names) for value in some]
         batch = {"input": list(some), "label": labels}
         rows = rows_of(TASKS[kind].encode(task, batch, loaded.processor, loaded.names))
-        filled = Loaded(loaded.model, loaded.processor, rows, loaded.collate, loaded.names)
+        filled = replace(loaded, rows=rows)
         found += ANSWERED[kind](task, filled, some)
     return found
 

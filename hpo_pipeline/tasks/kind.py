@@ -103,6 +103,7 @@ class Loaded:
         rows: encoded with that processor, short ones first.
         collate: makes a batch of rows.
         names: the labels of the data, in the order of `encode`.
+        batch: how many rows the model is given at a time.
     """
 
     model: Any
@@ -110,6 +111,7 @@ class Loaded:
     rows: Sequence[Row]
     collate: Collate
     names: Sequence[str]
+    batch: int = 64
 
 
 def rows_of(batch: Batch) -> list[Row]:

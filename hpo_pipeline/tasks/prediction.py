@@ -9,7 +9,6 @@ from hpo_pipeline.tasks.kind import Loaded
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BATCH = 64
 LEAST_PROBABILITY = 1e-7
 """Of a label that a model does not know: its loss must stay finite."""
 
@@ -21,8 +20,8 @@ def logits_of(loaded: Loaded) -> NDArray[Any]:
 
     found = []
     with torch.inference_mode():
-        for start in range(0, len(loaded.rows), BATCH):
-            batch = loaded.collate(list(loaded.rows[start : start + BATCH]))
+        for start in range(0, len(loaded.rows), loaded.batch):
+            batch = loaded.collate(list(loaded.rows[start : start + loaded.batch]))
             inputs = {k: v.to(loaded.model.device) for k, v in batch.items()}
             found.append(loaded.model(**inputs).logits.float().cpu().numpy())
     return np.concatenate(found)

@@ -226,7 +226,8 @@ def build(task: Task, dataset: Path, output: Path, seed: int, *, earlier: float 
         finished.eval()
         rows, threads = data.validation, torch.get_num_threads()
         served = build_artefact(finished, serve, folder, rows, data.collate, threads)
-        loaded = Loaded(served.model, data.processor, rows, data.collate, data.meta.labels)
+        names, batch = data.meta.labels, serve.rows_at_once
+        loaded = Loaded(served.model, data.processor, rows, data.collate, names, batch)
         return served, kind.evaluate(task, loaded).metrics
 
     def keep(serve: Serve, folder: Path) -> None:

@@ -77,7 +77,8 @@ def _evaluated(
     opened = open_finished(task, model_folder)
     collate = kind.collator(task, opened.processor, meta.image_shape)
     rows, order = _rows(task, dataset, opened.processor, meta.labels)
-    loaded = Loaded(opened.served.model, opened.processor, rows, collate, meta.labels)
+    batch = opened.serve.rows_at_once
+    loaded = Loaded(opened.served.model, opened.processor, rows, collate, meta.labels, batch)
     found = kind.evaluate(task, loaded)
     if rows_file is not None and found.rows is not None:
         write_rows(rows_file, found.rows.in_order(np.asarray(order)))

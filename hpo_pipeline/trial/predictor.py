@@ -152,7 +152,9 @@ def open_predictor(folder: Path, task: Task, *, threads: int | None = None) -> P
     config = opened.model.config
     names = [str(config.id2label[i]) for i in range(config.num_labels)]
     collate = kind.collator(task, opened.processor, shape)
-    loaded = Loaded(opened.served.model, opened.processor, (), collate, names)
+    loaded = Loaded(
+        opened.served.model, opened.processor, (), collate, names, opened.serve.rows_at_once
+    )
     return Predictor(task, loaded, opened.serve.title)
 
 

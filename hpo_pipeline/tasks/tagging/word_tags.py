@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipeline.tasks.inputs.token_cutting import IGNORED, SPECIAL, cut_words
 from hpo_pipeline.tasks.kind import Evaluated, Loaded, Row
-from hpo_pipeline.tasks.prediction import BATCH, LEAST_PROBABILITY
+from hpo_pipeline.tasks.prediction import LEAST_PROBABILITY
 from hpo_pipeline.tasks.row_metrics.words import MAX_COUNTS
 from hpo_pipeline.tasks.row_sums import RowSums
 from hpo_pipeline.tasks.tagging.entities import (
@@ -151,8 +151,8 @@ def evaluate(loaded: Loaded, metrics: WordMetrics) -> Evaluated:
     column = np.asarray([known.index(n) if n in known else -1 for n in metrics.names])
     answers, truth, losses = [], [], []
     with torch.inference_mode():
-        for start in range(0, len(loaded.rows), BATCH):
-            rows = list(loaded.rows[start : start + BATCH])
+        for start in range(0, len(loaded.rows), loaded.batch):
+            rows = list(loaded.rows[start : start + loaded.batch])
             batch = {k: v.to(loaded.model.device) for k, v in loaded.collate(rows).items()}
             labels = batch.pop("labels").cpu().numpy()
             logits = loaded.model(**batch).logits.double().log_softmax(dim=-1).cpu().numpy()
