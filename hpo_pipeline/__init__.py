@@ -6,6 +6,7 @@ itself costs nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from hpo_pipeline.results.outcome import SearchResult
     from hpo_pipeline.results.trial import Trial
     from hpo_pipeline.trial.session import assignments, is_best, report, seed, trial_folder
+
+# Read by gRPC when it starts. Its handlers wait for threads that a forked process does not have, and
+# hang where that one forks again (trial/fresh_processes.py); none of ours inherits a live channel.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 __version__ = "0.1.0"
 __all__ = [

@@ -18,7 +18,8 @@ from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-PATIENCE = 600.0
+PATIENCE = 120.0
+"""Seconds for one answer; on a busy machine it takes half a minute to load a model."""
 _PR_SET_PDEATHSIG = 1
 
 

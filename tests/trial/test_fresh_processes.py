@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,6 +36,24 @@ def test_each_call_is_answered_by_a_process_of_its_own() -> None:
         assert spare.call(sum, [1, 2]) == 3
     with pytest.raises(ProcessLost):
         spare.call(os.getpid)
+
+
+def test_a_live_channel_of_grpc_does_not_hang_it() -> None:
+    script = """
+from concurrent import futures
+from hpo_pipeline.trial.fresh_processes import Spare
+import grpc
+server = grpc.server(futures.ThreadPoolExecutor(1))
+port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+grpc.channel_ready_future(channel).result(20)
+with Spare() as spare:
+    print(spare.call(sum, [1, 2]))
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "3\n", done.stderr
 
 
 def test_it_keeps_no_lock_of_its_parent_and_no_signal_of_its_group_ends_it(tmp_path: Path) -> None:
