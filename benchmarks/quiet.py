@@ -21,13 +21,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.trial.quiet import QuietSlot
+from hpo_pipeline.trial.measuring.quiet import QuietSlot
 
 WORKER = """
 import sys
 from pathlib import Path
 import torch
-from hpo_pipeline.trial.quiet import QuietSlot
+from hpo_pipeline.trial.measuring.quiet import QuietSlot
 torch.set_num_threads(1)
 slot = QuietSlot(Path(sys.argv[1]))
 slot.work()
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def _rounds(model: Path, folder: Path, rounds: int) -> dict[str, Any]:
-    from hpo_pipeline.trial.measuring import remeasure
+    from hpo_pipeline.trial.measuring.remeasure import remeasure
 
     slot = QuietSlot(folder)
     times: dict[str, list[float]] = {"in the slot": [], "beside": []}

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from hpo_pipeline.results.trial import Trial
     from hpo_pipeline.trial.session import assignments, is_best, report, seed, trial_folder
 
-# Read by gRPC when it starts. Its handlers wait for threads that a forked process does not have, and
-# hang where that one forks again (trial/fresh_processes.py); none of ours inherits a live channel.
+# gRPC reads it when it starts. Its handlers wait for threads that a forked process does not have,
+# and hang where that one forks again (trial/measuring/fresh_processes.py); no process of ours
+# inherits a live channel.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 __version__ = "0.1.0"

@@ -16,7 +16,7 @@ from hpo_pipeline.errors import DataError, ExperimentError, RegistryError
 if TYPE_CHECKING:
     from hpo_pipeline.experiment.schema import Experiment
     from hpo_pipeline.registry.record import ModelRecord
-    from hpo_pipeline.trial.measuring import Remeasured
+    from hpo_pipeline.trial.measuring.remeasure import Remeasured
 
 MAX_THREADS, MAX_BATCH = 1024, 4096
 
@@ -76,7 +76,7 @@ def model_folder(model: str, registry: str | None) -> Iterator[Path]:
 
 def _measure(options: argparse.Namespace) -> int:
     with model_folder(options.model, options.registry) as folder:
-        from hpo_pipeline.trial.measuring import read_texts, remeasure
+        from hpo_pipeline.trial.measuring.remeasure import read_texts, remeasure
 
         texts = read_texts(options.rows) if options.rows else ()
         lengths = _lengths(options.lengths)
@@ -135,7 +135,7 @@ def _serve(options: argparse.Namespace) -> int:
         from hpo_pipeline.tasks import TASKS
         from hpo_pipeline.trial.artefact.record import read_record
         from hpo_pipeline.trial.http_server import Figures, Settings, serve
-        from hpo_pipeline.trial.measuring import remeasure
+        from hpo_pipeline.trial.measuring.remeasure import remeasure
         from hpo_pipeline.trial.predictor import Reading, open_predictor, task_of
 
         task = task_of(folder, Reading())

@@ -17,7 +17,7 @@ SCORE = "score"
 """Name under which the value of a formula is reported."""
 
 
-_MEASURES = "hpo_pipeline.trial.practical_metrics"
+_MEASURES = "hpo_pipeline.trial.measuring.practical_metrics"
 
 PRACTICAL_METRICS: dict[str, Metric] = {
     "latency_p50_ms": Metric(

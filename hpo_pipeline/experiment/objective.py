@@ -2,7 +2,7 @@
 
 A formula is read with Python's own parser and evaluated by walking the few node types listed in
 `_evaluate`; nothing else is accepted and nothing is ever executed. It knows which metrics exist,
-not how they are measured (tasks/ and trial/practical.py do).
+not how they are measured (tasks/ and trial/measuring/ do).
 """
 
 from __future__ import annotations

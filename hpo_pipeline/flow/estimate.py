@@ -25,8 +25,8 @@ from hpo_pipeline.experiment.space import (
 from hpo_pipeline.reports.terminal.silence import Silence
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial, TrialState
-from hpo_pipeline.trial.purpose import SHOWN, Purpose
-from hpo_pipeline.trial.sampling import WARM_UP_SECONDS
+from hpo_pipeline.trial.measuring.purpose import SHOWN, Purpose
+from hpo_pipeline.trial.measuring.sampling import WARM_UP_SECONDS
 
 STEPS = 20
 """Training steps of a short trial; the first ones are slower than the others."""

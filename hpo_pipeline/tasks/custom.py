@@ -146,7 +146,7 @@ class CustomTask(TaskKind):
         """Return None: the Trainer has its own."""
 
     def evaluate(self, task: TaskFields, loaded: Loaded) -> Evaluated:
-        """Measure nothing: trial/own_evaluation.py calls the user's function."""
+        """Measure nothing: trial/own/evaluation.py calls the user's function."""
         raise NotImplementedError("the evaluation is the user's")
 
 

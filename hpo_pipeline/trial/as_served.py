@@ -13,7 +13,7 @@ from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.results.trial import Variant
 from hpo_pipeline.trial import tracing
 from hpo_pipeline.trial.building import Built
-from hpo_pipeline.trial.purpose import Purpose
+from hpo_pipeline.trial.measuring.purpose import Purpose
 
 
 @dataclass

@@ -23,7 +23,6 @@ from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Collate, Loaded
 from hpo_pipeline.trial.artefact.build import Artefact, build_artefact, forget_artefacts
 from hpo_pipeline.trial.artefact.record import lengths_of, write_record
-from hpo_pipeline.trial.fresh_processes import Spare
 from hpo_pipeline.trial.length_order import CHOICE, order_by_length
 from hpo_pipeline.trial.loading import (
     finished_model,
@@ -32,10 +31,11 @@ from hpo_pipeline.trial.loading import (
     save_model,
     training_arguments,
 )
-from hpo_pipeline.trial.practical_metrics import Finished, Forward, Measured, measure
+from hpo_pipeline.trial.measuring.fresh_processes import Spare
+from hpo_pipeline.trial.measuring.practical_metrics import Finished, Forward, Measured, measure
+from hpo_pipeline.trial.measuring.purpose import Purpose
+from hpo_pipeline.trial.measuring.quiet import QuietSlot
 from hpo_pipeline.trial.precision import with_precision
-from hpo_pipeline.trial.purpose import Purpose
-from hpo_pipeline.trial.quiet import QuietSlot
 
 logger = logging.getLogger(__name__)
 

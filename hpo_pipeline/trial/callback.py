@@ -20,7 +20,7 @@ from hpo_pipeline.results.trial import Point
 from hpo_pipeline.trial import tracing
 from hpo_pipeline.trial.building import refuse_taken
 from hpo_pipeline.trial.reporting import Reporter
-from hpo_pipeline.trial.training_state import copy_weights
+from hpo_pipeline.trial.resuming.training_state import copy_weights
 
 _TIMINGS = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 

@@ -10,8 +10,8 @@ import transformers
 
 from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.results.trial import ONE_PROCESS, OTHERS, TIMED_IN, TIMES_MEASURED
-from hpo_pipeline.trial.checkpoints import Saved
-from hpo_pipeline.trial.machine import cores, cpu
+from hpo_pipeline.trial.measuring.machine import cores, cpu
+from hpo_pipeline.trial.resuming.checkpoints import Saved
 
 INTERRUPTED = 0.02
 """Fewer interruptions than this do not change a p95."""

@@ -27,11 +27,11 @@ from hpo_pipeline.tasks.row_sums import write_rows
 from hpo_pipeline.trial.artefact.record import read_record
 from hpo_pipeline.trial.environment import measured_on
 from hpo_pipeline.trial.finished import open_finished
-from hpo_pipeline.trial.fresh_processes import Spare
-from hpo_pipeline.trial.own_evaluation import evaluate_own
-from hpo_pipeline.trial.practical_metrics import Finished, measure
-from hpo_pipeline.trial.purpose import Purpose
-from hpo_pipeline.trial.timing import preload
+from hpo_pipeline.trial.measuring.fresh_processes import Spare
+from hpo_pipeline.trial.measuring.practical_metrics import Finished, measure
+from hpo_pipeline.trial.measuring.purpose import Purpose
+from hpo_pipeline.trial.measuring.timing import preload
+from hpo_pipeline.trial.own.evaluation import evaluate_own
 
 
 def evaluate(

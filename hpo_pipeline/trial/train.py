@@ -1,6 +1,6 @@
 """One trial from its data to its result: load, train, measure, save.
 
-transformers.Trainer is used as it is; callback.py reports and remembers, practical.py measures.
+transformers.Trainer is used as it is; callback.py reports and remembers, measuring/ measures.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from hpo_pipeline.trial import tracing
 from hpo_pipeline.trial.as_served import Clock, Trained, as_served
 from hpo_pipeline.trial.building import Built, build, checked_metrics
 from hpo_pipeline.trial.callback import Progress, TrialCallback
-from hpo_pipeline.trial.checkpoint_callback import CheckpointCallback, Resume
-from hpo_pipeline.trial.checkpoints import Checkpoints
 from hpo_pipeline.trial.environment import environment, measured_on
-from hpo_pipeline.trial.fresh_processes import Spare
-from hpo_pipeline.trial.own_script import ScriptRun, folder_metrics, script_of
-from hpo_pipeline.trial.own_trainer import (
+from hpo_pipeline.trial.measuring.fresh_processes import Spare
+from hpo_pipeline.trial.measuring.purpose import Purpose
+from hpo_pipeline.trial.measuring.quiet import QuietSlot
+from hpo_pipeline.trial.measuring.quiet_callback import QuietCallback
+from hpo_pipeline.trial.measuring.timing import spare_for
+from hpo_pipeline.trial.own.script import ScriptRun, folder_metrics, script_of
+from hpo_pipeline.trial.own.trainer import (
     build_own,
     one_gpu,
     own_context,
     own_measure,
     write_metrics,
 )
-from hpo_pipeline.trial.pbt_interval import IntervalCallback, read_parent
 from hpo_pipeline.trial.precision import precision_of
-from hpo_pipeline.trial.purpose import Purpose
-from hpo_pipeline.trial.quiet import QuietSlot
-from hpo_pipeline.trial.quiet_callback import QuietCallback
 from hpo_pipeline.trial.reporting import Reporter
+from hpo_pipeline.trial.resuming.checkpoint_callback import CheckpointCallback, Resume
+from hpo_pipeline.trial.resuming.checkpoints import Checkpoints
+from hpo_pipeline.trial.resuming.pbt_interval import IntervalCallback, read_parent
+from hpo_pipeline.trial.resuming.training_state import read_own_weights, restore_weights
 from hpo_pipeline.trial.stop_request import StopRequest
-from hpo_pipeline.trial.timing import spare_for
-from hpo_pipeline.trial.training_state import read_own_weights, restore_weights
 
 logger = logging.getLogger(__name__)
 

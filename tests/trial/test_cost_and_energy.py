@@ -9,9 +9,9 @@ import torch
 
 from hpo_pipeline.experiment.prices import Prices
 from hpo_pipeline.experiment.serve import Serve
-from hpo_pipeline.trial.energy import Meter, open_meter, unreadable
-from hpo_pipeline.trial.practical_metrics import Finished, cost_per_million, energy_j
-from hpo_pipeline.trial.purpose import Purpose
+from hpo_pipeline.trial.measuring.energy import Meter, open_meter, unreadable
+from hpo_pipeline.trial.measuring.practical_metrics import Finished, cost_per_million, energy_j
+from hpo_pipeline.trial.measuring.purpose import Purpose
 from tests.toys import toy_experiment
 
 
@@ -93,7 +93,9 @@ def test_the_energy_of_a_thousand_rows_counts_the_passes_of_the_warm_up(
         passes[0] += 1
 
     meter = Meter(lambda: [float(passes[0])], [1e9])  # a joule a pass
-    monkeypatch.setattr("hpo_pipeline.trial.practical_metrics.open_meter", lambda device: meter)
+    monkeypatch.setattr(
+        "hpo_pipeline.trial.measuring.practical_metrics.open_meter", lambda device: meter
+    )
     model = Finished(
         torch.nn.Linear(1, 1), [{"x": 1}], lambda rows: {}, forward=forward, serve=Serve(batch=4)
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.trial.fresh_processes import ProcessLost, Spare
+from hpo_pipeline.trial.measuring.fresh_processes import ProcessLost, Spare
 
 
 def boom() -> None:
@@ -41,7 +41,7 @@ def test_each_call_is_answered_by_a_process_of_its_own() -> None:
 def test_a_live_channel_of_grpc_does_not_hang_it() -> None:
     script = """
 from concurrent import futures
-from hpo_pipeline.trial.fresh_processes import Spare
+from hpo_pipeline.trial.measuring.fresh_processes import Spare
 import grpc
 server = grpc.server(futures.ThreadPoolExecutor(1))
 port = server.add_insecure_port("127.0.0.1:0")

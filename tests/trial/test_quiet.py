@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.trial.quiet import QuietSlot
+from hpo_pipeline.trial.measuring.quiet import QuietSlot
 
 WORKER = """
 import sys, time
 from pathlib import Path
-from hpo_pipeline.trial.quiet import QuietSlot
+from hpo_pipeline.trial.measuring.quiet import QuietSlot
 folder, log = Path(sys.argv[1]), Path(sys.argv[2])
 slot = QuietSlot(folder)
 if sys.argv[3] == "time":

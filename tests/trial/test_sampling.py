@@ -12,10 +12,10 @@ import pytest
 import torch
 from scipy import stats
 
-from hpo_pipeline.trial.practical_metrics import Finished, throughput_per_s
-from hpo_pipeline.trial.purpose import JUDGED, LATENCIES, READ, SHOWN, UNREAD, Purpose
-from hpo_pipeline.trial.requests import requests
-from hpo_pipeline.trial.sampling import (
+from hpo_pipeline.trial.measuring.practical_metrics import Finished, throughput_per_s
+from hpo_pipeline.trial.measuring.purpose import JUDGED, LATENCIES, READ, SHOWN, UNREAD, Purpose
+from hpo_pipeline.trial.measuring.requests import requests
+from hpo_pipeline.trial.measuring.sampling import (
     FEWEST,
     MIN_SAMPLES,
     Estimate,

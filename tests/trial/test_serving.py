@@ -17,7 +17,7 @@ from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.artefact.record import read_record
 from hpo_pipeline.trial.command import TrialCommand
 from hpo_pipeline.trial.evaluate import evaluate
-from hpo_pipeline.trial.measuring import remeasure
+from hpo_pipeline.trial.measuring.remeasure import remeasure
 from hpo_pipeline.trial.predictor import Reading, open_predictor, task_of
 from tests.toys import faults_of
 

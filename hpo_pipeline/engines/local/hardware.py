@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hpo_pipeline.trial.machine import cores as cores
+from hpo_pipeline.trial.measuring.machine import cores as cores
 
 
 def gpus() -> list[str]:

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hpo_pipeline.trial.fresh_processes import die_with_parent
+from hpo_pipeline.trial.measuring.fresh_processes import die_with_parent
 from hpo_pipeline.trial.tracing import preload
 
 TARGETS = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.prices import COST, ENERGY, Prices
 from hpo_pipeline.experiment.verdict import Verdict, verdict
-from hpo_pipeline.trial.sampling import Estimate, Plan, Processes
+from hpo_pipeline.trial.measuring.sampling import Estimate, Plan, Processes
 
 LATENCIES = {"latency_p50_ms": 0.5, "latency_p90_ms": 0.9, "latency_p95_ms": 0.95}
 UNREAD = Plan(width=0.1, seconds=0.15, longest=0.15)

@@ -29,9 +29,9 @@ from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.experiment.verdict import Interval
 from hpo_pipeline.tasks.kind import Collate, Metric, Row
 from hpo_pipeline.trial.artefact.build import Artefact
-from hpo_pipeline.trial.energy import open_meter
-from hpo_pipeline.trial.fresh_processes import ProcessLost, Spare
-from hpo_pipeline.trial.purpose import (
+from hpo_pipeline.trial.measuring.energy import open_meter
+from hpo_pipeline.trial.measuring.fresh_processes import ProcessLost, Spare
+from hpo_pipeline.trial.measuring.purpose import (
     LATENCIES,
     NOBODY,
     READ,
@@ -39,15 +39,15 @@ from hpo_pipeline.trial.purpose import (
     THROUGHPUT_UNREAD,
     Purpose,
 )
-from hpo_pipeline.trial.requests import requests
-from hpo_pipeline.trial.sampling import (
+from hpo_pipeline.trial.measuring.requests import requests
+from hpo_pipeline.trial.measuring.sampling import (
     Estimate,
     across,
     in_processes,
     quantile,
     sample,
 )
-from hpo_pipeline.trial.timing import Subject, Timed, interruptions, latencies, timed
+from hpo_pipeline.trial.measuring.timing import Subject, Timed, interruptions, latencies, timed
 
 logger = logging.getLogger(__name__)
 REQUESTS, REQUEST_ROWS = 128, 2048

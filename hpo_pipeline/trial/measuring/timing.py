@@ -21,11 +21,11 @@ from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.artefact.build import open_artefact
-from hpo_pipeline.trial.energy import open_meter
 from hpo_pipeline.trial.finished import load_model
-from hpo_pipeline.trial.fresh_processes import Spare
-from hpo_pipeline.trial.purpose import LATENCIES, Purpose
-from hpo_pipeline.trial.sampling import CONFIDENCE, MIN_SAMPLES, Estimate, across, warm_up
+from hpo_pipeline.trial.measuring.energy import open_meter
+from hpo_pipeline.trial.measuring.fresh_processes import Spare
+from hpo_pipeline.trial.measuring.purpose import LATENCIES, Purpose
+from hpo_pipeline.trial.measuring.sampling import CONFIDENCE, MIN_SAMPLES, Estimate, across, warm_up
 
 LEAST_SECONDS = 0.2
 """Of the passes, however fast they are."""

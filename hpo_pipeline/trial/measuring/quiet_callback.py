@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from hpo_pipeline.trial.quiet import QuietSlot
+from hpo_pipeline.trial.measuring.quiet import QuietSlot
 
 
 class QuietCallback(TrainerCallback):

@@ -27,11 +27,11 @@ from hpo_pipeline.trial.artefact.build import open_artefact
 from hpo_pipeline.trial.artefact.record import Record, read_record
 from hpo_pipeline.trial.environment import measured_on
 from hpo_pipeline.trial.finished import load_model
-from hpo_pipeline.trial.fresh_processes import Spare
-from hpo_pipeline.trial.practical_metrics import Finished, Measured, measure
+from hpo_pipeline.trial.measuring.fresh_processes import Spare
+from hpo_pipeline.trial.measuring.practical_metrics import Finished, Measured, measure
+from hpo_pipeline.trial.measuring.purpose import LATENCIES, Purpose
+from hpo_pipeline.trial.measuring.timing import Subject, preload
 from hpo_pipeline.trial.predictor import Reading, task_of
-from hpo_pipeline.trial.purpose import LATENCIES, Purpose
-from hpo_pipeline.trial.timing import Subject, preload
 
 MEASURED = (*LATENCIES, "throughput_per_s", "energy_j", "model_size_mb", "parameters_m")
 """What belongs to a model alone, and not to the process that measures it."""

@@ -1,0 +1,1 @@
+"""Training that is saved, and resumes to the last digit."""
