@@ -186,7 +186,8 @@ def test_a_crash_while_asking_changes_nothing(tmp_path) -> None:
 
     journal = tmp_path / "journal.log"
     for accuracy in (0.9, 0.1):
-        tell(study(), study().ask(), accuracy)
+        suggestion = study().ask()
+        tell(study(), suggestion, accuracy)  # opened after it: a journal has one writer at a time
     before = len(journal.read_bytes())
     suggestions = [study().ask() for _ in range(2)]
     whole = journal.read_bytes()
