@@ -9,7 +9,7 @@ PriorBand (Mallik et al., NeurIPS 2023), where the best trials say how far to be
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from statistics import NormalDist
 from typing import Any
@@ -25,7 +25,7 @@ from hpo_pipeline.experiment.rules.axes import Axis
 from hpo_pipeline.experiment.space import Value
 from hpo_pipeline.results.ranking import fronts
 from hpo_pipeline.search import ranked
-from hpo_pipeline.search.distributions import distributions
+from hpo_pipeline.search.around import AroundSampler
 from hpo_pipeline.search.earlier import EARLIER
 from hpo_pipeline.search.grid import GridSampler
 from hpo_pipeline.search.pruners import finite_curve, sign_of
@@ -40,41 +40,23 @@ TOP = 4
 MOST_POINTS = 2_000
 
 
-class PriorSampler(BaseSampler):
+class PriorSampler(AroundSampler):
     """A sampler around another one, for the proposal of one trial."""
 
     def __init__(self, inner: BaseSampler, problem: Problem, number: int) -> None:
         """Wrap the sampler of trial `number`."""
-        self.inner = inner
+        super().__init__(inner, problem.space)
         self._problem = problem
-        self._axes = {name: Axis(problem.space[name]) for name in problem.search.prior}
-        self._belief = {name: axis.value(_place(axis, problem, name)) for name, axis in self._each}
-        self._distributions = distributions(problem.space)
+        prior = problem.search.prior
+        self._axes = {name: Axis(problem.space[name]) for name in prior}
+        self._belief = {
+            name: axis.value(axis.place(prior[name])) for name, axis in self._axes.items()
+        }
         start = problem.search.start
         self._others = dict(start[0]) if start else {}
         # Equal entries of `start` are tried once.
         self._place = number - len({tuple(sorted(point.items())) for point in start})
         self._rng = np.random.default_rng((problem.search.seed_of(number), 3))
-
-    @property
-    def _each(self) -> Iterator[tuple[str, Axis]]:
-        return iter(self._axes.items())
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Pass it on."""
-        self.inner.before_trial(study, trial)
-
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Pass it on."""
-        self.inner.after_trial(study, trial, state, values)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the whole space, for the first proposal has all parameters."""
-        return self._distributions
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -109,14 +91,11 @@ class PriorSampler(BaseSampler):
         axis = self._axes[name]
         if axis.parameter.type == "choice":
             return self._belief[name]
-        bell = NormalDist(self._share(name, self._belief[name]), SPREAD)
+        middle = axis.shares(np.array([axis.place(self._belief[name])]))[0]
+        bell = NormalDist(float(middle), SPREAD)
         low, high = bell.cdf(0), bell.cdf(1)
         share = bell.inv_cdf(low + (high - low) * min(max(self._rng.random(), 1e-9), 1 - 1e-9))
         return axis.value(float(axis.places(np.array([share]))[0]))
-
-    def _share(self, name: str, value: Value) -> float:
-        axis = self._axes[name]
-        return float(axis.shares(np.array([axis.place(value)]))[0])
 
     def _trust(self, study: Study) -> float:
         """Return how far results support the belief, up to 1.
@@ -137,15 +116,10 @@ class PriorSampler(BaseSampler):
 
     def _is_near(self, trial: FrozenTrial) -> bool:
         return all(
-            self._distance(name, trial.params[name]) <= NEAR
-            for name in self._axes
+            _apart(axis, trial.params[name], self._belief[name]) <= NEAR
+            for name, axis in self._axes.items()
             if name in trial.params
         )
-
-    def _distance(self, name: str, value: Value) -> float:
-        if self._axes[name].parameter.type == "choice":
-            return 0.0 if value == self._belief[name] else 1.0
-        return abs(self._share(name, value) - self._share(name, self._belief[name]))
 
     def _nearest_point(
         self, grid: GridSampler, study: Study, wish: dict[str, Any]
@@ -163,11 +137,8 @@ class PriorSampler(BaseSampler):
         return grid.whole(min(free, key=distance))
 
 
-def _place(axis: Axis, problem: Problem, name: str) -> float:
-    return axis.place(problem.search.prior[name])
-
-
 def _apart(axis: Axis, one: Value, other: Value) -> float:
+    """Return how far two values are apart, as a share of the range; two choices are 1."""
     if axis.parameter.type == "choice":
         return float(one != other)
     return float(np.ptp(axis.shares(np.array([axis.place(one), axis.place(other)]))))

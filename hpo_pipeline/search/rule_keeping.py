@@ -9,45 +9,34 @@ which are the values that were really used.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hpo_pipeline.errors import BackendError
 from hpo_pipeline.experiment.rules.drawing import draw
 from hpo_pipeline.experiment.rules.nearest import nearest
 from hpo_pipeline.experiment.rules.region import Region
 from hpo_pipeline.experiment.space import Value
-from hpo_pipeline.search.whole_space import WholeSpaceSampler
+from hpo_pipeline.search.around import AroundSampler
 
 ATTEMPTS = 30
 _GIVEN = "fixed_params"
 """System attribute of a trial in which Optuna keeps the values with which it was enqueued."""
 
 
-class RuleKeeping(WholeSpaceSampler):
+class RuleKeeping(AroundSampler):
     """A sampler around another one, whose proposals keep the rules of a region."""
 
     def __init__(self, inner: BaseSampler, region: Region, *, seed: int) -> None:
-        super().__init__(region.space)  # the whole of it: rules may tie any of its parameters
-        self.inner = inner
+        super().__init__(inner, region.space)  # the whole: rules may tie any of its parameters
         self._region = region
         self._rng = np.random.default_rng((seed, 2))
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Pass it on."""
-        self.inner.before_trial(study, trial)
-
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Pass it on."""
-        self.inner.after_trial(study, trial, state, values)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -17,6 +17,7 @@ from optuna.search_space import IntersectionSearchSpace
 
 from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.rules.region import region_of
+from hpo_pipeline.search.around import innermost
 from hpo_pipeline.search.prior import PriorSampler
 from hpo_pipeline.search.rule_keeping import RuleKeeping
 
@@ -49,15 +50,8 @@ def take_over_space(sampler: BaseSampler, earlier: BaseSampler) -> None:
     Optuna goes through all trials for it, once for a sampler; with one for each suggestion, a
     thousand trials that are replayed would take a million looks.
     """
-    sampler, earlier = _innermost(sampler), _innermost(earlier)
+    sampler, earlier = innermost(sampler), innermost(earlier)
     for name in ("_search_space", "_intersection_search_space"):
         found = getattr(earlier, name, None)
         if type(earlier) is type(sampler) and isinstance(found, IntersectionSearchSpace):
             setattr(sampler, name, found)
-
-
-def _innermost(sampler: BaseSampler) -> BaseSampler:
-    """Return the sampler of Optuna within those that are around it."""
-    while isinstance(sampler, RuleKeeping | PriorSampler):
-        sampler = sampler.inner
-    return sampler
