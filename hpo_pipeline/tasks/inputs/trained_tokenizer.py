@@ -63,9 +63,9 @@ def trained_again(tokenizer: Any, inputs: Iterable[Any], vocab_size: int) -> Any
     """
     from tokenizers import models
 
-    found = tokenizer.train_new_from_iterator(texts_of(inputs), vocab_size)
-    if not isinstance(found.backend_tokenizer.model, models.WordPiece):
-        return found
+    if not isinstance(tokenizer.backend_tokenizer.model, models.WordPiece):
+        return tokenizer.train_new_from_iterator(texts_of(inputs), vocab_size)
+    found = tokenizer.train_new_from_iterator(texts_of(inputs), 0)  # its characters alone
     characters = _within_words(found.get_vocab())
     again = tokenizer.train_new_from_iterator(
         texts_of(inputs), vocab_size, new_special_tokens=characters
