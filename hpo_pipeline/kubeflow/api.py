@@ -58,7 +58,8 @@ class Kfp:
         context = _context(environ)
         self.endpoint = _checked(endpoint or _first(environ, ENDPOINTS))
         self.namespace = namespace or environ.get("KFP_NAMESPACE") or context.get("namespace") or ""
-        self._headers, self._credentials = _credentials(environ, context)
+        self._environ, self._context = environ, context
+        _, self._credentials = _credentials(environ, context)
         self.now = datetime.now(UTC)  # by the server's clock, as of the last reply
         self._http = urllib3.PoolManager(
             retries=_RETRIES, timeout=urllib3.Timeout(connect=5, read=60)
@@ -102,7 +103,9 @@ class Kfp:
     ) -> Json:
         given = {key: value for key, value in query.items() if value}
         url = f"{self.endpoint}{API}{path}"
-        headers = {**self._headers, "Accept": "application/json"}
+        # Read anew: the token of a pod is another one after an hour or so.
+        known, self._credentials = _credentials(self._environ, self._context)
+        headers = {**known, "Accept": "application/json"}
         if body:
             headers["Content-Type"] = "application/json"
         if given:

@@ -42,8 +42,12 @@ RUN_KEY = "hpo-run"
 """The metadata with the id of the run, by which one service tells it to the other."""
 
 
+LOG_FORMAT_KEY = "hpo-log-format"
+"""The metadata with the form of the log, told in the same way."""
+
+
 LOG_FORMAT_VARIABLE = "HPO_LOG_FORMAT"
-"""The environment variable by which trials, jobs and services write their log as JSON (`json`)."""
+"""The environment variable by which trials and jobs write their log as JSON (`json`)."""
 
 
 _NUMBER = re.compile(r"-(\d{4,})")

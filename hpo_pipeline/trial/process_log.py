@@ -1,7 +1,7 @@
 """The log of a process that works for a run: lines for people, or JSON for log collectors.
 
 `HPO_LOG_FORMAT=json` chooses JSON. Each line then has the id of the run, which a process learns
-from `HPO_RUN_ID`, or later, as the services on a cluster do.
+from `HPO_RUN_ID`. The services on a cluster learn both later.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from hpo_pipeline.trial.names import LOG_FORMAT_VARIABLE, RUN_ID_VARIABLE
+
+JSON = "json"
 
 
 class JsonFormatter(logging.Formatter):
@@ -47,7 +49,7 @@ def configure(
         text_format: of lines for people.
         content: what each object has, such as the name of the trial.
     """
-    is_json = environ.get(LOG_FORMAT_VARIABLE) == "json"
+    is_json = environ.get(LOG_FORMAT_VARIABLE) == JSON
     formatter = (
         JsonFormatter(run=environ.get(RUN_ID_VARIABLE, ""), **content)
         if is_json

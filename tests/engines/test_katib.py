@@ -204,6 +204,8 @@ def test_everything_that_a_run_makes_carries_its_id(cluster, write_for_cluster, 
     assert {item["metadata"]["labels"]["hpo-pipeline/run"] for item in [*made, *pods]} == {run_id}
     variables = {e["name"]: e.get("value") for e in pods[0]["spec"]["containers"][0]["env"]}
     assert variables["HPO_RUN_ID"] == run_id
+    notes = cluster.get(EXPERIMENTS, "hpo", "toy")["metadata"]["annotations"]
+    assert notes["hpo-pipeline/log-format"] == "json"  # which its services read
     assert known_run_id("katib", context) == run_id
 
 

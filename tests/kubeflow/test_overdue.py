@@ -75,6 +75,17 @@ def test_a_start_of_a_moment_ago_is_not_missed_yet(uploaded):
     assert missed(uploaded) == 0
 
 
+def test_the_token_of_a_pod_may_change(hourly, monkeypatch, tmp_path):
+    token = tmp_path / "token"
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(token))
+    token.write_text("first")
+    kfp = Kfp(hourly.endpoint)
+    for name in ("first", "second"):
+        token.write_text(name)
+        hourly.token = name
+        assert len(overdue(kfp, UTC_ZONE)) == 1
+
+
 def test_an_installation_that_is_down_is_an_error(hourly):
     hourly.close()
     with pytest.raises(PipelineError, match="cannot be reached"):

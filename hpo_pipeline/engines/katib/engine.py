@@ -17,6 +17,7 @@ from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.engines.katib import doctor, manifest
 from hpo_pipeline.engines.katib.faults import registry_fault
 from hpo_pipeline.engines.katib.lookup import load_experiment
+from hpo_pipeline.engines.katib.names import LOG_FORMAT_ANNOTATION
 from hpo_pipeline.engines.katib.remote_experiment import RemoteExperiment
 from hpo_pipeline.engines.katib.trial_template import algorithm_name
 from hpo_pipeline.engines.kubernetes.api import CONFIG_MAPS, EXPERIMENTS, Api, KubernetesApi, Object
@@ -37,9 +38,9 @@ from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.run_names import is_run_of
 from hpo_pipeline.results.trial import Trial, TrialState
 from hpo_pipeline.trial.names import LOG_FORMAT_VARIABLE
+from hpo_pipeline.trial.process_log import JSON
 
 CONFLICT, NOT_FOUND, FORBIDDEN = 409, 404, 403
-JSON = "json"
 DATASETS = STORAGE_MOUNT / "datasets"
 REGISTRY = STORAGE_MOUNT / "models"
 
@@ -258,6 +259,7 @@ class KatibEngine:
             bound=self._folder.use_data,
             needs_follower=self._context.needs_follower,
             mark=self._marked,
+            notes={LOG_FORMAT_ANNOTATION: JSON} if self._context.log_format == JSON else {},
         )
 
     def _marked(self, body: Object) -> Object:

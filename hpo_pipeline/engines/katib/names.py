@@ -26,6 +26,9 @@ MINUTES_ANNOTATION = "hpo-pipeline/minutes"
 DATA_ANNOTATION = "hpo-pipeline/data"
 """The fingerprint of the data that the trials of an experiment are trained on."""
 
+LOG_FORMAT_ANNOTATION = "hpo-pipeline/log-format"
+"""`json` where the services of an experiment write their logs as JSON."""
+
 TOKEN_ANNOTATION = "hpo-pipeline/token-sha256"
 """The hash of the token with which the trials of an experiment speak to the stopping service."""
 

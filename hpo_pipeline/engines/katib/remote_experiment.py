@@ -11,9 +11,10 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.engines.katib import manifest, status
@@ -60,7 +61,7 @@ class RemoteExperiment:
     `finished` is called with each trial that has ended, with its curve; `bound` before that, with
     the fingerprint of the data that the trials are trained on. `needs_follower` marks the
     experiment, so that it ends when nobody follows it any more. `mark` puts the id of the run on
-    what is created.
+    what is created; `notes` are annotations of the experiment.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class RemoteExperiment:
         bound: Callable[[str], None] = lambda fingerprint: None,
         needs_follower: bool = False,
         mark: Callable[[Object], Object] = lambda body: body,
+        notes: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._experiment = experiment
         self._api = api
@@ -90,6 +92,7 @@ class RemoteExperiment:
         self._waiting = Waiting(self._view, api, self._namespace)
         self._needs_follower = needs_follower
         self._mark = mark
+        self._notes = notes
         self._renewal = Renewal(api, self._namespace, experiment.name)
 
     def apply(self, earlier: Sequence[Trial] = ()) -> bool:
@@ -100,7 +103,8 @@ class RemoteExperiment:
             ClusterError: the cluster refuses it.
             ExperimentError: it cannot run on a cluster.
         """
-        notes = new_mark(datetime.now(UTC)) if self._needs_follower else {}
+        followed = new_mark(datetime.now(UTC)) if self._needs_follower else {}
+        notes = {**self._notes, **followed}
         if submit(self._api, self._experiment, earlier, notes, mark=self._mark):
             return True
         found = self._api.get(EXPERIMENTS, self._namespace, self._experiment.name)

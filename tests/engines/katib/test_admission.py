@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from hpo_pipeline.engines.katib.services.admission import Admission
-from hpo_pipeline.engines.katib.services.serving import NotAllowed, NotThere, TooMuch, start
+from hpo_pipeline.engines.katib.services.serving import NotAllowed, NotThere, Served, TooMuch, start
 from hpo_pipeline.engines.katib.services.stopping import (
     StoppingService,
     is_beside,
@@ -185,7 +185,7 @@ def test_the_services_find_the_experiment_of_their_pod():
 def test_a_rule_for_trials_that_do_not_report_is_refused(serve):
     cluster = Toys()
     del cluster.experiment["metadata"]["annotations"]  # somebody wrote it by hand
-    address = serve(StoppingService(cluster, "hpo", own="toy"))
+    address = serve(StoppingService(cluster, "hpo", served=Served("toy")))
     stub = katib_pb2_grpc.EarlyStoppingStub(grpc.insecure_channel(address))
     for name, is_refused in (("hpo-median", True), ("hpo-none", False)):
         spec = wire.EarlyStoppingSpec(algorithm_name=name)

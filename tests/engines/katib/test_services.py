@@ -1,5 +1,8 @@
 """The suggestion and stopping services, asked as Katib asks them, over gRPC."""
 
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -10,8 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hpo_pipeline.engines.katib.manifest import manifests
 from hpo_pipeline.engines.katib.services import convert
 from hpo_pipeline.engines.katib.services.early_stopped import NO_JOB, mark_stopped
-from hpo_pipeline.engines.katib.services.serving import HEALTH_SERVICE, start
-from hpo_pipeline.engines.katib.services.stopping import StoppingService
+from hpo_pipeline.engines.katib.services.serving import HEALTH_SERVICE, Served, start
+from hpo_pipeline.engines.katib.services.stopping import StoppingService, look_up
 from hpo_pipeline.engines.katib.services.suggestion import StoppingBeside, SuggestionService
 from hpo_pipeline.errors import ClusterError
 from hpo_pipeline.experiment.space import render
@@ -388,13 +391,53 @@ def test_the_suggestion_service_waits_for_the_one_beside_it():
     assert not StoppingBeside(f"127.0.0.1:{port}").await_start(0.3)
 
 
+SERVES = """
+import logging, sys
+from hpo_pipeline.engines.katib.services.serving import Served, ServiceLog
+log = ServiceLog()
+logging.info("before")
+for _ in range(2):
+    log.serves(Served("toy", *(text or None for text in sys.argv[1:])))
+logging.info("after")
+"""
+
+
+def said_by_a_service(run_id, log_format):
+    command = [sys.executable, "-c", SERVES, run_id, log_format]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stderr.splitlines()
+
+
+def test_a_service_of_a_run_that_logs_json_does_so_too():
+    before, *later = said_by_a_service("0f9c", "json")
+    assert before.endswith(" before")
+    found = [json.loads(line) for line in later]
+    assert [line["message"] for line in found] == ["serving toy, run 0f9c", "after"]
+    assert {(line["run"], line["experiment"]) for line in found} == {("0f9c", "toy")}
+
+
+def test_a_service_of_another_run_writes_lines_for_people():
+    lines = [line.partition(",")[2][4:] for line in said_by_a_service("0f9c", "")]
+    assert lines == ["before", "serving toy, run 0f9c", "after"]
+
+
+def test_a_service_finds_out_how_its_run_logs():
+    toys = Toys()
+    toys.experiment["metadata"]["labels"]["hpo-pipeline/run"] = "0f9c"
+    assert look_up(toys, "hpo", "toy") == Served("toy", "0f9c")
+    toys.experiment["metadata"]["annotations"]["hpo-pipeline/log-format"] = "json"
+    assert look_up(toys, "hpo", "toy") == Served("toy", "0f9c", "json")
+    assert look_up(toys, "hpo", "gone") == Served("gone")
+
+
 def test_both_services_know_the_run_that_they_serve(serve):
-    service, found = StoppingService(Toys(), "hpo", run_id="0f9c"), []
+    served = Served("toy", "0f9c", "json")
+    service, found = StoppingService(Toys(), "hpo", served=served), []
     channel = serve(lambda server: live_pb2_grpc.add_StoppingServicer_to_server(service, server))
-    beside = StoppingBeside(serves=lambda *known: found.append(known))
+    beside = StoppingBeside(serves=found.append)
     beside._stub = live_pb2_grpc.StoppingStub(channel)
     assert beside("toy") is None
-    assert found == [("toy", "0f9c")]
+    assert found == [served]
 
 
 def test_many_trials_may_report_at_once(stopping):

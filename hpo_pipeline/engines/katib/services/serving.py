@@ -13,12 +13,13 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from hpo_pipeline.trial.process_log import JsonFormatter, configure
+from hpo_pipeline.trial.process_log import JSON, JsonFormatter, configure
 
 logger = logging.getLogger(__name__)
 
@@ -64,22 +65,43 @@ _CODES: dict[type[Exception], grpc.StatusCode] = {
 }
 
 
+@dataclass(frozen=True)
+class Served:
+    """What a pod of services works for.
+
+    Attributes:
+        experiment: its name.
+        run_id: the id of the run that made it; None where it was rendered.
+        log_format: `json` where the run logs as JSON.
+    """
+
+    experiment: str
+    run_id: str | None = None
+    log_format: str | None = None
+
+
 class ServiceLog:
-    """The log of a service, which learns whose run it serves when it runs already."""
+    """The log of a service, which learns whose run it serves when it runs already.
+
+    A variable in its container would not do: Katib gives that of a stopping service none.
+    """
 
     def __init__(self) -> None:
-        self._formatter = configure("%(asctime)s %(message)s")
+        configure("%(asctime)s %(message)s")
         logging.getLogger().setLevel(logging.INFO)
-        self._run_id: str | None = None
+        self._served: Served | None = None
 
-    def serves(self, experiment: str, run_id: str | None) -> None:
-        """Say once which run is served; lines of JSON have its id from then on."""
-        if run_id is None or run_id == self._run_id:
+    def serves(self, served: Served) -> None:
+        """Say once which run is served; from then on, lines of JSON have its id."""
+        if served == self._served or (served.run_id, served.log_format) == (None, None):
             return
-        self._run_id = run_id
-        if isinstance(self._formatter, JsonFormatter):
-            self._formatter.content |= {"run": run_id, "experiment": experiment}
-        logger.info("serving %s, run %s", experiment, run_id)
+        self._served = served
+        formatters = [handler.formatter for handler in logging.getLogger().handlers]
+        if served.log_format == JSON or any(isinstance(f, JsonFormatter) for f in formatters):
+            content = {"run": served.run_id or "", "experiment": served.experiment}
+            for handler in logging.getLogger().handlers:
+                handler.setFormatter(JsonFormatter(**content))
+        logger.info("serving %s, run %s", served.experiment, served.run_id or "unknown")
 
 
 def guarded(method: MethodT) -> MethodT:

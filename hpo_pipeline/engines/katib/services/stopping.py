@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from hpo_pipeline.engines.katib.names import (
     EXPERIMENT_LABEL,
+    LOG_FORMAT_ANNOTATION,
     PREFIX,
     STOPPING_PORT,
     database_address,
@@ -39,6 +40,7 @@ from hpo_pipeline.engines.katib.services.serving import (
     NotNow,
     NotThere,
     OtherData,
+    Served,
     ServiceLog,
     TooMuch,
     guarded,
@@ -53,7 +55,7 @@ from hpo_pipeline.engines.kubernetes.run_mark import run_of
 from hpo_pipeline.errors import ClusterError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import Trial, TrialState
-from hpo_pipeline.trial.names import RUN_KEY, TOKEN_KEY
+from hpo_pipeline.trial.names import LOG_FORMAT_KEY, RUN_KEY, TOKEN_KEY
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 from hpo_pipeline.trial.wire.points import from_message
@@ -72,8 +74,8 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
     """Katib's `EarlyStopping`, and our `Stopping` for the trials.
 
     Args:
-        own: the experiment that this pod serves, where that is known.
-        run_id: the id of its run, where that is known; the suggestion service learns it from here.
+        served: what this pod works for, where that is known; the suggestion service learns of the
+            run from here.
     """
 
     def __init__(
@@ -82,21 +84,20 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
         namespace: str,
         *,
         open_database: OpenDatabase = Database,
-        own: str | None = None,
-        run_id: str | None = None,
+        served: Served | None = None,
     ) -> None:
         self._api = api
         self._namespace = namespace
         self._open_database = open_database
-        self._own = own
-        self._run_id = run_id
+        self._own = served.experiment if served else None
+        self._run = _metadata(served)
         self._admission = Admission(api, namespace)
         self._lock = threading.Lock()
         self._curves: dict[str, Curves] = {}
         self._endings: dict[str, Ending] = {}
         self._disruptions: dict[str, Disruptions] = {}
-        if own is not None:
-            self._ending(own)  # its time may be up before any trial calls
+        if self._own is not None:
+            self._ending(self._own)  # its time may be up before any trial calls
 
     @guarded
     def ValidateEarlyStoppingSettings(
@@ -185,8 +186,7 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
         self._admission.experiment(request.experiment_name)
         with self._lock:
             ending = self._ending(request.experiment_name)
-        if self._run_id is not None:
-            context.set_trailing_metadata(((RUN_KEY, self._run_id),))
+        context.set_trailing_metadata(self._run)
         reason = ending.refuses_more()
         return live_pb2.Decision(stop=reason is not None, reason=reason or "")
 
@@ -299,17 +299,30 @@ def own_experiment(api: Api, namespace: str, pod: str) -> str | None:
     return None
 
 
+def look_up(api: Api, namespace: str, experiment: str) -> Served:
+    """Return what there is to know of an experiment's run; it is for the log only."""
+    try:
+        found = api.get(EXPERIMENTS, namespace, experiment)
+    except ClusterError:
+        return Served(experiment)
+    notes = found["metadata"].get("annotations") or {}
+    return Served(experiment, run_of(found), notes.get(LOG_FORMAT_ANNOTATION))
+
+
+def _metadata(served: Served | None) -> tuple[tuple[str, str], ...]:
+    pairs = ((RUN_KEY, served.run_id), (LOG_FORMAT_KEY, served.log_format)) if served else ()
+    return tuple((key, value) for key, value in pairs if value is not None)
+
+
 def main() -> None:
     """Serve on Katib's port for early stopping."""
     log = ServiceLog()
     api, namespace = KubernetesApi(), NAMESPACE_FILE.read_text("utf-8").strip()
     own = own_experiment(api, namespace, socket.gethostname())
-    run_id = None
-    if own is not None:
-        with contextlib.suppress(ClusterError):  # it is for the log only
-            run_id = run_of(api.get(EXPERIMENTS, namespace, own))
-        log.serves(own, run_id)
-    service = StoppingService(api, namespace, own=own, run_id=run_id)
+    served = None if own is None else look_up(api, namespace, own)
+    if served is not None:
+        log.serves(served)
+    service = StoppingService(api, namespace, served=served)
 
     def keep_checking() -> None:
         while not stopped.wait(CHECK_SECONDS):

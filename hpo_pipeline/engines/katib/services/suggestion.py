@@ -15,12 +15,18 @@ import grpc
 
 from hpo_pipeline.engines.katib.names import STOPPING_PORT, SUGGESTION_PORT
 from hpo_pipeline.engines.katib.services import convert
-from hpo_pipeline.engines.katib.services.serving import NotNow, ServiceLog, guarded, serve
+from hpo_pipeline.engines.katib.services.serving import (
+    NotNow,
+    Served,
+    ServiceLog,
+    guarded,
+    serve,
+)
 from hpo_pipeline.experiment.algorithms.base import Problem
 from hpo_pipeline.experiment.space import Value, render
 from hpo_pipeline.results.trial import Trial, TrialState
 from hpo_pipeline.search.study import Known, Study
-from hpo_pipeline.trial.names import NO_PARENT, PARENT, RUN_KEY
+from hpo_pipeline.trial.names import LOG_FORMAT_KEY, NO_PARENT, PARENT, RUN_KEY
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 
@@ -162,14 +168,14 @@ class StoppingBeside:
     """Asks the stopping service of the same pod whether the search is over, if there is one.
 
     Args:
-        serves: is called with the experiment and the id of its run, where the service knows it.
+        serves: is called with what the pod works for, as the service knows it.
     """
 
     def __init__(
         self,
         address: str = f"127.0.0.1:{STOPPING_PORT}",
         *,
-        serves: Callable[[str, str], None] = lambda experiment, run_id: None,
+        serves: Callable[[Served], None] = lambda served: None,
     ) -> None:
         self._channel = grpc.insecure_channel(address, options=_QUICK)
         self._stub = live_pb2_grpc.StoppingStub(self._channel)
@@ -194,9 +200,8 @@ class StoppingBeside:
             decision, call = self._stub.IsOver.with_call(request, timeout=ASK_TIMEOUT)
         except grpc.RpcError:
             return None
-        for key, value in call.trailing_metadata() or ():
-            if key == RUN_KEY:
-                self._serves(experiment, value)
+        told = dict(call.trailing_metadata() or ())
+        self._serves(Served(experiment, told.get(RUN_KEY), told.get(LOG_FORMAT_KEY)))
         return decision.reason if decision.stop else None
 
 
