@@ -36,6 +36,7 @@ from hpo_pipeline.data.variants import (
 )
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
+from hpo_pipeline.experiment.stopping import rows_in
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.files import DATASET_FILE, read_json, write_json
 from hpo_pipeline.tasks import TASKS
@@ -65,6 +66,7 @@ def prepare(experiment: Experiment, out: Path, progress: Progress | None = None)
         first, model_source(first.model) if first.model else "", train, tables.shape
     )
     meta = _meta(experiment, tables, splits, kind.identity(processor))
+    _require_rows(experiment, meta)
     folder = out / f"{experiment.name}-{meta.fingerprint[:16]}"
     if (folder / DATASET_FILE).exists():
         return folder
@@ -113,6 +115,19 @@ def _nothing(experiment: Experiment, out: Path) -> Path:
     except OSError as error:
         raise DataError(f"{out}: the dataset cannot be written: {error.strerror}") from error
     return folder
+
+
+def _require_rows(experiment: Experiment, meta: DatasetMeta) -> None:
+    """Check that the smallest share of the rows on which trials are judged has every label."""
+    for share in experiment.chosen_stopping.row_shares[:1]:
+        total = meta.rows["train"]
+        rows, labels = rows_in(total, share), len(meta.labels)
+        if rows < labels:
+            raise DataError(
+                f"stopping.resource: the smallest share of the {total:,} training rows is "
+                f"{rows:,}, fewer than the {labels:,} labels; raise stopping.grace_period, lower "
+                f"stopping.max_resource, or use more rows"
+            )
 
 
 def _notes(task: Task) -> list[str]:

@@ -67,6 +67,8 @@ def _too_few_trials(experiment: Experiment) -> str | None:
 def _too_late(experiment: Experiment) -> str | None:
     """Say that a rule judges a trial for the first time when it is about to end anyway."""
     rule, longest = experiment.chosen_stopping, experiment.longest_training()
+    if rule.row_parts:
+        return None
     match rule:
         case AshaStopping() | HyperbandStopping():
             field, first = "grace_period", rule.grace_period

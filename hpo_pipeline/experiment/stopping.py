@@ -5,6 +5,7 @@ What the rules compute is in search/pruners.py.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from hpo_pipeline.experiment.space import Count, Frozen, PlainValue
 from hpo_pipeline.experiment.stock import KatibName, Named
 
 Resource = Literal["evaluation", "epoch"]
+ROWS = "rows"
 
 
 class AnyStopping(Frozen):
@@ -22,6 +24,21 @@ class AnyStopping(Frozen):
     """
 
     ranks: ClassVar[bool] = True
+
+    @property
+    def row_parts(self) -> tuple[int, ...]:
+        """How many parts of the rows a trial trains on first, time and again; empty without."""
+        return ()
+
+    @property
+    def all_parts(self) -> int:
+        """How many parts are all rows, where there are parts."""
+        return 1
+
+    @property
+    def row_shares(self) -> tuple[float, ...]:
+        """The shares of the training rows that a trial trains on before it trains on all."""
+        return tuple(parts / self.all_parts for parts in self.row_parts)
 
 
 class NoStopping(AnyStopping):
@@ -53,13 +70,33 @@ class AshaStopping(AnyStopping):
     A trial is judged when it has used `grace_period` of the resource, then `reduction_factor`
     times as much, and so on: the best one in `reduction_factor` continues. At `max_resource`,
     where it is set, every trial ends.
+
+    With `rows` as the resource a trial is trained on `grace_period` parts of the training rows,
+    then anew on `reduction_factor` times as many, and so on; `max_resource` parts (by default
+    `reduction_factor` squared, or more with a longer grace period) are all rows.
     """
 
     algorithm: Literal["asha"]
-    resource: Resource = "evaluation"
+    resource: Literal["evaluation", "epoch", "rows"] = "evaluation"
     grace_period: Count = 1
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     max_resource: Count | None = None
+
+    @property
+    def all_parts(self) -> int:
+        """How many parts are all rows."""
+        return self.max_resource or self.grace_period * self.reduction_factor**2
+
+    @property
+    def row_parts(self) -> tuple[int, ...]:
+        """How many parts of the rows a trial trains on first, time and again; empty without."""
+        if self.resource != ROWS:
+            return ()
+        found, parts = [], self.grace_period
+        while parts * self.reduction_factor <= self.all_parts:
+            found.append(parts)
+            parts *= self.reduction_factor
+        return tuple(found)
 
 
 class HyperbandStopping(AnyStopping):
@@ -139,6 +176,11 @@ Stopping = (
 
 
 StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], Named("auto")]
+
+
+def rows_in(rows: int, share: float) -> int:
+    """Return how many of some rows a share of them is: at least one."""
+    return max(1, math.ceil(rows * share - 1e-9))
 
 
 DEFAULT_STOPPING = AutoStopping(algorithm="auto")

@@ -18,10 +18,17 @@ from hpo_pipeline.experiment.rules.region import region_of
 from hpo_pipeline.experiment.schema import Budget
 from hpo_pipeline.experiment.space import Space, Value
 from hpo_pipeline.experiment.stopping import (
+    ROWS,
+    AnyStopping,
     AshaStopping,
     HyperbandStopping,
     ThresholdStopping,
+    rows_in,
 )
+from hpo_pipeline.tasks import TASKS
+
+LEAST_CLASSES = 2
+"""Without so many there is nothing to classify."""
 
 IN_FLIGHT = (
     "learning_rate",
@@ -179,6 +186,8 @@ def _stopping_faults(sections: dict[str, Any]) -> list[str]:
         if rule.lower is not None and rule.upper is not None and rule.lower >= rule.upper:
             return [f"stopping.lower: must be below upper, got {rule.lower:g} and {rule.upper:g}"]
     if isinstance(rule, AshaStopping | HyperbandStopping):
+        if rule.resource == ROWS:
+            return _row_faults(rule, sections)
         longest = rule.max_resource
         if longest is not None and longest < rule.grace_period:
             return [
@@ -200,6 +209,44 @@ def _stopping_faults(sections: dict[str, Any]) -> list[str]:
                 "many evaluations there are"
             ]
     return []
+
+
+def _row_faults(rule: AnyStopping, sections: dict[str, Any]) -> list[str]:
+    """Return why trials cannot be judged by trainings on shares of their rows."""
+    assert isinstance(rule, AshaStopping)
+    faults, least = [], rule.grace_period * rule.reduction_factor
+    where = "stopping.resource: rows"
+    if not rule.row_parts:
+        faults.append(
+            f"stopping.max_resource: is all rows, so with rows it must be at least grace_period x "
+            f"reduction_factor ({least}), got {rule.max_resource}"
+        )
+    task, space = sections.get("task"), sections.get("space")
+    if task is None:
+        return faults
+    kind = TASKS[task.kind]
+    if kind.is_own_code:
+        faults.append(
+            f"{where} needs a training that this program builds, and {task.kind} trains by code "
+            f"of your own; use evaluation or epoch"
+        )
+    if "max_steps" in task.training or "max_steps" in (space or ()):
+        faults.append(
+            f"{where} makes no training shorter whose max_steps are fixed; use num_train_epochs, "
+            f"or resource: evaluation"
+        )
+    if task.training.get("eval_on_start"):
+        faults.append(f"{where} does not go with eval_on_start; leave it out of task.training")
+    rows = task.rows.train
+    if not faults and isinstance(rows, int) and kind.form(task).label == "class":
+        few = rows_in(rows, rule.row_shares[0])
+        if few < LEAST_CLASSES:
+            faults.append(
+                f"{where}: the smallest share ({rule.grace_period} of {rule.all_parts} parts) of "
+                f"{rows} rows is {few} row, fewer than the {LEAST_CLASSES} classes that there are "
+                f"at least; raise grace_period or task.rows.train, or lower max_resource"
+            )
+    return faults
 
 
 def rules_of(sections: dict[str, Any]) -> Rules:

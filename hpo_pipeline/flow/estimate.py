@@ -114,10 +114,11 @@ def whole_trial(
     rows = meta.rows["train"]
     a_row = short.seconds.get("train", 0.0) / max(1.0, short.training_steps * batch)
     evaluations = max(1, round(epochs))
+    shares = experiment.chosen_stopping.row_shares  # a whole trial trains on each of them before
     return {
         **short.seconds,
-        "train": a_row * rows * epochs,
-        "evaluate": short.seconds.get("evaluate", 0.0) * evaluations,
+        "train": a_row * rows * epochs * (1 + sum(shares)),
+        "evaluate": short.seconds.get("evaluate", 0.0) * evaluations * (1 + len(shares)),
     }
 
 

@@ -39,6 +39,8 @@ def training_progress(experiment: Experiment, trial: Trial) -> TrainingProgress 
     settings = {**experiment.task.training, **trial.assignments}
     last = trial.curve[-1] if trial.curve else None
     epoch, step = (last.epoch, last.training_step) if last else (0.0, 0)
+    # Trainings on shares of the rows come before the first epoch, and have steps of their own.
+    step -= max((p.training_step for p in trial.curve if p.epoch == 0), default=0)
     most = settings.get("max_steps")
     if isinstance(most, int) and most > 0:
         return TrainingProgress(epoch, epoch * most / step if step else None, step, most)

@@ -91,16 +91,23 @@ class AshaPruner(BasePruner):
     At the first report at or past each rung (`grace_period` times a power of
     `reduction_factor`) a trial continues if it is among the best one in `reduction_factor` of all
     that came as far, each counted by its best value up to the rung; the first trials of a rung
-    continue only while they are its best. At `max_resource` every trial ends. Optuna's keeps the
+    continue only while they are its best. Behind `last_rung` no trial is judged, and at
+    `max_resource` every trial ends. Optuna's keeps the
     rungs of each trial in the storage, where a trial run again would meet those of its first run.
     """
 
     def __init__(
-        self, *, grace_period: int, reduction_factor: int, max_resource: int | None = None
+        self,
+        *,
+        grace_period: int,
+        reduction_factor: int,
+        max_resource: int | None = None,
+        last_rung: int | None = None,
     ) -> None:
         self._grace_period = grace_period
         self._reduction_factor = reduction_factor
         self._max_resource = max_resource
+        self._last_rung = last_rung
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Return whether the trial should end at its last reported step."""
@@ -130,7 +137,8 @@ class AshaPruner(BasePruner):
         if step < self._grace_period:
             return None
         rung = self._grace_period
-        while rung * self._reduction_factor <= step:
+        most = step if self._last_rung is None else min(step, self._last_rung)
+        while rung * self._reduction_factor <= most:
             rung *= self._reduction_factor
         return rung
 
@@ -260,7 +268,8 @@ def _asha(problem: Problem) -> BasePruner:
     return AshaPruner(
         grace_period=rule.grace_period,
         reduction_factor=rule.reduction_factor,
-        max_resource=rule.max_resource,
+        max_resource=None if rule.row_parts else rule.max_resource,
+        last_rung=rule.row_parts[-1] if rule.row_parts else None,
     )
 
 

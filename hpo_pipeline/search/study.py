@@ -27,6 +27,7 @@ from hpo_pipeline.search.earlier import EARLIER, as_earlier, missed_by
 from hpo_pipeline.search.pbt import LAST, PARENT, parent_of
 from hpo_pipeline.search.proposals import Known as Known
 from hpo_pipeline.search.proposals import Suggestion as Suggestion
+from hpo_pipeline.search.resource import used
 
 BEGUN = "identity"
 """User attribute of a study that has learned from earlier trials, if from any."""
@@ -186,7 +187,7 @@ class Study:
 
     def report(self, number: int, point: Point) -> None:
         """Store one point of a running trial's curve."""
-        vector, step = self._vector(point), self._resource(point)
+        vector, step = self._vector(point), used(self._problem.stopping, point)
         frozen = self._frozen(number)
         if vector is None or step <= 0:
             return
@@ -206,7 +207,7 @@ class Study:
             return False
         vectors: dict[int, tuple[float, ...] | None] = {}
         for point in curve:
-            step = self._resource(point)
+            step = used(self._problem.stopping, point)
             is_new = step > 0 and step not in vectors
             if is_new:
                 vectors[step] = self._vector(point)
@@ -323,16 +324,6 @@ class Study:
         if not parameters:  # another process asked for it, and of none but the first by number
             return number == 0
         return self._problem.space.active(parameters) == self._problem.baseline
-
-    def _resource(self, point: Point) -> int:
-        """Return how much of what the stopping rule counts a trial has used at a point.
-
-        In epochs, the first evaluation at or past the end of an epoch stands for it; before the
-        first, none does.
-        """
-        if getattr(self._problem.stopping, "resource", "evaluation") == "epoch":
-            return math.floor(point.epoch + 1e-6)
-        return point.step
 
     def _vector(self, point: Point) -> tuple[float, ...] | None:
         """Return the objectives at a point, signed; None where one of them is not known."""

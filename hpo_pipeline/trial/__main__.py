@@ -116,7 +116,8 @@ def _result(
 ) -> Trial | None:
     """Return the finished or failed trial, or None where the disk is full."""
     from hpo_pipeline.trial.callback import Progress
-    from hpo_pipeline.trial.train import TrialSpec, run_trial
+    from hpo_pipeline.trial.train import run_trial
+    from hpo_pipeline.trial.trainings import TrialSpec
 
     folder = command.output / command.name
     progress = Progress()
@@ -134,6 +135,7 @@ def _result(
             resume=_parent(command),
             seed=experiment.search.seed if command.seed is None else command.seed,
             storage=UriStorage(command.storage) if command.storage is not None else None,
+            is_judged=command.channel is not None or command.stopping is not None,
             quiet=Path(quiet) if (quiet := os.environ.get(QUIET_VARIABLE)) else None,
         )
         return run_trial(experiment, spec, reporter=reporter, stop=stop, progress=progress)

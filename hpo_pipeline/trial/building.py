@@ -36,6 +36,7 @@ from hpo_pipeline.trial.measuring.practical_metrics import Finished, Forward, Me
 from hpo_pipeline.trial.measuring.purpose import Purpose
 from hpo_pipeline.trial.measuring.quiet import QuietSlot
 from hpo_pipeline.trial.precision import with_precision
+from hpo_pipeline.trial.row_shares import share_of
 
 logger = logging.getLogger(__name__)
 
@@ -194,10 +195,25 @@ class Built:
     keep: Callable[[Serve, Path], None] = lambda serve, folder: None
 
 
-def build(task: Task, dataset: Path, output: Path, seed: int, *, earlier: float = 0.0) -> Built:
-    """Return the Trainer of a kind of task that is ours, with the trial's own values."""
+def build(
+    task: Task,
+    dataset: Path,
+    output: Path,
+    seed: int,
+    *,
+    earlier: float = 0.0,
+    share: float | None = None,
+) -> Built:
+    """Return the Trainer of a kind of task that is ours, with the trial's own values.
+
+    Args:
+        share: of the training rows that it trains on; None for all.
+    """
     kind = TASKS[task.kind]
     data = load_data(task, dataset)
+    if share is not None:
+        form, first = kind.form(task).label, task.rows.seed
+        data = replace(data, train=share_of(data.train, share, form, first))
     arguments = training_arguments(task, output, seed)
     transformers.set_seed(arguments.seed)
     model = load_model(task, data)

@@ -36,7 +36,9 @@ class TrialCallback(TrainerCallback):
     """Follows one training.
 
     Attributes:
-        curve: one point for each evaluation.
+        curve: one point for each evaluation, and before them one for each training on a share.
+        shares: how many trainings on a share of the rows came before.
+        steps_before: how many steps they took.
         best: the point of the best evaluation, by the first objective.
         best_weights: the weights at `best`, on the CPU; None while the model still has them.
         is_stopped: whether training was stopped early.
@@ -53,10 +55,12 @@ class TrialCallback(TrainerCallback):
         stop_asked: Callable[[], bool],
         progress: Progress,
         earlier: int = 0,
+        before: Sequence[Point] = (),
     ) -> None:
         """Follow a training that continues after `earlier` evaluations.
 
-        `measure` gives those of the `wanted` metrics that an evaluation lacks, as far as it can.
+        `before` are those of trainings on shares of the rows, whose steps count. `measure` gives
+        those of the `wanted` metrics that an evaluation lacks, as far as it can.
         """
         self._objectives = objectives
         self._reporter = reporter
@@ -65,7 +69,9 @@ class TrialCallback(TrainerCallback):
         self._stop_asked = stop_asked
         self._progress = progress
         self._earlier = earlier
-        self.curve: list[Point] = []
+        self.curve: list[Point] = list(before)
+        self.shares = len(before)
+        self.steps_before = before[-1].training_step if before else 0
         self.best: Point | None = None
         self.best_weights: dict[str, Any] | None = None
         self.is_stopped = False
@@ -86,7 +92,7 @@ class TrialCallback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End the training where the outside asks for it, unless it has just ended."""
-        self._progress.steps = state.global_step
+        self._progress.steps = self.steps_before + state.global_step
         if self._stop_asked() and not control.should_training_stop:
             self.is_stopped = control.should_training_stop = True
 
@@ -116,7 +122,8 @@ class TrialCallback(TrainerCallback):
         check_reads(self._objectives, found, "the evaluation")
         found = with_score(found, self._objectives)
         number = self._earlier + len(self.curve) + 1
-        point = Point(number, state.global_step, float(state.epoch or 0), found)
+        steps = self.steps_before + state.global_step
+        point = Point(number, steps, float(state.epoch or 0), found)
         self.curve.append(point)
         is_last = control.should_training_stop or state.global_step >= state.max_steps
         self._keep_best(point, kwargs["model"], is_last=is_last)

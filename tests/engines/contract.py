@@ -93,6 +93,22 @@ class EngineContract:
         assert states[3:] == ["stopped"] * 2
         assert [len(t.curve) for t in trials[3:]] == [2, 2]
 
+    def test_rows_as_the_resource_end_bad_trials_before_they_train_on_all(
+        self, run_engine, write_experiment
+    ):
+        rates = [0.02, 1e-6, 1e-6]
+        file = write_experiment(
+            space="{learning_rate: {type: float, low: 1.0e-7, high: 1.0}}",
+            search=f"{{start: [{', '.join(f'{{learning_rate: {rate}}}' for rate in rates)}]}}",
+            stopping="{algorithm: asha, resource: rows}",
+            objective="{metric: loss, goal: minimize}",
+            budget="{trials: 3, parallel: 1}",
+        )
+        trials, _ = run_engine(file)
+        assert [t.state.value for t in trials] == ["succeeded", "stopped", "stopped"]
+        assert [len(t.curve) for t in trials] == [2 + 3, 1, 1]
+        assert [t.curve[-1].training_step for t in trials] == [6 + 15 + 45, 6, 6]
+
     def test_the_baseline_runs_first_and_to_its_end(self, run_engine, write_experiment):
         file = write_experiment(
             baseline="{learning_rate: 0.002}",

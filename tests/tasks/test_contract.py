@@ -24,6 +24,8 @@ from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.command import TrialCommand
 from hpo_pipeline.trial.evaluate import evaluate
+from hpo_pipeline.trial.loading import load_data
+from hpo_pipeline.trial.row_shares import share_of
 from tests.conftest import BAD, GOOD, PLAIN
 
 Rows = Callable[[random.Random], dict[str, Any]]
@@ -225,6 +227,9 @@ def test_a_kind_from_the_file_to_the_card(
 
     experiment = load(file)
     dataset = prepare(experiment, tmp_path)
+    if not kind.is_own_code:
+        rows, form = load_data(experiment.task, dataset).train, kind.form(experiment.task).label
+        assert 13 <= len(share_of(rows, 1 / 9, form, 0)) < len(rows)
     command = TrialCommand(file, dataset, tmp_path / "trials", "t", 0, {"learning_rate": case.rate})
     main(command.argv())
     trial = read_trial(tmp_path / "trials/t")

@@ -131,6 +131,7 @@ class CheckpointCallback(TrainerCallback):
             best_step=best_step,
             seconds=self._spent(),
             environment=self._environment,
+            shares=trial.shares,
         )
         epoch = training_state.random_state() if is_epoch_over else self._epoch
 

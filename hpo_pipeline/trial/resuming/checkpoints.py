@@ -53,6 +53,8 @@ class Record:
         best_step: the `step` of the best of them.
         seconds: wall time by phase.
         environment: on what it was computed.
+        shares: how many trainings on a share of the rows are over, whose points come first in the
+            curve; `step` counts those of the training that goes on.
     """
 
     key: str
@@ -61,6 +63,7 @@ class Record:
     best_step: int | None
     seconds: dict[str, float]
     environment: dict[str, str]
+    shares: int = 0
 
 
 @dataclass(frozen=True)
