@@ -4,6 +4,7 @@ import grpc
 import pytest
 
 from hpo_pipeline.engines.katib.services.admission import Admission
+from hpo_pipeline.engines.katib.services.db_manager import Database
 from hpo_pipeline.engines.katib.services.serving import NotAllowed, NotThere, Served, TooMuch, start
 from hpo_pipeline.engines.katib.services.stopping import (
     StoppingService,
@@ -241,6 +242,17 @@ def test_values_for_katibs_database_are_taken_from_the_trial_alone(
     report(values("toy-0000"), metadata=((EXPERIMENT_KEY, "toy"), (TOKEN_KEY, "right")))
     assert rows.trials == ["toy-0000"]
     assert rows.addresses == ["katib-db-manager.kubeflow:6789"]
+
+
+def test_a_database_that_is_away_is_said_on_one_line(serve):
+    away = Database("127.0.0.1:1")
+    address = serve(StoppingService(Toys("right"), "hpo", open_database=lambda address: away))
+    report = katib_pb2_grpc.DBManagerStub(grpc.insecure_channel(address)).ReportObservationLog
+    with pytest.raises(grpc.RpcError) as caught:
+        report(values("toy-0000"), metadata=((EXPERIMENT_KEY, "toy"), (TOKEN_KEY, "right")))
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert caught.value.details().startswith("katib-db-manager cannot be asked: failed to connect")
+    assert "\n" not in caught.value.details()
 
 
 def test_an_earlier_service_takes_no_values_and_the_database_gets_them(serve):

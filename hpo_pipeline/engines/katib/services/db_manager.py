@@ -17,6 +17,12 @@ REPORT_TIMEOUT = 4.0
 """Below what a trial waits for us."""
 
 
+def said(error: grpc.RpcError) -> str:
+    """Return what went wrong in a call, on one line; as a text, the error is a dump of several."""
+    details = getattr(error, "details", None)
+    return " ".join(str(details() if callable(details) else error).split())
+
+
 class Database:
     """Katib's database manager."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import grpc
 
 from hpo_pipeline.engines.katib.services.admission import Admission
-from hpo_pipeline.engines.katib.services.db_manager import Database
+from hpo_pipeline.engines.katib.services.db_manager import Database, said
 from hpo_pipeline.engines.katib.services.serving import NotNow, guarded
 from hpo_pipeline.trial.names import EXPERIMENT_KEY, TOKEN_KEY
 from hpo_pipeline.trial.wire import katib_pb2 as wire
@@ -38,5 +38,5 @@ class Observations(katib_pb2_grpc.DBManagerServicer):
         try:
             self._database(self._admission.database(experiment)).report(request)
         except grpc.RpcError as error:
-            raise NotNow(f"Katib's database did not take the values: {error}") from error
+            raise NotNow(f"katib-db-manager cannot be asked: {said(error)}") from error
         return wire.ReportObservationLogReply()

@@ -29,7 +29,7 @@ from hpo_pipeline.engines.katib.names import (
     database_address,
 )
 from hpo_pipeline.engines.katib.services.admission import Admission
-from hpo_pipeline.engines.katib.services.db_manager import Database
+from hpo_pipeline.engines.katib.services.db_manager import Database, said
 from hpo_pipeline.engines.katib.services.disruptions import Disruptions
 from hpo_pipeline.engines.katib.services.early_stopped import mark_stopped
 from hpo_pipeline.engines.katib.services.ending import Ending
@@ -278,7 +278,8 @@ class StoppingService(katib_pb2_grpc.EarlyStoppingServicer, live_pb2_grpc.Stoppi
                 curve = database.curve(trial.name, reads)
                 curves.finish(Trial(trial.name, 0, trial.state, {}, trial.metrics, curve))
         except (ClusterError, grpc.RpcError) as error:
-            logger.warning("%s: earlier trials are not known: %s", experiment.name, error)
+            why = said(error) if isinstance(error, grpc.RpcError) else error
+            logger.warning("%s: earlier trials are not known: %s", experiment.name, why)
 
 
 def own_experiment(api: Api, namespace: str, pod: str) -> str | None:
