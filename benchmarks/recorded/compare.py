@@ -6,6 +6,7 @@ random search without stopping. By steps, a search continues until it has used a
 
     python benchmarks/recorded/compare.py [--by trials] [--study digits] [--only tpe gp]
     python benchmarks/recorded/compare.py --by trials --plain --rules "model.hidden_size >= 24"
+    python benchmarks/recorded/compare.py --smooth     by exp(-loss) instead of accuracy
     python benchmarks/recorded/compare.py --write     the tables and plots of benchmarks/README.md
 
 The algorithms are the very ones that the engines use; only training is replaced by the table. The
@@ -75,6 +76,7 @@ class Job:
     trials: int
     by_steps: bool
     rules: tuple[str, ...] = ()
+    is_smooth: bool = False
 
 
 ASHA = {"algorithm": "asha", "grace_period": 1, "reduction_factor": 3}
@@ -126,7 +128,7 @@ def play(job: Job) -> table.Outcome:
     """Run one strategy with one seed."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
-    recorded = table.recorded(job.study)
+    recorded = table.recorded(job.study, job.is_smooth)
     return table.play(
         recorded,
         job.strategy.opened(recorded, job),
@@ -289,10 +291,13 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", help="search algorithms, beside random")
     parser.add_argument("--plain", action="store_true", help="without stopping or settings")
     parser.add_argument("--rules", nargs="+", default=[], help="space_rules that every trial keeps")
+    parser.add_argument(
+        "--smooth", action="store_true", help="by exp(-loss) instead of accuracy, which has ties"
+    )
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    if options.write and options.rules:
-        parser.error("the tables of the README have no rules: leave --write or --rules out")
+    if options.write and (options.rules or options.smooth):
+        parser.error("the tables of the README are of accuracy without rules: leave --write out")
     chosen = [
         s
         for s in LISTS[options.by]
@@ -305,13 +310,17 @@ def main() -> int:
     for study in options.study:
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         rules = tuple(options.rules)
-        jobs = [Job(study, s, n, options.trials, is_by_steps, rules) for s in chosen for n in seeds]
+        jobs = [
+            Job(study, s, n, options.trials, is_by_steps, rules, options.smooth)
+            for s in chosen
+            for n in seeds
+        ]
         with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
             outcomes = pool.map(play, jobs, chunksize=1)
         found: dict[str, list[table.Outcome]] = {strategy.name: [] for strategy in chosen}
         for job, outcome in zip(jobs, outcomes, strict=True):
             found[job.strategy.name].append(outcome)
-        recorded = table.recorded(study)
+        recorded = table.recorded(study, options.smooth)
         best, steps = recorded.best(options.rules), options.trials * recorded.mean_steps()
         every[study] = found, best, steps
         made = (

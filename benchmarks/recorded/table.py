@@ -69,9 +69,14 @@ BELIEFS = ("right", "near", "wrong")
 
 
 class Recorded:
-    """A table: the whole curve of each configuration."""
+    """A table: the whole curve of each configuration.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        is_smooth: whether the geometric mean of what a model gives the right class, exp(-loss),
+            stands in for its accuracy: it has no ties, and no row decides who is the best.
+    """
+
+    def __init__(self, name: str, *, is_smooth: bool = False) -> None:
         self.source = STUDIES[name]
         self._names = [n for n in self.source.space if n != "learning_rate"]
         self._curves: dict[tuple[float, Key], Curve] = {}
@@ -79,7 +84,8 @@ class Recorded:
             for row in csv.DictReader(stream):
                 key = float(row["learning_rate"]), tuple(row[name] for name in self._names)
                 step, done = int(row["evaluation"]), int(row["training_step"])
-                metrics = {"accuracy": float(row["accuracy"])}
+                value = math.exp(-float(row["loss"])) if is_smooth else float(row["accuracy"])
+                metrics = {"accuracy": value}
                 point = Point(step, done, float(row["epoch"]), metrics)
                 self._curves[key] = (*self._curves.get(key, ()), point)
         self._rates = sorted({rate for rate, _ in self._curves})
@@ -197,9 +203,9 @@ def there() -> list[str]:
 
 
 @cache
-def recorded(name: str) -> Recorded:
+def recorded(name: str, is_smooth: bool = False) -> Recorded:
     """Return a table, which a process reads once."""
-    return Recorded(name)
+    return Recorded(name, is_smooth=is_smooth)
 
 
 @cache
