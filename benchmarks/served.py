@@ -52,9 +52,11 @@ def main() -> int:
         print(json.dumps(found))
         return 0
     start = time.time()
-    repetitions = [
-        _repetition(options.run, not options.no_again) for _ in range(options.repetitions)
-    ]
+    report = _report(options.run)
+    repetitions = []
+    for number in range(1, 1 + options.repetitions):
+        repetitions.append(_repetition(options.run, not options.no_again))
+        print(_line(number, repetitions[-1]["alone"], report), file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         plain = _exported(options.run / "model", Path(scratch))
         rounds = [_worker(options.run, "in-turn", "--plain", str(plain)) for _ in range(ROUNDS)]
@@ -225,12 +227,27 @@ def _json(command: list[str]) -> Any:
     return json.loads(subprocess.check_output(command, env=environment, text=True).strip())
 
 
+def _report(run: Path) -> dict[str, Any]:
+    """Return what the run says of its winner on the test rows."""
+    conclusion = json.loads((run / "conclusion.json").read_text())
+    found: dict[str, Any] = conclusion["evaluations"][conclusion["run"]]
+    return found
+
+
+def _line(number: int, alone: dict[str, Any], report: dict[str, Any]) -> str:
+    names = (*SHARES, "throughput_per_s", "accuracy")
+    told = (
+        f"{name} {alone[name]:.4g} {'in' if _is_within(alone, name, report) else 'out'}"
+        for name in names
+    )
+    return f"{number}: {', '.join(told)}; load {alone['load']:.1f}"
+
+
 def _summary(
     run: Path, repetitions: list[dict[str, Any]], rounds: list[dict[str, Any]], took: float
 ) -> dict[str, Any]:
     result = json.loads((run / "run.json").read_text())
-    conclusion = json.loads((run / "conclusion.json").read_text())
-    report = conclusion["evaluations"][conclusion["run"]]
+    report = _report(run)
     alone = [each["alone"] for each in repetitions]
     sizes = {"torch": _weights(run / "model") / 1e6, "served": alone[0]["model_size_mb"]}
     ratios = {

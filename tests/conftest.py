@@ -38,6 +38,17 @@ def _signals() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _nursery() -> Iterator[None]:
+    """Have runs in this process fork their process servers instead of starting them."""
+    from hpo_pipeline.engines.local import server_client
+    from tests.nursery import start_process
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server_client, "start_process", start_process)
+        yield
+
+
 @pytest.fixture(scope="session")
 def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CSV file with 240 different sentences, `text,label`, labels `negative` and `positive`."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from hpo_pipeline.experiment.configuration import outside
 from hpo_pipeline.experiment.rules import NO_RULES, Rules, known_values
 from hpo_pipeline.experiment.rules.region import region_of
 from hpo_pipeline.experiment.space import ChoiceParameter, PlainValue, Space, Value
@@ -111,18 +112,7 @@ def baseline_faults(given: Given, setting: Setting) -> list[str]:
     if why := _unserved(setting.search):
         return [f"baseline: {why}; leave it out"]
     space = setting.space
-    faults = [
-        f"baseline.{name}: not in the space ({', '.join(space)}); a value that no trial varies "
-        f"belongs into the task"
-        for name in given
-        if name not in space
-    ]
-    faults += [
-        f"baseline.{name}: must be {allowed(space, name)}, as in the space, got {value!r}"
-        for name, value in given.items()
-        if name in space and not space[name].contains(value)
-    ]
-    if faults:
+    if faults := outside(space, given, "baseline"):
         return faults
     if TASKS[setting.task.kind].is_own_code:
         filled = {name: given.get(name, space[name].point(0)) for name in space}
@@ -224,14 +214,3 @@ def _kept(
     changed = [n for n in found if found[n] != values.get(n)]
     listed = ", ".join(f"{n}={found[n]}" for n in changed)
     return Baseline(found, (*notes, f"space_rules moved the defaults to {listed}"))
-
-
-def allowed(space: Space, name: str) -> str:
-    """Say which values a parameter may have."""
-    parameter = space[name]
-    if isinstance(parameter, ChoiceParameter):
-        return f"one of {', '.join(map(str, parameter.values))}"
-    has_step = parameter.step is not None and not (parameter.type == "int" and parameter.step == 1)
-    steps = f" in steps of {parameter.step}" if has_step else ""
-    kind = "a whole number " if parameter.type == "int" else ""
-    return f"{kind}from {parameter.low} to {parameter.high}{steps}"

@@ -50,9 +50,28 @@ def allowed(parameter: FloatParameter | IntParameter | ChoiceParameter) -> str:
         texts = [render(value) for value in parameter.values]
         return f"one of {', '.join(texts)}" if len(texts) > 1 else texts[0]
     kind = "a whole number" if isinstance(parameter, IntParameter) else "a number"
-    has_step = parameter.step not in (None, 1)
-    step = f" in steps of {parameter.step:g}" if has_step else ""
+    every = None if parameter.type == "int" and parameter.step == 1 else parameter.step
+    step = f" in steps of {every:g}" if every is not None else ""
     return f"{kind} from {render(parameter.low)} to {render(parameter.high)}{step}"
+
+
+def outside(space: Space, given: Mapping[str, Value], where: str) -> list[str]:
+    """Return which values of a section of the file the space does not have.
+
+    Args:
+        where: the section, such as `search.start[0]`.
+    """
+    unknown = [
+        f"{where}.{name}: not in the space ({', '.join(space)}); a value that no trial varies "
+        f"belongs into the task"
+        for name in given
+        if name not in space
+    ]
+    return unknown + [
+        f"{where}.{name}: must be {allowed(space[name])}, as in the space, got {value!r}"
+        for name, value in given.items()
+        if name in space and not space[name].contains(value)
+    ]
 
 
 def conditions(parameter: FloatParameter | IntParameter | ChoiceParameter) -> str:

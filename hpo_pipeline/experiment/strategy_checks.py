@@ -10,8 +10,8 @@ from typing import Any
 from hpo_pipeline.experiment.algorithms import ALGORITHMS
 from hpo_pipeline.experiment.algorithms.base import AnySearch
 from hpo_pipeline.experiment.algorithms.base import size as size_of
-from hpo_pipeline.experiment.baseline import allowed
 from hpo_pipeline.experiment.choosing import MAX_GRID
+from hpo_pipeline.experiment.configuration import allowed, outside
 from hpo_pipeline.experiment.rules import NO_RULES, Rules, bound, known_values
 from hpo_pipeline.experiment.rules.checks import rule_faults
 from hpo_pipeline.experiment.rules.region import region_of
@@ -291,16 +291,11 @@ def _enumeration_faults(space: Space, rules: Rules, search: AnySearch) -> list[s
 
 
 def _start_faults(space: Space, assignments: dict[str, Value], where: str) -> list[str]:
-    unknown = [name for name in assignments if name not in space]
     known = {name: value for name, value in assignments.items() if name in space}
     filled = {name: known.get(name, space[name].point(0)) for name in space}
     missing = [name for name in space.active(filled) if name not in assignments]
-    faults = [f"{where}.{name}: not in the space ({', '.join(space)})" for name in unknown]
-    faults += [f"{where}: {name} is missing" for name in missing]
-    for name in space:
-        if name in assignments and not space[name].contains(assignments[name]):
-            faults.append(f"{where}.{name}: {assignments[name]!r} is not in the space")
-    return faults
+    faults = [f"{where}: {name} is missing; it must be {allowed(space[name])}" for name in missing]
+    return outside(space, assignments, where) + faults
 
 
 def _prior_faults(space: Space, search: AnySearch) -> list[str]:
@@ -310,16 +305,7 @@ def _prior_faults(space: Space, search: AnySearch) -> list[str]:
         return [
             "search.prior: Katib's own algorithms know no beliefs; leave it out, or use one of ours"
         ]
-    faults = [
-        f"search.prior.{name}: not in the space ({', '.join(space)})"
-        for name in prior
-        if name not in space
-    ]
-    return faults + [
-        f"search.prior.{name}: must be {allowed(space, name)}, as in the space, got {value!r}"
-        for name, value in prior.items()
-        if name in space and not space[name].contains(value)
-    ]
+    return outside(space, prior, "search.prior")
 
 
 def _confirmation_faults(sections: dict[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ from hpo_pipeline.experiment.space import (
 from hpo_pipeline.reports.terminal.silence import Silence
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial, TrialState
-from hpo_pipeline.trial.measuring.purpose import SHOWN, Purpose
+from hpo_pipeline.trial.measuring.purpose import Purpose
 from hpo_pipeline.trial.measuring.sampling import WARM_UP_SECONDS
 
 STEPS = 20
@@ -182,8 +182,9 @@ def _of_run(
 def final_seconds(experiment: Experiment, whole: dict[str, float], meta: DatasetMeta) -> float:
     """Return the seconds after the search: the winner and the baseline, one after the other.
 
-    Each is loaded, answers the test rows, and is timed in fresh processes; a champion that is
-    there already, and how long it takes, is not known.
+    Each is loaded and answers the test rows; the winner is timed in fresh processes, and so is the
+    baseline where its times are read. A champion that is there already, and how long it takes, is
+    not known.
 
     Args:
         whole: seconds of a whole trial by phase.
@@ -191,10 +192,15 @@ def final_seconds(experiment: Experiment, whole: dict[str, float], meta: Dataset
     share = meta.rows.get("test", 0) / max(1, meta.rows.get("validation", 1))
     evaluations = max(1, round(float(experiment.task.training.get(_EPOCHS, _DEFAULTS[_EPOCHS]))))
     one = whole.get("load", 0.0) + whole["evaluate"] / evaluations * share
-    one += whole.get("measure", 0.0)
-    if Purpose(experiment.reads).processes is None:  # those of trials were timed less
-        one += SHOWN.least * (SHOWN.each + WARM_UP_SECONDS)
-    return one * (2 if experiment.found_baseline().values is not None else 1)
+    measure = whole.get("measure", 0.0)
+    purpose = Purpose(experiment.reads, is_final=True)
+    timed = measure
+    if (plan := purpose.processes) is not None:
+        timed = max(timed, plan.least * (plan.each + WARM_UP_SECONDS))
+    winner = one + timed
+    if experiment.found_baseline().values is None:
+        return winner
+    return winner + one + (timed if purpose.is_read else measure)
 
 
 def _between(parameter: Parameter, share: float) -> Value:

@@ -139,14 +139,21 @@ def _measure(experiment: Experiment, dataset: Path) -> Measure:
     """Return what measures a model in a child process, whose peak memory is the model's own."""
     from hpo_pipeline.trial.evaluate import evaluate  # loaded once, before the first fork
 
-    def measure(model: Path, max_length: int, rows_file: Path) -> Evaluation:
+    def measure(model: Path, max_length: int, rows_file: Path, *, is_winner: bool) -> Evaluation:
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch) / "evaluation.json"
             pid = os.fork()
             if pid == 0:
                 code = 1
                 try:
-                    found = evaluate(experiment, dataset, model, max_length, rows_file=rows_file)
+                    found = evaluate(
+                        experiment,
+                        dataset,
+                        model,
+                        max_length,
+                        rows_file=rows_file,
+                        is_final=is_winner,
+                    )
                     write_answer(out, found.to_json())
                     code = 0
                 except HpoError as error:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo_pipeline.data.assets import ASSETS
 from hpo_pipeline.errors import BackendError, DataError, ModelMissing, TrialError
@@ -40,9 +40,20 @@ if TYPE_CHECKING:
 
 CHAMPION_FOLDER = "champion"  # for the time that it is measured, where the registry is elsewhere
 
-Measure = Callable[[Path, int, Path], Evaluation]
-"""Measures a model folder on the test rows, with texts cut after so many tokens; the file gets what
-each row adds to the metrics, where that is known."""
+
+class Measure(Protocol):
+    """Measures a model on the test rows."""
+
+    def __call__(
+        self, model: Path, max_length: int, rows_file: Path, *, is_winner: bool
+    ) -> Evaluation:
+        """Measure the model of a folder, with texts cut after so many tokens.
+
+        Args:
+            rows_file: gets what each row adds to the metrics, where that is known.
+            is_winner: whether its times are quoted.
+        """
+        ...
 
 
 class Promotion:
@@ -190,7 +201,8 @@ class Promotion:
         length = winner.assignments.get("task.max_length", self._experiment.task.max_length)
         rows_file = self._folder.test_rows(name)
         rows_file.parent.mkdir(exist_ok=True)
-        found = self._measure(model, int(length), rows_file)
+        is_winner = model == self._folder.model
+        found = self._measure(model, int(length), rows_file, is_winner=is_winner)
         own = {"train_seconds": winner.metrics["train_seconds"]} if is_own else {}
         metrics = with_score({**found.metrics, **own}, self._experiment.objective)
         found = replace(found, metrics=metrics)

@@ -156,6 +156,8 @@ class TaskKind(ABC):
             says nothing.
         needs: fields of the section `task` that the kind cannot do without.
         is_own_code: whether the user's code trains, so that metrics and parameters are not known.
+        measured_by: modules that the metrics load when they are first computed, which takes
+            seconds; where trials are forked, they are loaded once for all.
     """
 
     Settings: ClassVar[type[Settings]] = Settings
@@ -170,6 +172,7 @@ class TaskKind(ABC):
     idle: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ("model", "data")
     is_own_code: ClassVar[bool] = False
+    measured_by: ClassVar[tuple[str, ...]] = ()
 
     # What people read.
 

@@ -41,8 +41,14 @@ class Trained:
     metrics: dict[str, float]
 
 
-def as_served(experiment: Experiment, trained: Trained, serve: Serve, clock: Clock) -> Variant:
-    """Make an artefact of a finished model in its folder, and measure it."""
+def as_served(
+    experiment: Experiment, trained: Trained, serve: Serve, clock: Clock, *, trained_s: float
+) -> Variant:
+    """Make an artefact of a finished model in its folder, and measure it.
+
+    Args:
+        trained_s: seconds of its training, of which measuring this artefact takes a share.
+    """
     served, quality = trained.built.serve(serve, trained.model, trained.folder)
     clock.lap("export")
     known = {**trained.metrics, **quality}
@@ -50,7 +56,13 @@ def as_served(experiment: Experiment, trained: Trained, serve: Serve, clock: Clo
         trained.model,
         trained.folder,
         clock.seconds["train"],
-        purpose=Purpose(experiment.reads, experiment.constraints, known, experiment.prices),
+        purpose=Purpose(
+            experiment.reads,
+            experiment.constraints,
+            known,
+            experiment.prices,
+            trained=trained_s,
+        ),
         served=served,
         serve=serve,
     )

@@ -8,6 +8,7 @@ machine: its practical metrics are the ones to quote.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from hpo_pipeline.trial.finished import open_finished
 from hpo_pipeline.trial.measuring.fresh_processes import Spare
 from hpo_pipeline.trial.measuring.practical_metrics import Finished, measure
 from hpo_pipeline.trial.measuring.purpose import Purpose
-from hpo_pipeline.trial.measuring.timing import preload
+from hpo_pipeline.trial.measuring.timing import spare_for
 from hpo_pipeline.trial.own.evaluation import evaluate_own
 
 
@@ -41,6 +42,7 @@ def evaluate(
     max_length: int,
     *,
     rows_file: Path | None = None,
+    is_final: bool = True,
 ) -> Evaluation:
     """Measure a model folder on the test rows of a prepared dataset.
 
@@ -51,6 +53,7 @@ def evaluate(
     Args:
         max_length: tokens after which a text is cut.
         rows_file: gets what each row adds to the metrics, where the kind of task tells.
+        is_final: whether its times are quoted; else they are taken as those of trials are.
 
     Raises:
         DataError: the folder is not a model of this task.
@@ -59,9 +62,11 @@ def evaluate(
     if TASKS[experiment.task.kind].is_own_code:
         return evaluate_own(experiment, dataset, model_folder)
     task = experiment.task.model_copy(update={"max_length": max_length})
-    preload([read_record(model_folder)], task, model_folder)
-    with Spare() as spare:  # before anything is computed
-        return _evaluated(experiment, task, dataset, model_folder, rows_file, spare)
+    purpose = Purpose(
+        experiment.reads, experiment.constraints, prices=experiment.prices, is_final=is_final
+    )
+    with spare_for(purpose, [read_record(model_folder)], task, model_folder) as spare:
+        return _evaluated(experiment, task, dataset, model_folder, rows_file, purpose, spare)
 
 
 def _evaluated(
@@ -70,7 +75,8 @@ def _evaluated(
     dataset: Path,
     model_folder: Path,
     rows_file: Path | None,
-    spare: Spare,
+    purpose: Purpose,
+    spare: Spare | None,
 ) -> Evaluation:
     meta = DatasetMeta.read(dataset)
     kind = TASKS[task.kind]
@@ -93,13 +99,7 @@ def _evaluated(
             forward=forward,
             served=opened.served,
             serve=opened.serve,
-            purpose=Purpose(
-                experiment.reads,
-                experiment.constraints,
-                found.metrics,
-                experiment.prices,
-                is_final=True,
-            ),
+            purpose=replace(purpose, metrics=found.metrics),
             spare=spare,
             task=task,
         )

@@ -90,7 +90,8 @@ def _as_served(experiment: Experiment, spec: TrialSpec, done: Done, trained: Tra
     """Measure a model in each way in which it may be served, and return the result of the best."""
     built, slot = trained.built, trained.built.practical.slot
     variants = experiment.serve.assigned(spec.assignments).variants
-    found = [as_served(experiment, trained, serve, done.clock) for serve in variants]
+    clock, share = done.clock, done.clock.seconds["train"] / len(variants)
+    found = [as_served(experiment, trained, serve, clock, trained_s=share) for serve in variants]
     slot.end()
     best = best_variant(experiment, found)
     serve, chosen = variants[best], found[best]
@@ -101,7 +102,7 @@ def _as_served(experiment: Experiment, spec: TrialSpec, done: Done, trained: Tra
         done.callback,
         chosen.metrics,
         steps=done.callback.steps_before + built.trainer.state.global_step,
-        seconds=done.clock.seconds,
+        seconds=clock.seconds,
     )
     return replace(
         trial,

@@ -6,20 +6,20 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from hpo_pipeline.cli.main import main
 from hpo_pipeline.results.run_folder import RunFolder
+from tests import nursery
 
-HPO = [sys.executable, "-m", "hpo_pipeline"]
 LONG = "{num_train_epochs: 100000, per_device_train_batch_size: 8}"
 
 
 def hpo(*arguments, cwd=None) -> subprocess.CompletedProcess[str]:
-    command = [*HPO, *map(str, arguments)]
+    command = nursery.command(*arguments)
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
@@ -52,7 +52,7 @@ register: {{model: toy}}
 """
     )
     environment = {**os.environ, "HPO_CACHE": str(folder / "cache"), "HPO_REGISTRY": "models"}
-    command = [*HPO, "run", "toy.yaml"]
+    command = nursery.command("run", "toy.yaml")
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -167,21 +167,21 @@ def test_a_folder_that_cannot_be_written_is_refused(write_experiment):
     assert "cannot be written" in done.stderr
 
 
-def test_check_finds_the_faults_of_both_halves_at_once(write_experiment):
+def test_check_finds_the_faults_of_both_halves_at_once(write_experiment, capsys):
     file = write_experiment(
         training="{num_train_epoch: 3}",
         space="{learning_rat: {type: float, low: 2.0, high: 1.0}}",
         objective="{metric: f9, goal: maximize}",
     )
-    done = hpo("check", file)
-    assert done.returncode == 2
+    assert main(["check", str(file)]) == 2
+    told = capsys.readouterr().err
     for part in (
         "space.learning_rat: low must be below high",
         "no metric 'f9'",
         "task.training.num_train_epoch: no field",
         "did you mean num_train_epochs",
     ):
-        assert part in done.stderr
+        assert part in told
 
 
 def test_check_says_that_a_file_is_right(write_experiment):
@@ -190,15 +190,16 @@ def test_check_says_that_a_file_is_right(write_experiment):
     assert "no faults" in done.stdout
 
 
-def test_check_says_what_can_have_no_effect_and_which_registry_cannot_be(write_experiment):
+def test_check_says_what_can_have_no_effect_and_which_registry_cannot_be(write_experiment, capsys):
     stopping = "{algorithm: median, min_trials: 50}"
-    done = hpo("check", write_experiment(stopping=stopping))
-    assert done.returncode == 0
-    assert "note: stopping.min_trials: median stops no trial before 50" in done.stdout
-    done = hpo("check", write_experiment(register="{model: m, registry: 'mlflw://host:5000'}"))
-    assert done.returncode == 2
-    assert "register.registry: " in done.stderr
-    assert "mlflw" in done.stderr
+    assert main(["check", str(write_experiment(stopping=stopping))]) == 0
+    told = capsys.readouterr().out
+    assert "note: stopping.min_trials: median stops no trial before 50" in told
+    file = write_experiment(register="{model: m, registry: 'mlflw://host:5000'}")
+    assert main(["check", str(file)]) == 2
+    told = capsys.readouterr().err
+    assert "register.registry: " in told
+    assert "mlflw" in told
 
 
 def test_a_fault_that_only_transformers_sees_ends_a_run_before_its_first_trial(
@@ -236,7 +237,7 @@ def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(write_experiment, tmp
 def running(file, folder):
     """Start a run and wait until its first trial trains."""
     process = subprocess.Popen(
-        [*HPO, "run", str(file), "--run", str(folder)],
+        nursery.command("run", file, "--run", folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -307,8 +308,6 @@ def test_a_model_is_named_in_many_ways(finished, named, monkeypatch, tmp_path):
     ],
 )
 def test_predict_says_what_to_do(finished, arguments, code, message, monkeypatch, capsys):
-    from hpo_pipeline.cli.main import main
-
     monkeypatch.chdir(finished)
     assert main(["predict", *arguments, "--registry", "models"]) == code
     assert message in capsys.readouterr().err

@@ -123,7 +123,7 @@ def test_where_there_is_none_the_reason_is_given(sections: dict[str, Any], why: 
 @pytest.mark.parametrize(
     ("sections", "fault"),
     [
-        ({"baseline": "{learning_rate: 0.5}"}, "baseline.learning_rate: must be from 1e-05 to 0.1"),
+        ({"baseline": "{learning_rate: 0.5}"}, "baseline.learning_rate: must be a number"),
         ({"baseline": "{weight_decay: 0}"}, "baseline.weight_decay: not in the space (learning_r"),
         ({"baseline": "usual"}, "baseline: must be default, none, or values of parameters such as"),
         ({"baseline": "{learning_rate: [1]}"}, "baseline: learning_rate: must be true, false, a"),

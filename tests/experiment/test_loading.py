@@ -160,7 +160,7 @@ def test_a_small_file_is_enough(write) -> None:
         (
             {"search": "{start: [{learning_rate: 5}]}"},
             "search.start.0.learning_rate",
-            "5 is not in",
+            "must be a number from 1e-05 to 0.1",
         ),
         (
             {"search": "{start: [{learning_rate: 1e-3, x: 1}]}"},

@@ -7,7 +7,6 @@ import os
 import signal
 import statistics
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,8 @@ from hpo_pipeline.results.confirmation import (
 )
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
+from tests import nursery
 from tests.toys import faults_of, toy_experiment, toy_trial
-
-HPO = [sys.executable, "-m", "hpo_pipeline"]
 
 
 def experiment(top: int = 2, seeds: int = 3, **sections: Any) -> Experiment:
@@ -184,7 +182,7 @@ def test_what_confirm_is_told_is_checked(
 
 
 def hpo(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [*HPO, *map(str, arguments)]
+    command = nursery.command(*arguments)
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -201,7 +199,7 @@ def test_a_real_run_is_confirmed_and_goes_on_after_a_kill(write_experiment, tmp_
     )
     folder = tmp_path / "run"
     with subprocess.Popen(
-        [*HPO, "run", str(file), "--run", str(folder)], stdout=subprocess.PIPE, text=True
+        nursery.command("run", file, "--run", folder), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         printed = ""

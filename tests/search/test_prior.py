@@ -114,7 +114,10 @@ def test_it_travels_to_katib() -> None:
 @pytest.mark.parametrize(
     ("search_section", "fault"),
     [
-        ("{prior: {learning_rate: 3}}", "learning_rate: must be from 1e-05 to 0.1, as in the"),
+        (
+            "{prior: {learning_rate: 3}}",
+            "learning_rate: must be a number from 1e-05 to 0.1, as in the",
+        ),
         ("{prior: {rate: 3.0e-4}}", "search.prior.rate: not in the space (learning_rate)"),
         ("{prior: {learning_rate: fast}}", "as in the space, got 'fast'"),
         (

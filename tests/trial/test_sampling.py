@@ -95,6 +95,12 @@ def test_what_is_clear_is_said_of_constraints_on_the_latency() -> None:
     assert Purpose().plan is UNREAD
     assert Purpose().processes is None
     assert Purpose(is_final=True).processes is SHOWN
+    of_hours, of_seconds = replace(purpose, trained=7200.0), replace(purpose, trained=1.0)
+    assert of_hours.processes == JUDGED
+    short = of_seconds.processes
+    assert short is not None
+    assert short.least == FEWEST
+    assert short.longest == JUDGED.longest / 5
     large = Purpose(constraints=("latency_p95_ms <= 5", "model_size_mb <= 20"))
     assert large.is_clear({"latency_p95_ms": Estimate(5.0, 4.9, 5.1)}, size=21.0)
 

@@ -151,7 +151,7 @@ def _run_job(request: dict[str, Any], channel: int | None, parent: int) -> NoRet
 
 
 def _warm(source: dict[str, Any]) -> None:
-    """Import the modules of the model that the trials will build."""
+    """Import the modules of the model that the trials will build, and of its metrics."""
     from hpo_pipeline.data.assets.source import model_source
     from hpo_pipeline.errors import HpoError
     from hpo_pipeline.experiment.loading import load
@@ -160,6 +160,8 @@ def _warm(source: dict[str, Any]) -> None:
 
     try:
         task = load(Path(source["experiment"])).task
+        for module in TASKS[task.kind].measured_by:
+            importlib.import_module(module)
         if TASKS[task.kind].is_own_code:
             return
         config = base_config(task, model_source(task.model))
@@ -180,15 +182,20 @@ def _kill(pid: int, number: int) -> None:
             return
 
 
-def main(argv: Sequence[str]) -> int:
-    """Load everything that jobs need, then serve."""
-    die_with_parent(int(argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides what Ctrl-C means
+def load_modules() -> None:
+    """Load everything that jobs need."""
     for module in PRELOADED:
         importlib.import_module(module)
     preload()
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page it marks
+
+
+def main(argv: Sequence[str]) -> int:
+    """Load everything that jobs need, then serve."""
+    die_with_parent(int(argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides what Ctrl-C means
+    load_modules()
     Server(socket.socket(fileno=int(argv[0]))).serve()
     return 0
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hpo_pipeline.errors import BackendError
 
@@ -49,6 +49,28 @@ def cause_of_death(ended: Exit, log: Path) -> str:
     return f"ended with exit code {ended.code}: {lines[-1] if lines else 'it wrote nothing'}"
 
 
+def start_process(
+    connection: socket.socket, log: IO[bytes], environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a server on its end of a connection; it ends with this process."""
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-P",  # files in the current folder are not imported
+            "-m",
+            "hpo_pipeline.engines.local.server",
+            str(connection.fileno()),
+            str(os.getpid()),
+        ],
+        pass_fds=[connection.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=environment,
+        start_new_session=True,
+    )
+
+
 class ProcessServer:
     """A running server; `connection` becomes readable when there is something to `poll`."""
 
@@ -58,22 +80,7 @@ class ProcessServer:
         self._log = log
         self.pids: dict[str, int] = {}
         with theirs, log.open("ab") as stream:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",  # files in the current folder are not imported
-                    "-m",
-                    "hpo_pipeline.engines.local.server",
-                    str(theirs.fileno()),
-                    str(os.getpid()),
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                env={**os.environ, **environment},
-                start_new_session=True,
-            )
+            self._process = start_process(theirs, stream, {**os.environ, **environment})
         self._is_ready = False
 
     def wait_until_ready(self) -> None:

@@ -12,7 +12,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from hpo_pipeline.experiment.objective import Objective
@@ -43,6 +42,9 @@ def importances(
         return f"Importances need at least {MIN_TRIALS} trials with a result."
     if len({trial.value for trial in complete}) < 2:
         return f"All trials have the same {objective.name}: nothing made a difference."
+    # Loads scikit-learn, which takes seconds.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     found = get_param_importances(rebuilt, evaluator=PedAnovaImportanceEvaluator())
     if not found or not math.fsum(found.values()) > 0:
         return "No parameter took more than one value."

@@ -212,6 +212,7 @@ class ClassificationKind(TaskKind):
     """What the kinds with one label a row have in common."""
 
     exports: ClassVar[bool] = True
+    measured_by: ClassVar[tuple[str, ...]] = ("sklearn.metrics",)
 
     def metrics(self, task: TaskFields) -> Mapping[str, Metric]:
         """Return the metrics of a classification."""

@@ -60,6 +60,7 @@ class TokenClassification(TextKind):
 
     Settings: ClassVar[type[Settings]] = TokenClassificationSettings
     exports: ClassVar[bool] = True
+    measured_by: ClassVar[tuple[str, ...]] = ("sklearn.metrics", "scipy.sparse")
 
     def pipeline(self, task: TaskFields) -> str:
         """Return transformers' name of the pipeline."""

@@ -30,11 +30,12 @@ from hpo_pipeline.trial.finished import load_model
 from hpo_pipeline.trial.measuring.fresh_processes import Spare
 from hpo_pipeline.trial.measuring.practical_metrics import Finished, Measured, measure
 from hpo_pipeline.trial.measuring.purpose import LATENCIES, Purpose
-from hpo_pipeline.trial.measuring.timing import Subject, preload
+from hpo_pipeline.trial.measuring.timing import Subject, spare_for
 from hpo_pipeline.trial.predictor import Reading, task_of
 
 MEASURED = (*LATENCIES, "throughput_per_s", "energy_j", "model_size_mb", "parameters_m")
 """What belongs to a model alone, and not to the process that measures it."""
+PURPOSE = Purpose(frozenset(LATENCIES))
 MAX_TEXTS = 100_000
 
 
@@ -65,8 +66,7 @@ def remeasure(
             f"{folder}: models of {task.kind} run in many passes, whose number depends on the "
             f"request; a run measures them on its rows"
         )
-    preload([record], task, folder)
-    with Spare() as spare:  # before anything is computed
+    with spare_for(PURPOSE, [record], task, folder) as spare:
         return _remeasured(task, folder, record, texts, changes, spare)
 
 
@@ -76,7 +76,7 @@ def _remeasured(
     record: Record,
     texts: Sequence[str],
     changes: Mapping[str, int | tuple[int, int] | None],
-    spare: Spare,
+    spare: Spare | None,
 ) -> list[Remeasured]:
     model = load_model(task, folder).to("cuda" if torch.cuda.is_available() else "cpu").eval()
     changed = {name: value for name, value in changes.items() if value is not None}
@@ -116,7 +116,7 @@ def _threads(serve: Serve) -> int:
     return serve.threads or torch.get_num_threads()
 
 
-def _measured(subject: Subject, model: Any, rows: list[Row], spare: Spare) -> Remeasured:
+def _measured(subject: Subject, model: Any, rows: list[Row], spare: Spare | None) -> Remeasured:
     serve, folder = subject.serve, subject.folder
     finished = Finished(
         model,
@@ -125,7 +125,7 @@ def _measured(subject: Subject, model: Any, rows: list[Row], spare: Spare) -> Re
         folder,
         served=open_artefact(model, serve, folder, subject.threads),
         serve=serve,
-        purpose=Purpose(frozenset(LATENCIES)),
+        purpose=PURPOSE,
         spare=spare,
         task=subject.task,
     )

@@ -32,6 +32,8 @@ EARLY_CONFIDENCE = 0.99
 MIN_SAMPLES = 20
 FEWEST = 3
 """Processes, however long they take."""
+LEAST_SECONDS = 0.2
+"""Of the passes in a process, however fast they are."""
 WARM_UP_SECONDS = 0.1
 WARM_UP_SAMPLES = 5
 GROWTH = 1.2

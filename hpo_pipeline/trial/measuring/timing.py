@@ -25,10 +25,15 @@ from hpo_pipeline.trial.finished import load_model
 from hpo_pipeline.trial.measuring.energy import open_meter
 from hpo_pipeline.trial.measuring.fresh_processes import Spare
 from hpo_pipeline.trial.measuring.purpose import LATENCIES, Purpose
-from hpo_pipeline.trial.measuring.sampling import CONFIDENCE, MIN_SAMPLES, Estimate, across, warm_up
+from hpo_pipeline.trial.measuring.sampling import (
+    CONFIDENCE,
+    LEAST_SECONDS,
+    MIN_SAMPLES,
+    Estimate,
+    across,
+    warm_up,
+)
 
-LEAST_SECONDS = 0.2
-"""Of the passes, however fast they are."""
 Batch = dict[str, Any]
 
 
@@ -59,20 +64,23 @@ class Timed:
     joules: float | None
 
 
-def spare_for(purpose: Purpose, serves: Iterable[Serve]) -> AbstractContextManager[Spare | None]:
-    """Set a process aside for a trial whose times somebody reads; else None."""
-    if not purpose.is_read:
-        return nullcontext()
-    preload(serves)
-    return Spare()
+def spare_for(
+    purpose: Purpose, serves: Iterable[Serve], task: Task | None = None, folder: Path | None = None
+) -> AbstractContextManager[Spare | None]:
+    """Set a process aside, before anything is computed, where times are taken in fresh ones.
 
-
-def preload(serves: Iterable[Serve], task: Task | None = None, folder: Path | None = None) -> None:
-    """Import what processes need that are forked from one which is set aside after this.
+    It has imported what those need that are forked from it.
 
     Args:
         folder: of a finished model of the task, where there is one already.
     """
+    if purpose.processes is None:
+        return nullcontext()
+    _preload(serves, task, folder)
+    return Spare()
+
+
+def _preload(serves: Iterable[Serve], task: Task | None, folder: Path | None) -> None:
     if any(serve.format == "onnx" for serve in serves):
         with suppress(ImportError):  # who opens the artefact says so
             importlib.import_module("onnxruntime")
