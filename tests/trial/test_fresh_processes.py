@@ -56,6 +56,23 @@ with Spare() as spare:
     assert done.stdout == "3\n", done.stderr
 
 
+def test_tensors_are_handed_over_and_leave_nothing_behind(tmp_path: Path) -> None:
+    script = """
+import os, torch
+from hpo_pipeline.trial.measuring.fresh_processes import Spare
+spare = Spare()
+print(spare.call(sum, [torch.ones(2), torch.ones(2)]).tolist(), flush=True)
+spare.end()
+os._exit(0)  # as jobs end that were forked
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    printed = subprocess.check_output(
+        [sys.executable, "-c", script], env=environment, text=True, timeout=60
+    )
+    assert printed == "[2.0, 2.0]\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_it_keeps_no_lock_of_its_parent_and_no_signal_of_its_group_ends_it(tmp_path: Path) -> None:
     file = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(file, fcntl.LOCK_EX)

@@ -50,11 +50,11 @@ class Spare:
             ProcessLost: it raised, died, or took longer than PATIENCE.
         """
         try:
-            self._connection.send((function, arguments))
+            _send(self._connection, (function, arguments))
             if not self._connection.poll(PATIENCE):
                 self.end()
                 raise ProcessLost(f"no answer within {PATIENCE:.0f} s")
-            is_answer, found = self._connection.recv()
+            is_answer, found = pickle.loads(self._connection.recv_bytes())
         except (OSError, EOFError, pickle.PickleError, TypeError, AttributeError) as error:
             raise ProcessLost(f"{type(error).__name__}: {error}") from error
         if not is_answer:
@@ -108,21 +108,27 @@ def _wait(connection: Connection, parent: int) -> NoReturn:
             _answer(connection, content)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code != 0:
-            connection.send((False, f"it ended with exit code {code}"))
+            _send(connection, (False, f"it ended with exit code {code}"))
 
 
 def _answer(connection: Connection, content: bytes) -> NoReturn:
     code = 1
     try:
         function, arguments = pickle.loads(content)
-        connection.send((True, function(*arguments)))
+        _send(connection, (True, function(*arguments)))
         code = 0
     # Whatever it raises, the caller hears of it.
     except Exception as error:
-        connection.send((False, f"{type(error).__name__}: {error}"))
+        _send(connection, (False, f"{type(error).__name__}: {error}"))
         code = 0
     finally:
         os._exit(code)
+
+
+def _send(connection: Connection, message: tuple[Any, ...]) -> None:
+    """Send by a plain pickle: Connection.send puts tensors into memory that processes share, which
+    leaves a folder behind where one of them ends without cleaning up."""
+    connection.send_bytes(pickle.dumps(message))
 
 
 def _let_go(kept: int) -> None:
