@@ -5,6 +5,7 @@ A journal has one writer: the engine holds the lock of the run folder while a st
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import deque
 from collections.abc import Container, Iterator
@@ -77,13 +78,15 @@ class _UnforcedJournal(JournalFileBackend):
 
 
 class _OneWriterStorage(JournalStorage):
-    """A storage that does not look at all trials for those that wait, each time one is asked for.
+    """A storage that does not look at all trials each time some are asked for.
 
-    Trials wait from when they are enqueued until they are asked for, and never again.
+    Trials wait from when they are enqueued until they are asked for, and never again; one that has
+    ended does not change any more.
     """
 
     def __init__(self, backend: _UnforcedJournal) -> None:
         self._begun: dict[int, int] = {}
+        self._ended: dict[int, list[FrozenTrial]] = {}
         super().__init__(backend)
 
     def get_all_trials(
@@ -103,13 +106,20 @@ class _OneWriterStorage(JournalStorage):
                 raise KeyError(f"no study has the id {study_id}")
             ids = known._study_id_to_trial_ids[study_id]
             if states is None:
-                return list(map(known._trials.__getitem__, ids))
+                return self._all(study_id, ids)
             first = self._begun.get(study_id, 0)
             while first < len(ids) and known._trials[ids[first]].state != TrialState.WAITING:
                 first += 1
             self._begun[study_id] = first
             left = (known._trials[i] for i in ids[first:])
             return [trial for trial in left if trial.state == TrialState.WAITING]
+
+    def _all(self, study_id: int, ids: list[int]) -> list[FrozenTrial]:
+        """Return the trials of a study; those up to the first that lives are remembered."""
+        known, ended = self._replay_result._trials, self._ended.setdefault(study_id, [])
+        rest = list(map(known.__getitem__, ids[len(ended) :]))
+        ended += itertools.takewhile(lambda trial: trial.state.is_finished(), rest)
+        return ended + list(map(known.__getitem__, ids[len(ended) :]))
 
 
 def _cut_unfinished_line(path: Path) -> None:

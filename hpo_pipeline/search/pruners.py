@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 import statistics
+from array import array
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, ThresholdPruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -56,12 +59,14 @@ class PercentilePruner(BasePruner):
         if step is None or step < self._start_step or not own:
             return False
         sign = sign_of(study)
-        averages = [sign * mean for mean in self._averages(study, step)]
+        averages = self._averages(study, step)
         if len(averages) < self._min_trials:
             return False
-        return max(sign * v for v in own) < float(np.percentile(averages, 100 - self._percentile))
+        # Of losses, too, the percentile counts from the worst.
+        worst = np.percentile(averages, 100 - self._percentile if sign > 0 else self._percentile)
+        return max(sign * v for v in own) < sign * float(worst)
 
-    def _averages(self, study: Study, step: int) -> Sequence[float]:
+    def _averages(self, study: Study, step: int) -> NDArray[Any]:
         """Return the mean up to a step of each completed trial that has one.
 
         What has completed in a study does not change, so that each trial is looked at once.
@@ -69,20 +74,20 @@ class PercentilePruner(BasePruner):
         if study is not self._study:
             self._study, self._looked, self._open = study, 0, set[int]()
             self._complete: list[FrozenTrial] = []
-            self._means: dict[int, tuple[int, list[float]]] = {}
+            self._means: dict[int, tuple[int, array[float]]] = {}
         trials = study.get_trials(deepcopy=False)
         self._open.update(range(self._looked, len(trials)))
         self._looked = len(trials)
         ended = [i for i in sorted(self._open) if trials[i].state.is_finished()]
         self._open.difference_update(ended)
         self._complete += [trials[i] for i in ended if trials[i].state == TrialState.COMPLETE]
-        count, means = self._means.get(step, (0, []))
+        count, means = self._means.get(step, (0, array("d")))
         for other in self._complete[count:]:
             values = _up_to(other.intermediate_values, step)
             if values:
                 means.append(statistics.fmean(values))
         self._means[step] = len(self._complete), means
-        return means
+        return np.array(means)
 
 
 class AshaPruner(BasePruner):

@@ -42,3 +42,15 @@ def test_trials_that_wait_are_found_once_others_have_begun(tmp_path: Path) -> No
     assert [study.ask(space).params["x"] for _ in range(2)] == [0.3, 0.4]
     assert study.get_trials(states=(TrialState.WAITING,)) == []
     assert study.ask(space).number == 4
+
+
+def test_all_trials_are_known_in_whatever_order_they_end(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=open_journal(tmp_path / "journal"), study_name="toy")
+    begun = [study.ask() for _ in range(4)]
+    for number in (1, 0, 3, 2):
+        study.tell(begun[number], float(number))
+        quick = study.get_trials(deepcopy=False)
+        assert quick == study.get_trials()
+        quick.clear()  # it is the caller's
+    study.ask()
+    assert [t.value for t in study.get_trials(deepcopy=False)] == [0.0, 1.0, 2.0, 3.0, None]

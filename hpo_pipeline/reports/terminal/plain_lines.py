@@ -8,7 +8,7 @@ Made for log files and pipes: no control characters, and every line is written o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
 from hpo_pipeline.experiment.schema import Experiment
@@ -40,6 +40,7 @@ class PlainLines:
         self._seen: dict[str, TrialState] | None = None
         self._leaders = Leaders(experiment, 1)
         self._over = 0
+        self._told = 0
 
     def started(self, total: int, parallel: int) -> None:
         self._total = total
@@ -52,8 +53,12 @@ class PlainLines:
             self._seen = self._take_up(trials)
         now, seen = self._clock(), self._seen
         # Of ten thousand trials all but a few have ended, and were said to have.
+        while self._told < len(trials) and self._is_told(trials[self._told], seen):
+            self._told += 1
         alive = [
-            t for t in trials if t.state is TrialState.RUNNING or t.state is not seen.get(t.name)
+            t
+            for t in trials[self._told :]
+            if t.state is TrialState.RUNNING or t.state is not seen.get(t.name)
         ]
         self._trial_clock.note(alive, now)
         self._count([trial for trial in alive if trial.state is not seen.get(trial.name)])
@@ -79,6 +84,10 @@ class PlainLines:
             if trial.state.is_final:
                 self._leaders.add(trial)
                 self._over += 1
+
+    @staticmethod
+    def _is_told(trial: Trial, seen: Mapping[str, TrialState]) -> bool:
+        return trial.state.is_final and trial.state is seen.get(trial.name)
 
     def _say_progress(self, trial: Trial, now: float) -> None:
         if trial.state is not TrialState.RUNNING:
