@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import IO
 
 ADDRESS = "HPO_TEST_NURSERY"
-OF_TRIALS = ("sklearn.metrics", "scipy.sparse", "transformers.models.bert.modeling_bert")
-"""What the trials of most tests load; the server of a run loads it, that of a fake cluster not."""
+MODEL = "transformers.models.bert.modeling_bert"
+"""Of most tests; the server of a run loads it, that of a fake cluster not."""
 HERE = Path(__file__)
 
 
@@ -107,11 +107,12 @@ def _connect(nursery: socket.socket, address: str) -> None:
 def serve(address: str, parent: int) -> None:
     """Load what servers need; fork one for each connection."""
     from hpo_pipeline.engines.local import server
+    from hpo_pipeline.tasks import TASKS
     from hpo_pipeline.trial.measuring.fresh_processes import die_with_parent
 
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for module in OF_TRIALS:
+    for module in {MODEL, *(name for kind in TASKS.values() for name in kind.measured_by)}:
         importlib.import_module(module)
     server.load_modules()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them

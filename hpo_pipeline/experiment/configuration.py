@@ -59,7 +59,7 @@ def outside(space: Space, given: Mapping[str, Value], where: str) -> list[str]:
     """Return which values of a section of the file the space does not have.
 
     Args:
-        where: the section, such as `search.start[0]`.
+        where: the section, such as `search.start.0`.
     """
     unknown = [
         f"{where}.{name}: not in the space ({', '.join(space)}); a value that no trial varies "

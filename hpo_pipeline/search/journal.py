@@ -117,9 +117,10 @@ class _OneWriterStorage(JournalStorage):
     def _all(self, study_id: int, ids: list[int]) -> list[FrozenTrial]:
         """Return the trials of a study; those up to the first that lives are remembered."""
         known, ended = self._replay_result._trials, self._ended.setdefault(study_id, [])
-        rest = list(map(known.__getitem__, ids[len(ended) :]))
-        ended += itertools.takewhile(lambda trial: trial.state.is_finished(), rest)
-        return ended + list(map(known.__getitem__, ids[len(ended) :]))
+        found = ended + list(map(known.__getitem__, ids[len(ended) :]))
+        new = found[len(ended) :]
+        ended += itertools.takewhile(lambda trial: trial.state.is_finished(), new)
+        return found
 
 
 def _cut_unfinished_line(path: Path) -> None:

@@ -97,8 +97,8 @@ class AshaPruner(BasePruner):
     `reduction_factor`) a trial continues if it is among the best one in `reduction_factor` of all
     that came as far, each counted by its best value up to the rung; the first trials of a rung
     continue only while they are its best. Behind `last_rung` no trial is judged, and at
-    `max_resource` every trial ends. Optuna's keeps the
-    rungs of each trial in the storage, where a trial run again would meet those of its first run.
+    `max_resource` every trial ends. Optuna's keeps the rungs of each trial in the storage, where a
+    trial run again would meet those of its first run.
     """
 
     def __init__(

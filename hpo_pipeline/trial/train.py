@@ -101,7 +101,7 @@ def _as_served(experiment: Experiment, spec: TrialSpec, done: Done, trained: Tra
         spec,
         done.callback,
         chosen.metrics,
-        steps=done.callback.steps_before + built.trainer.state.global_step,
+        steps=done.steps,
         seconds=clock.seconds,
     )
     return replace(

@@ -106,6 +106,12 @@ class Done:
             raise TrialError("there was no evaluation")
         return self.callback.best
 
+    @property
+    def steps(self) -> int:
+        """The steps of this training, and of those on shares of the rows before it."""
+        of_this: int = self.built.trainer.state.global_step
+        return self.callback.steps_before + of_this
+
 
 def trained(experiment: Experiment, spec: TrialSpec, around: Surroundings) -> Done:
     """Train on shares of the rows, where that is asked for, and unless it is stopped on all.
@@ -197,8 +203,7 @@ class _Trainings:
 
     def over(self, done: Done) -> Point:
         """Return the evaluation that a training on a share counts as, which is its only one."""
-        steps = done.callback.steps_before + done.built.trainer.state.global_step
-        point = Point(len(self.before) + 1, steps, 0.0, done.best.metrics)
+        point = Point(len(self.before) + 1, done.steps, 0.0, done.best.metrics)
         self.before = (*self.before, point)
         done.callback.curve, done.callback.best = list(self.before), point
         return point

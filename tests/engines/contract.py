@@ -19,6 +19,13 @@ MIXED_SPACE = (
 )
 
 
+def starting_with(*rates: float) -> dict[str, str]:
+    """Return the sections of a search whose first trials have these learning rates."""
+    start = ", ".join(f"{{learning_rate: {rate}}}" for rate in rates)
+    space = "{learning_rate: {type: float, low: 1.0e-7, high: 1.0}}"
+    return {"space": space, "search": f"{{start: [{start}]}}"}
+
+
 class EngineContract:
     """Subclasses give `run_engine`: run an experiment file, return trials and why it ended."""
 
@@ -79,10 +86,8 @@ class EngineContract:
         assert ended == "the 0.05 minutes are over"
 
     def test_median_stopping_ends_bad_trials_early(self, run_engine, write_experiment):
-        rates = [0.02, 0.03, 0.02, 1e-6, 1e-6]
         file = write_experiment(
-            space="{learning_rate: {type: float, low: 1.0e-7, high: 1.0}}",
-            search=f"{{start: [{', '.join(f'{{learning_rate: {rate}}}' for rate in rates)}]}}",
+            **starting_with(0.02, 0.03, 0.02, 1e-6, 1e-6),
             stopping="{algorithm: median, min_trials: 3, start_step: 2}",
             objective="{metric: loss, goal: minimize}",
             budget="{trials: 5, parallel: 1}",
@@ -96,10 +101,8 @@ class EngineContract:
     def test_rows_as_the_resource_end_bad_trials_before_they_train_on_all(
         self, run_engine, write_experiment
     ):
-        rates = [0.02, 1e-6, 1e-6]
         file = write_experiment(
-            space="{learning_rate: {type: float, low: 1.0e-7, high: 1.0}}",
-            search=f"{{start: [{', '.join(f'{{learning_rate: {rate}}}' for rate in rates)}]}}",
+            **starting_with(0.02, 1e-6, 1e-6),
             stopping="{algorithm: asha, resource: rows}",
             objective="{metric: loss, goal: minimize}",
             budget="{trials: 3, parallel: 1}",
