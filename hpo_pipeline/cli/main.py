@@ -215,7 +215,8 @@ def _check(options: argparse.Namespace) -> int:
     print(baseline_line(experiment))
     size = size_text(experiment.problem)
     points = "" if size is None else f", {size}"
-    print(f"{options.file}: no faults; {len(experiment.space)} parameters{points}")
+    count = len(experiment.space)
+    print(f"{options.file}: no faults; {count} parameter{'s' * (count != 1)}{points}")
     if options.smoke:
         _smoke(experiment, str(options.file))
     return 0

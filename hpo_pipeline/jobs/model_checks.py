@@ -1,7 +1,8 @@
 """What a model says to the configurations of a search, found without any of its weights in memory.
 
-Models are built on the meta device, which holds shapes only, at the bounds of the space: their
-configs are saved and read back, and pretrained weights are compared by the headers of their files.
+Models are built on the meta device, which holds shapes only, at the bounds of the space: they are
+given a batch, their configs are saved and read back, and pretrained weights are compared by the
+headers of their files.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from hpo_pipeline.experiment.rules.nearest import kept_points
 from hpo_pipeline.experiment.schema import bounds
 from hpo_pipeline.experiment.space import Space, Value
 from hpo_pipeline.experiment.task import Task
+from hpo_pipeline.jobs.model_pass import pass_fault
 from hpo_pipeline.jobs.training_checks import hint
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.inputs.base_config import ConfigRecipe, base_config, is_layers, one_line
@@ -133,6 +135,8 @@ class Models:
                 return f"the model has {count:,} parameters, more than {MAX_PARAMETERS:,}"
             if not self._is_same(model, config, again):
                 return "the config does not give the same model when it is saved and read back"
+            if reason := pass_fault(model, lambda: meta_model(self.task, self.recipe.build({}))):
+                return reason
             if self.shapes is not None:
                 loaded = meta_load(model, config, self.shapes)
                 if new := NewWeights.of(model, loaded, self.task.reinitialise):

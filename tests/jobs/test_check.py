@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from hpo_pipeline.experiment.loading import read
 from hpo_pipeline.jobs.check import argument_faults
+from hpo_pipeline.jobs.model_pass import pass_fault
 from hpo_pipeline.jobs.training_checks import OWN_ARGUMENTS
 from hpo_pipeline.tasks.inputs.base_config import ConfigRecipe
 from hpo_pipeline.trial.models import freeze, meta_model
@@ -308,6 +309,33 @@ def test_the_values_to_blame_are_named(check) -> None:
     assert fault.startswith("space: with model.hidden_size=18, model.num_attention_heads=4: ")
     rules = "[model.hidden_size % model.num_attention_heads == 0]"
     assert check(FRESH, space=space, space_rules=rules) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "fault"),
+    [
+        ("{depths: [1, 1], hidden_sizes: [8, 16, 32, 64]}", "got [1, 16] X [64, 2]"),
+        ("{depths: [1, 1], hidden_sizes: [8, 16]}", None),
+        ("{}", None),
+    ],
+)
+def test_layers_that_do_not_fit_each_other_are_found(write_experiment, config, fault) -> None:
+    task = f"kind: image-classification\nmodel: resnet\ndata: digits\n{FRESH}\nconfig: {config}"
+    found = argument_faults(read(write_experiment(task=task))[2])
+    assert len(found) == (fault is not None)
+    for said in found:
+        assert said.startswith("task.config: no batch passes through the model: ")
+        assert fault in said
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "modernbert", "t5", "vit", "swin"])
+def test_a_model_as_its_architecture_has_it_computes(name: str) -> None:
+    config = ConfigRecipe.of(AutoConfig.for_model(name)).build({})
+    kind = {"vit": "image-classification", "swin": "image-classification", "t5": "seq2seq"}
+    fields = {"kind": kind.get(name, "text-classification"), "model": name, "data": "x"}
+    task = toy_experiment(task=fields).task
+    model = meta_model(task, config)
+    assert pass_fault(model, lambda: pytest.fail("it computes")) is None
 
 
 @pytest.mark.parametrize("name", ["gpt2", "distilbert", "modernbert", "bart", "llama"])
