@@ -109,12 +109,12 @@ def test_a_trial_that_is_cut_off_in_a_share_ends_as_an_undisturbed_one(command, 
 
 def test_shares_are_nested_and_have_every_class_in_its_part():
     classes = [0] * 60 + [1] * 30 + [2] * 2
-    order = nested_order(classes, [{c} for c in classes], len(classes), 0).tolist()
+    order = nested_order(92, 0, classes=classes).tolist()
     assert sorted(order) == list(range(92))
     assert {classes[i] for i in order[:3]} == {0, 1, 2}
     assert sum(classes[i] == 0 for i in order[:31]) in (19, 20, 21)
-    assert order == nested_order(classes, [{c} for c in classes], 92, 0).tolist()
-    assert order != nested_order(classes, [{c} for c in classes], 92, 1).tolist()
+    assert order == nested_order(92, 0, classes=classes).tolist()
+    assert order != nested_order(92, 1, classes=classes).tolist()
 
 
 def test_rows_with_several_labels_or_tags_have_each_of_them_early():
