@@ -7,7 +7,8 @@
 `wall` starts a real MLflow server on loopback (`pip install mlflow` into an environment of its own)
 and runs an experiment with and without `track: [mlflow]`, in pairs whose order alternates, so that
 what else the machine does falls on both alike. One run before them prepares the data. Wall time is
-that of the whole command, the wait for the tracker at its end included.
+that of the whole command, the wait for the tracker at its end included, which is told apart: it is
+what remains where the trials leave the tracker time while they run.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ def peak(used: resource.struct_rusage) -> int:
 
 def _wall(file: Path, mlflow: Path, pairs: int) -> dict[str, object]:
     times: dict[str, list[float]] = {"without": [], "tracked": []}
+    ends: dict[str, list[float]] = {"without": [], "tracked": []}
     loads = []
     with tempfile.TemporaryDirectory() as scratch, _server(mlflow, Path(scratch)) as url:
         place = Path(scratch)
@@ -109,6 +111,7 @@ def _wall(file: Path, mlflow: Path, pairs: int) -> dict[str, object]:
             for way in ("without", "tracked") if i % 2 else ("tracked", "without"):
                 folder = place / f"{way}-{i}"
                 times[way].append(_run(files[way], folder, environment))
+                ends[way].append(time.time() - _last_written(RunFolder(folder)))
                 loads.append(os.getloadavg()[0])
                 sent = len(RunFolder(folder).finished_trials())
                 print(f"{way}: {times[way][-1]:.2f} s, {sent} trials", file=sys.stderr)
@@ -119,6 +122,7 @@ def _wall(file: Path, mlflow: Path, pairs: int) -> dict[str, object]:
         "ratio of wall time, median": statistics.median(ratios),
         "ratios": ratios,
         "seconds": times,
+        "seconds after the run wrote its last file": ends,
         "runs in MLflow, trials and groups": tracked,
         "load": [min(loads), max(loads)],
     }
@@ -141,6 +145,13 @@ def _run(file: Path, folder: Path, environment: dict[str, str]) -> float:
     if done.returncode != 0:
         raise SystemExit(f"{file.name}: the run failed\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return time.monotonic() - begun
+
+
+def _last_written(folder: RunFolder) -> float:
+    """Return when a run wrote its last file, apart from what is for its tracker."""
+    files = (path for path in folder.path.rglob("*") if path.is_file())
+    own = (path for path in files if not path.is_relative_to(folder.tracking))
+    return max(path.stat().st_mtime for path in own)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ a JSON object a line.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -21,13 +22,17 @@ from hpo_pipeline.trackers.sender import Sender, sending
 
 LOOK_SECONDS = 1.0
 LONGEST_WAIT = 60.0
-NICE = 10
+NICE = 19
 """Trials come first: this process takes what they leave."""
+AUTOGROUP = Path("/proc/self/autogroup")
+"""Where Linux shares the processor out by session first, `nice` counts within this one only."""
 
 
 def main(path: Path, name: str) -> int:
     """Send until the end of standard input; return 1 where something is left."""
     os.nice(NICE)
+    with contextlib.suppress(OSError):
+        AUTOGROUP.write_text(str(NICE))
     folder = RunFolder(path)
     run = TrackedRun(folder.run_id(), folder.experiment(), folder.path, dict(os.environ))
     with sending(folder.tracking, name, waits=True):
