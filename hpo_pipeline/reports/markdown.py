@@ -38,7 +38,7 @@ def figures(experiment: Experiment, result: SearchResult) -> dict[str, float]:
         found[f"best_{objective.name}"] = objective.value(best[0].metrics)
     if result.winner is not None:
         found |= {f"test_{name}": value for name, value in _shown(experiment, result).items()}
-    used, saved = seconds_used(result.trials), seconds_saved(result.trials)
+    used, saved = seconds_used(result.trials), seconds_saved(experiment, result.trials)
     found |= {"trial_seconds": used, "trial_seconds_saved": saved}
     gpus = max(1, experiment.cluster.gpus) if _uses_gpu(experiment, result.trials) else 0
     if (money := spending(experiment, result.trials)) is not None:

@@ -32,8 +32,8 @@ def spending(experiment: Experiment, trials: Sequence[Trial]) -> Spending | None
     own = [t for t in trials if t.reused_from is None and t.seconds]
     rates = {t.name: _rate(experiment, t) for t in own}
     spent = sum(sum(t.seconds.values()) * (rates[t.name] or 0.0) for t in own) / 3600
-    longest = _longest(trials)
-    saved = sum(_saved(t, longest) * (rates[t.name] or 0.0) for t in own) / 3600
+    lengths = _Lengths.of(experiment, trials)
+    saved = sum(lengths.saved(t) * (rates[t.name] or 0.0) for t in own) / 3600
     return Spending(spent, saved, sum(rate is None for rate in rates.values()))
 
 
@@ -42,25 +42,44 @@ def seconds_used(trials: Sequence[Trial]) -> float:
     return sum(sum(trial.seconds.values()) for trial in trials if trial.reused_from is None)
 
 
-def seconds_saved(trials: Sequence[Trial]) -> float:
+def seconds_saved(experiment: Experiment, trials: Sequence[Trial]) -> float:
     """Return what stopped trials would have taken in addition, each at its own pace.
 
     Their end is that of the trial with the most evaluations among those that ran to theirs.
     """
-    longest = _longest(trials)
-    return sum(_saved(trial, longest) for trial in trials)
+    lengths = _Lengths.of(experiment, trials)
+    return sum(map(lengths.saved, trials))
 
 
-def _longest(trials: Sequence[Trial]) -> int:
-    """Return the most evaluations of a trial that ran to its end; 0 where none did."""
-    return max((len(t.curve) for t in trials if t.state is TrialState.SUCCEEDED), default=0)
+@dataclass(frozen=True)
+class _Lengths:
+    """How long a whole trial is.
 
+    Attributes:
+        evaluations: of one, those after trainings on shares of the rows included; 0 if unknown.
+        shares: of the rows, on each of which it trains before it does on all.
+    """
 
-def _saved(trial: Trial, longest: int) -> float:
-    if not longest or trial.state is not TrialState.STOPPED or not trial.curve:
-        return 0.0
-    more = max(0, longest - len(trial.curve))
-    return sum(trial.seconds.values()) * more / len(trial.curve)
+    evaluations: int
+    shares: Sequence[float]
+
+    @classmethod
+    def of(cls, experiment: Experiment, trials: Sequence[Trial]) -> _Lengths:
+        whole = (len(t.curve) for t in trials if t.state is TrialState.SUCCEEDED)
+        return cls(max(whole, default=0), experiment.chosen_stopping.row_shares)
+
+    def saved(self, trial: Trial) -> float:
+        """Return the seconds that a trial did not take because it was stopped."""
+        if not self.evaluations or trial.state is not TrialState.STOPPED or not trial.curve:
+            return 0.0
+        done, whole = self._trainings(len(trial.curve)), self._trainings(self.evaluations)
+        return sum(trial.seconds.values()) * max(0.0, whole - done) / done
+
+    def _trainings(self, evaluations: int) -> float:
+        """Return how many trainings on all rows these evaluations took."""
+        on_all = self.evaluations - len(self.shares)
+        rest = max(0, evaluations - len(self.shares))
+        return sum(self.shares[:evaluations]) + rest / max(1, on_all)
 
 
 def _rate(experiment: Experiment, trial: Trial) -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 import yaml
@@ -24,9 +23,8 @@ from hpo_pipeline.registry import open_registry
 from hpo_pipeline.reports.terminal import PlainLines
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.run_names import is_run_of
-from hpo_pipeline.results.spending import seconds_saved, seconds_used
 from hpo_pipeline.results.trial import TrialState
-from tests.toys import toy_curve, toy_experiment, toy_trial
+from tests.toys import toy_experiment
 
 RUN = "run-1"
 
@@ -253,11 +251,3 @@ def test_runs_that_outlive_their_pods_go_on(write_experiment, tmp_path, monkeypa
     journal = (kept / "journal.log").read_text("utf-8")
     assert (tmp_path / "other" / "journal.log").read_text("utf-8") == journal
     assert len(RunFolder(kept).finished_trials()) == 2
-
-
-def test_the_numbers_of_a_run_count_what_stopping_saved():
-    whole = replace(toy_trial(0, curve=toy_curve(0.1, 0.2, 0.3, 0.4)), seconds={"train": 40.0})
-    stopped = toy_trial(1, state=TrialState.STOPPED, curve=toy_curve(0.1))
-    trials = [whole, replace(stopped, seconds={"train": 10.0})]
-    assert seconds_used(trials) == 50
-    assert seconds_saved(trials) == 30

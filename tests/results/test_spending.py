@@ -11,7 +11,7 @@ from hpo_pipeline.reports.markdown import figures
 from hpo_pipeline.reports.worth import worth
 from hpo_pipeline.results.bootstrap import Gain
 from hpo_pipeline.results.outcome import SearchResult, Winner
-from hpo_pipeline.results.spending import spending
+from hpo_pipeline.results.spending import seconds_saved, seconds_used, spending
 from hpo_pipeline.results.trial import TrialState
 from tests.toys import faults_of, toy_curve, toy_experiment, toy_trial
 
@@ -36,6 +36,19 @@ def test_trials_cost_their_hours_and_stopped_ones_save_the_rest_of_theirs() -> N
     assert unknown is not None
     assert (unknown.spent, unknown.unknown) == (1.0, 1)
     assert spending(toy_experiment(), [DONE]) is None
+
+
+def test_the_seconds_that_stopping_saved() -> None:
+    assert seconds_used([DONE, STOPPED]) == 4500
+    assert seconds_saved(toy_experiment(), [DONE, STOPPED]) == 2700
+
+
+def test_a_training_on_a_share_of_the_rows_is_that_share_of_one() -> None:
+    """A whole trial trains on 1/9, 1/3 and all rows; two evaluations of the four are on all."""
+    experiment = toy_experiment(stopping={"algorithm": "asha", "resource": "rows"})
+    assert seconds_saved(experiment, [DONE, STOPPED]) == pytest.approx(900 * (1 / 3 + 1) * 9)
+    second = replace(STOPPED, curve=toy_curve(0.1, 0.2))
+    assert seconds_saved(experiment, [DONE, second]) == pytest.approx(900 / (1 / 9 + 1 / 3))
 
 
 def test_the_first_line_and_the_numbers_of_a_pipeline_have_the_cost() -> None:
