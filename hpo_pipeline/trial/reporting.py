@@ -1,8 +1,9 @@
 """What a trial says to the outside while it runs.
 
 Lines `2026-01-01T00:00:00.000Z f1=0.91` on stdout, one metric a line, which Katib's StdOut
-collector reads; and, on this machine, one JSON line for each event on a channel to the engine,
-which answers every evaluation with go or stop. Writer and reader of both stand here.
+collector reads, and one line of JSON at the end with what is no metric; and, on this machine, one
+JSON line for each event on a channel to the engine, which answers every evaluation with go or stop.
+Writer and reader of both stand here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from hpo_pipeline.trial.names import EPOCH, TRAINING_STEP
 logger = logging.getLogger(__name__)
 
 METRIC_NAME = re.compile(r"[A-Za-z_][\w-]*")
+ABOUT = ("environment", "intervals", "served", "training_steps", "variants")
+"""Fields of a trial that its log tells at its end."""
+_MARK = "about this trial: "
 _LINE = re.compile(r"(?P<time>\S+Z) (?P<name>[\w-]+)=(?P<value>\S+)")
 
 
@@ -78,9 +82,11 @@ class MetricLines:
         return True
 
     def finished(self, trial: Trial) -> None:
-        """Write the metrics of the result, if there is one."""
+        """Write the metrics of the result, if there is one, and what else is known of it."""
         if trial.state is not TrialState.FAILED:
             self._write(trial.metrics)
+        self._stream.write(f"{about_line(trial)}\n")
+        self._stream.flush()
 
     def _write(self, metrics: Mapping[str, float], at: datetime | None = None) -> None:
         time = (at or self._clock()).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
@@ -202,3 +208,25 @@ def read_curve(lines: Iterable[str]) -> list[Point]:
             epoch, step = block.pop(EPOCH), int(block.pop(TRAINING_STEP))
             points.append(Point(len(points) + 1, step, epoch, block))
     return last_attempt(points)
+
+
+def about_line(trial: Trial) -> str:
+    """Return a line with what a trial knows of itself besides metrics, as JSON."""
+    data = trial.to_json()
+    text = json.dumps({name: data[name] for name in ABOUT}, separators=(",", ":"))
+    # Katib's collector takes what is beside an equals sign for a metric.
+    return _MARK + text.replace("=", "\\u003d")
+
+
+def read_about(lines: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a trial that the last such line tells; none where it is damaged."""
+    texts = (line.partition(_MARK)[2] for line in reversed(lines) if _MARK in line)
+    try:
+        told = json.loads(next(texts, "{}"))
+    except ValueError:
+        return {}
+    if not isinstance(told, dict):
+        return {}
+    blank = Trial("trial", 0, TrialState.SUCCEEDED, {}).to_json()
+    found = Trial.from_json({**blank, **{name: told[name] for name in ABOUT if name in told}})
+    return {name: getattr(found, name) for name in ABOUT} if found else {}

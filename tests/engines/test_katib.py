@@ -276,6 +276,11 @@ def test_a_formula_is_computed_by_the_trial(make_engine):
     for trial in trials:
         expected = trial.metrics["accuracy"] - 0.001 * trial.metrics["latency_p50_ms"]
         assert trial.metrics["score"] == pytest.approx(expected)
+        # What is no metric comes from the last line of the log.
+        low, high = trial.intervals["latency_p50_ms"]
+        assert 0 < low <= trial.metrics["latency_p50_ms"] <= high
+        assert trial.environment["timed in"].endswith("fresh processes")
+        assert trial.training_steps == 45
 
 
 def test_a_parameter_counts_only_under_its_condition(make_engine):

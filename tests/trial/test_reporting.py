@@ -3,18 +3,21 @@ import json
 import re
 import socket
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from hpo_pipeline.errors import TrialError
-from hpo_pipeline.results.trial import Point
+from hpo_pipeline.results.trial import Point, Variant
 from hpo_pipeline.trial.reporting import (
     Channel,
     EngineGone,
     MetricLines,
     Several,
+    about_line,
     metric_lines,
+    read_about,
     read_curve,
     read_metric_line,
 )
@@ -48,6 +51,26 @@ def test_katibs_own_filter_finds_the_same_pairs():
     found = [re.findall(KATIB_FILTER, line) for line in written()]
     assert {m[0][0]: float(m[0][1]) for m in found} == {**METRICS, **PROGRESS}
     assert all(len(matches) == 1 for matches in found)
+
+
+def test_the_last_line_tells_what_is_no_metric():
+    intervals = {"latency_p95_ms": (3.5, None), "latency_p50_ms": (1.0, 2.0)}
+    about = {
+        "environment": {"device": "CPU (a = 1] b)", "timed in": "5 fresh processes"},
+        "intervals": intervals,
+        "served": "onnx int8",
+        "training_steps": 45,
+        "variants": (Variant("torch", {"f1": 0.5}, intervals), Variant("onnx int8", {"f1": 0.4})),
+    }
+    line = about_line(replace(toy_trial(0, f1=0.4), **about))
+    assert re.findall(KATIB_FILTER, line) == []
+    assert read_about(["I1127 main.go:139] 2026 f1=1", f"I1127 main.go:139] {line}"]) == about
+    assert read_about([line, about_line(toy_trial(0))])["served"] is None  # of the last attempt
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"intervals": 3}', '{"training_steps": "many"}'])
+def test_a_last_line_that_is_damaged_tells_nothing(text):
+    assert read_about([f"about this trial: {text}"]) == {}
 
 
 def test_other_lines_are_no_metric_lines():

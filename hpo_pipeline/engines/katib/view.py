@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from hpo_pipeline.engines.katib import status
 from hpo_pipeline.engines.katib.names import DATA_ANNOTATION, EXPERIMENT_LABEL
@@ -19,7 +20,7 @@ from hpo_pipeline.engines.kubernetes.names import JOB_LABEL, TRIAL_CONTAINER
 from hpo_pipeline.errors import ClusterError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import Point, Trial, TrialState
-from hpo_pipeline.trial.reporting import read_curve
+from hpo_pipeline.trial.reporting import read_about, read_curve
 
 LOG_LINES = 4000
 COLLECTOR = "metrics-logger-and-collector"
@@ -41,7 +42,7 @@ class ExperimentView:
         self._api = api
         self._namespace = experiment.cluster.namespace
         self._causes: dict[str, str] = {}
-        self._curves: dict[str, tuple[int, list[Point]]] = {}
+        self._told: dict[str, tuple[int, list[Point], dict[str, Any]]] = {}
         self.item: Object | None = None
         self.items: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
@@ -122,20 +123,26 @@ class ExperimentView:
         phase = (self.pods.get(trial, {}).get("status") or {}).get("phase")
         return phase not in ("Running", "Succeeded", "Failed")
 
-    def _curve(self, trial: str) -> list[Point]:
-        """Return what the log of a trial tells; it is read again only where it has grown."""
-        lines = self.lines.get(trial, [])
-        length, curve = self._curves.get(trial, (0, []))
+    def _log_tells(self, trial: Trial) -> tuple[list[Point], dict[str, Any]]:
+        """Return the curve of a trial and, once it has ended, what is known besides metrics.
+
+        The log is read again only where it has grown.
+        """
+        lines = self.lines.get(trial.name, [])
+        length, curve, about = self._told.get(trial.name, (0, [], {}))
         if length != len(lines):
             curve = read_curve(line.rpartition("] ")[2] for line in lines)
-            self._curves[trial] = len(lines), curve
-        return curve
+            about = read_about(lines)
+            self._told[trial.name] = len(lines), curve, about
+        return curve, about
 
     def _explained(self, trial: Trial) -> Trial:
         if trial.state is TrialState.RUNNING and self._has_no_pod(trial.name):
             return replace(trial, state=TrialState.WAITING)
-        curve = self._curve(trial.name)
+        curve, about = self._log_tells(trial)
         found = status.with_curve(trial, curve)
+        if trial.state.is_final:
+            found = replace(found, **about)
         if trial.state.is_final and curve and trial.metrics:
             found = replace(found, best_step=_best_step(self._experiment, found))
         cause = self._causes.get(trial.name)
