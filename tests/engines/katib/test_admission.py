@@ -15,7 +15,7 @@ from hpo_pipeline.trial.grpc_reporting import DatabaseReporter, StoppingReporter
 from hpo_pipeline.trial.names import EXPERIMENT_KEY, TOKEN_KEY
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
-from tests.engines.katib.fake_cluster import FakeDatabase
+from tests.engines.katib.fake_database import FakeDatabase
 from tests.engines.katib.toy_objects import Toys
 from tests.toys import toy_curve, toy_experiment
 

@@ -23,7 +23,7 @@ from hpo_pipeline.search.study import Study
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 from hpo_pipeline.trial.wire.points import to_message
-from tests.engines.katib.fake_cluster import experiment_message
+from tests.engines.katib.fake_katib import experiment_message
 from tests.engines.katib.toy_objects import Toys
 from tests.toys import LR, toy_curve, toy_experiment
 
