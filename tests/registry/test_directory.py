@@ -17,7 +17,7 @@ from hpo_pipeline.errors import ModelFilesError, RegistryError
 from hpo_pipeline.registry import open_registry, preflight
 from hpo_pipeline.registry.directory.driver import DirectoryRegistry
 from tests.registry.contract import (
-    SPAWN,
+    PROCESSES,
     Add,
     Promote,
     RegistryContract,
@@ -58,7 +58,7 @@ class TestDirectory(RegistryContract):
     def test_killed_between_folder_and_row(
         self, registry: DirectoryRegistry, folder: Path, model: Path
     ) -> None:
-        process = SPAWN.Process(target=die_when_asked_the_time, args=(folder, model))
+        process = PROCESSES.Process(target=die_when_asked_the_time, args=(folder, model))
         process.start()
         process.join()
         assert (process.exitcode, folders(folder)) == (-signal.SIGKILL, ["1"])

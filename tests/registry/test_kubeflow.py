@@ -13,14 +13,14 @@ from hpo_pipeline.registry.server.driver import EntryStore
 from hpo_pipeline.registry.server.kubeflow import KubeflowStore
 from hpo_pipeline.registry.server.rest import Rest
 from hpo_pipeline.registry.server.store import Store
-from tests.registry.contract import SPAWN, Add, make_candidate, make_model
+from tests.registry.contract import Add, make_candidate, make_model, pool
 from tests.registry.fake_model_registry import FakeModelRegistry
 from tests.registry.fake_server import served
 from tests.registry.served_contract import ServedContract
 
 
 class TestKubeflow(ServedContract):
-    workers = SPAWN.Pool
+    workers = pool
 
     @pytest.fixture
     def fake(self) -> FakeModelRegistry:
