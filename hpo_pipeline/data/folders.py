@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo_pipeline.data.assets import ASSETS
 from hpo_pipeline.data.images import IMAGE_SUFFIXES
 from hpo_pipeline.data.readers import SUFFIXES, data_suffix
 from hpo_pipeline.errors import DataError
@@ -202,6 +203,8 @@ def _no_training_rows(folder: Path, data: Sequence[Path]) -> str:
         if any(data_suffix(file.name) for file in path.iterdir())
     ]
     hint = f"; there are some in {below[0].name}/, which task.data can name" if below else ""
+    if folder.name in ASSETS:
+        hint = f"; it hides the asset {folder.name}: rename the folder, or move the experiment"
     return (
         f"task.data: {folder} must hold train.*, validation.* and test.*, or one file of "
         f"{', '.join(SUFFIXES)}; found {found}{hint}"

@@ -73,6 +73,12 @@ def test_what_is_ambiguous_or_incomplete_is_refused(
         read(tmp_path)
 
 
+def test_a_folder_without_data_that_hides_an_asset_says_so(tmp_path: Path) -> None:
+    write(tmp_path / "tweets", "model/train.csv")
+    with pytest.raises(DataError, match="it hides the asset tweets: rename the folder, or move"):
+        read(tmp_path / "tweets")
+
+
 def test_files_that_nothing_is_read_from_are_named(tmp_path: Path) -> None:
     write(tmp_path, "train.csv", "old.csv", ".hidden.csv")
     for name in ("README.md", "LICENSE", "notes.docx"):
