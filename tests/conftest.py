@@ -11,6 +11,8 @@ from textwrap import dedent
 
 import pytest
 
+from tests import nursery
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers reads it: no test needs a hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Threads that wait for each other spin: two workers with as many threads as cores take several
@@ -20,6 +22,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 GOOD = ["great", "lovely", "happy", "superb", "fine", "nice", "sweet", "bright"]
 BAD = ["awful", "nasty", "sad", "horrid", "poor", "grim", "bitter", "dark"]
 PLAIN = ["the", "a", "film", "day", "food", "book", "was", "is", "very", "quite", "and", "with"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than cores, for tests wait for their processes half of the time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(autouse=True)
@@ -39,14 +47,9 @@ def _signals() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _nursery() -> Iterator[None]:
-    """Have runs in this process fork their process servers instead of starting them."""
-    from hpo_pipeline.engines.local import server_client
-    from tests.nursery import start_process
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server_client, "start_process", start_process)
-        yield
+def _nursery() -> None:
+    """Have runs in this process fork their processes instead of starting them."""
+    nursery.use_here()
 
 
 @pytest.fixture(scope="session")
@@ -146,10 +149,8 @@ def write_experiment(tmp_path: Path, tiny_bert: Path, sentences: Path):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A process server for the trials of fake clusters."""
-    from tests.engines.test_local import start_server
-
-    server = start_server(tmp_path_factory.mktemp("server"))
+    """A process server for all trials of a file."""
+    server = nursery.start_server(tmp_path_factory.mktemp("server"))
     yield server
     server.close()
 

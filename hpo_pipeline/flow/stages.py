@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from hpo_pipeline.flow.warm_start import earlier_trials, keeping_rules, without_
 from hpo_pipeline.jobs.commands import GATE, REGISTER, promote_job, train_job
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.reports import formatting
+from hpo_pipeline.reports.page_process import write_page
 from hpo_pipeline.results.baseline import baseline_name
 from hpo_pipeline.results.confirmation import (
     Replicate,
@@ -184,13 +184,11 @@ class Flow:
         return name
 
     def report(self) -> bool:
-        """Write the report in a process of its own, for its plots need much memory."""
-        command = [sys.executable, "-P", "-m", "hpo_pipeline.reports.html", str(self._folder.path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines() or ["no reason given"]
-            self._progress.say(f"the report could not be written: {lines[-1]}")
-        return done.returncode == 0
+        """Write the report; say why where it cannot be written."""
+        reason = write_page(self._folder.path)
+        if reason is not None:
+            self._progress.say(f"the report could not be written: {reason}")
+        return reason is None
 
     def _say_baseline(self) -> None:
         """Say what tuning has to beat, or why there is nothing."""

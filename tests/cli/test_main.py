@@ -222,7 +222,7 @@ def test_two_runs_in_one_folder_at_once_are_refused(write_experiment, tmp_path):
 
 
 def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(write_experiment, tmp_path):
-    file = write_experiment(training=LONG, budget="{trials: 2, parallel: 1, minutes: 0.3}")
+    file = write_experiment(training=LONG, budget="{trials: 2, parallel: 1, minutes: 0.2}")
     with running(file, tmp_path / "run") as process:
         process.send_signal(signal.SIGINT)
         printed = process.communicate()[0]
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(write_experiment, tmp
 def running(file, folder):
     """Start a run and wait until its first trial trains."""
     process = subprocess.Popen(
-        nursery.command("run", file, "--run", folder),
+        nursery.killable("run", file, "--run", folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

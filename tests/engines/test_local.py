@@ -12,12 +12,13 @@ from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.engines import RunContext
 from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.engines.local.process_runner import ProcessRunner
-from hpo_pipeline.engines.local.server_client import ProcessServer, ServerDied
+from hpo_pipeline.engines.local.server_client import ServerDied
 from hpo_pipeline.engines.loop.search_loop import SearchLoop
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import TrialState
 from tests.engines.contract import EngineContract
+from tests.nursery import start_server
 
 LONG = "{num_train_epochs: 100000, per_device_train_batch_size: 8}"
 
@@ -43,19 +44,6 @@ class Lines:
 
     def close(self):
         pass
-
-
-def start_server(folder) -> ProcessServer:
-    server = ProcessServer(folder / "server.log", {"OMP_NUM_THREADS": "1"})
-    server.wait_until_ready()
-    return server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = start_server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.close()
 
 
 @pytest.fixture

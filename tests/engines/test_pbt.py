@@ -22,7 +22,8 @@ from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.command import TrialCommand, parse
-from tests.engines.test_local import search, start_server
+from tests.engines.test_local import search
+from tests.nursery import start_server
 
 SPACE = (
     "{learning_rate: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}, "

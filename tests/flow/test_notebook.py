@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from tests import nursery
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "docs/notebooks/first-search.ipynb"
@@ -18,9 +20,14 @@ NOTEBOOK = ROOT / "docs/notebooks/first-search.ipynb"
 def test_the_notebook_runs_and_shows_its_trials_in_place(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    argv = [*nursery.python(), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel = tmp_path / "kernels" / "forked" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps({"argv": argv, "display_name": "forked", "language": "python"}))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}})
+    place = {"metadata": {"path": str(tmp_path)}}
+    client = NotebookClient(notebook, timeout=240, kernel_name="forked", resources=place)
     client.execute()
     (cell,) = (c for c in notebook.cells if c.source == "run = hpo.run(experiment)")
     tables = [o for o in cell.outputs if "text/html" in o.get("data", {})]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import yaml
 
 from hpo_pipeline.registry import open_registry
 from pipelines import hpo as graph
+from tests import nursery
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "experiments" / "digits.yaml"
@@ -81,8 +82,12 @@ def test_the_graph_has_no_branches(compiled):
 def run_pipeline(tmp_path, monkeypatch):
     """Return a function that runs the pipeline here and returns the folders of its steps."""
     from kfp import local
+    from kfp.local import subprocess_task_handler
 
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    python = shlex.join(nursery.python())
+    monkeypatch.setattr(
+        subprocess_task_handler, "environment", lambda **given: contextlib.nullcontext(python)
+    )
     monkeypatch.chdir(tmp_path)
 
     def run(**parameters):

@@ -199,7 +199,7 @@ def test_a_real_run_is_confirmed_and_goes_on_after_a_kill(write_experiment, tmp_
     )
     folder = tmp_path / "run"
     with subprocess.Popen(
-        nursery.command("run", file, "--run", folder), stdout=subprocess.PIPE, text=True
+        nursery.killable("run", file, "--run", folder), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         printed = ""
