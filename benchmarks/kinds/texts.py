@@ -20,6 +20,7 @@ import argparse
 import hashlib
 import html
 import io
+import itertools
 import json
 import random
 import statistics
@@ -47,6 +48,8 @@ from hpo_pipeline.tasks.tagging.word_tags import WordMetrics
 
 Rows = Sequence[dict[str, Any]]
 TREEBANK = "turkish_treebanks-1.0.0-py3-none-any.whl"
+GROUP, PAIRS = 20, 60
+"""Tweets that are compared with each other, and how many pairs of them."""
 TREEBANK_SHA256 = "5a009c29a8e96e8f7e25059d59ac293c3baead6d746bf0fa4c9d3349b1e37ba0"
 
 
@@ -95,14 +98,19 @@ def several() -> Iterator[dict[str, Any]]:
 
 
 def pairs() -> Iterator[dict[str, Any]]:
-    """Yield two tweets whose ratings differ by at least one, and which is higher."""
+    """Yield pairs of tweets whose ratings differ by at least one, and which is higher.
+
+    A tweet is compared with several others of its group, of which no other split has any.
+    """
     rng = random.Random(0)
     tweets = rated("tweets")
     rng.shuffle(tweets)
-    for (one, high), (other, low) in zip(tweets[::2], tweets[1::2], strict=True):
-        if abs(high - low) >= 1:
+    for group in range(0, len(tweets), GROUP):
+        together = list(itertools.combinations(tweets[group : group + GROUP], 2))
+        unlike = [pair for pair in together if abs(pair[0][1] - pair[1][1]) >= 1]
+        for (one, high), (other, low) in rng.sample(unlike, min(PAIRS, len(unlike))):
             label = "first" if high > low else "second"
-            yield {"first": one, "second": other, "label": label}
+            yield {"first": one, "second": other, "label": label, "group": str(group)}
 
 
 def treebank(part: str) -> Iterator[list[dict[str, str]]]:
@@ -219,10 +227,11 @@ CASES = {
     "pairs": Case(
         "accuracy", pairs, difference,
         {
-            **TEXTS, "max_length": 80, "columns": {"input": ["first", "second"]},
+            **TEXTS, "max_length": 80,
+            "columns": {"input": ["first", "second"], "group": "group"},
             "config": {"num_hidden_layers": 4},
         },
-        {"learning_rate": "2e-4"}, FEW, epochs=4,
+        {"learning_rate": "2e-4"}, {"train": 3000, "validation": 300, "test": 600}, epochs=3,
     ),
     "names": Case(
         "f1", names, lambda a, b: frequent_tag(a, b, "f1", "IOB2"),
