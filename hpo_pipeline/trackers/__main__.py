@@ -22,7 +22,7 @@ from hpo_pipeline.trackers.sender import Sender, sending
 
 LOOK_SECONDS = 1.0
 LONGEST_WAIT = 60.0
-NICE = 19
+NICE = 10
 """Trials come first: this process takes what they leave."""
 AUTOGROUP = Path("/proc/self/autogroup")
 """Where Linux shares the processor out by session first, `nice` counts within this one only."""
