@@ -30,7 +30,7 @@ def pass_fault(model: Any, sound: Callable[[], Any]) -> str | None:
     reason = _refusal(model)
     if reason is None or _refusal(sound()) is not None:
         return None
-    return f"no batch passes through the model: {reason}"
+    return f"a batch does not pass through the model, so choose other values ({reason.rstrip('.')})"
 
 
 def _refusal(model: Any) -> str | None:

@@ -324,7 +324,7 @@ def test_layers_that_do_not_fit_each_other_are_found(write_experiment, config, f
     found = argument_faults(read(write_experiment(task=task))[2])
     assert len(found) == (fault is not None)
     for said in found:
-        assert said.startswith("task.config: no batch passes through the model: ")
+        assert said.startswith("task.config: a batch does not pass through the model, so choose")
         assert fault in said
 
 
