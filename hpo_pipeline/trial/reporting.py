@@ -85,11 +85,12 @@ class MetricLines:
         """Write the metrics of the result, if there is one, and what else is known of it."""
         if trial.state is not TrialState.FAILED:
             self._write(trial.metrics)
-        self._stream.write(f"{about_line(trial)}\n")
+        # Katib's collector warns of a line that names a metric and does not begin with a time.
+        self._stream.write(f"{_stamp(self._clock())} {about_line(trial)}\n")
         self._stream.flush()
 
     def _write(self, metrics: Mapping[str, float], at: datetime | None = None) -> None:
-        time = (at or self._clock()).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        time = _stamp(at or self._clock())
         self._stream.writelines(f"{time} {line}\n" for line in metric_lines(metrics))
         self._stream.flush()
 
@@ -166,6 +167,10 @@ class Several:
         """Report to all."""
         for reporter in self.reporters:
             reporter.finished(trial)
+
+
+def _stamp(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def _with_progress(point: Point) -> dict[str, float]:

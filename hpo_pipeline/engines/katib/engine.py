@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hpo_pipeline.engines import RunContext, Searched
 from hpo_pipeline.engines.interruption import Interruption
-from hpo_pipeline.engines.katib import doctor, manifest
+from hpo_pipeline.engines.katib import doctor, manifest, status
 from hpo_pipeline.engines.katib.faults import registry_fault
 from hpo_pipeline.engines.katib.lookup import load_experiment
 from hpo_pipeline.engines.katib.names import LOG_FORMAT_ANNOTATION
@@ -36,7 +36,7 @@ from hpo_pipeline.results.baseline import baseline_name
 from hpo_pipeline.results.job import TERMINATION_MESSAGE, Job, JobOutput, JobPlaces
 from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.run_names import is_run_of
-from hpo_pipeline.results.trial import Trial, TrialState
+from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.names import LOG_FORMAT_VARIABLE
 from hpo_pipeline.trial.process_log import JSON
 
@@ -86,7 +86,7 @@ class KatibEngine:
         if not remote.apply(earlier):
             self._progress.say(f"reattached to {self._experiment.name} in the cluster")
         trials, state, said = remote.follow(interruption)
-        ended = [trial for trial in trials if trial.state.is_final]
+        ended = [self._kept(trial) for trial in trials if trial.state.is_final]
         for trial in ended:
             self._folder.record(trial)
         why = early_end(self._experiment, ended, said)
@@ -255,12 +255,16 @@ class KatibEngine:
             self._experiment,
             self._api,
             progress=self._progress,
-            finished=self._folder.record,
+            finished=lambda trial: self._folder.record(self._kept(trial)),
             bound=self._folder.use_data,
             needs_follower=self._context.needs_follower,
             mark=self._marked,
             notes={LOG_FORMAT_ANNOTATION: JSON} if self._context.log_format == JSON else {},
         )
+
+    def _kept(self, trial: Trial) -> Trial:
+        """Return a trial, or what the run folder has of it where its log is gone by now."""
+        return status.or_recorded(trial, read_trial(self._folder.trials / trial.name))
 
     def _marked(self, body: Object) -> Object:
         """Return an object with the id of the run, where there is a run."""

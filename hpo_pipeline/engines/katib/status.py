@@ -128,6 +128,20 @@ def with_curve(trial: Trial, curve: Sequence[Point]) -> Trial:
     return replace(trial, curve=tuple(curve)) if curve else trial
 
 
+def or_recorded(trial: Trial, recorded: Trial | None) -> Trial:
+    """Return a trial that has ended, or what was recorded of it before.
+
+    Args:
+        trial: as Katib shows it now, with what its log tells if that is still there.
+        recorded: an earlier record of this name, which holds where it is of the same result.
+    """
+    if recorded is None or trial.curve or trial.environment:
+        return trial
+    named = ("state", "assignments", "metrics", "seconds")
+    is_same = all(getattr(trial, name) == getattr(recorded, name) for name in named)
+    return replace(recorded, number=trial.number) if is_same else trial
+
+
 def ended_seconds(item: Object) -> dict[str, float]:
     """Return how long a trial that has ended took, from its pod's creation on."""
     begun = (item.get("status") or {}).get("startTime")

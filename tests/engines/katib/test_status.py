@@ -1,5 +1,6 @@
 """Katib's resources as our trials, from objects as a real Katib 0.19 had them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,11 +9,12 @@ from hpo_pipeline.engines.katib.status import (
     ended,
     ended_status,
     killed_status,
+    or_recorded,
     state_of,
     states_of,
 )
 from hpo_pipeline.results.trial import TrialState
-from tests.toys import toy_experiment
+from tests.toys import toy_curve, toy_experiment, toy_trial
 
 EXPERIMENT = toy_experiment()
 
@@ -80,3 +82,17 @@ def test_a_trial_that_is_ended_with_its_experiment_says_what_it_waited_for(cause
     said = state_of(EXPERIMENT, trial)
     assert said.state is TrialState.FAILED
     assert said.reason == (cause or "it ended with the experiment")
+
+
+def test_a_trial_whose_log_is_gone_is_as_it_was_recorded():
+    bare = toy_trial(3, accuracy=0.9)
+    recorded = replace(
+        bare, curve=toy_curve(0.5, 0.9), environment={"device": "CPU"}, intervals={"x": (1.0, 2.0)}
+    )
+    assert or_recorded(bare, recorded) == recorded
+    assert or_recorded(replace(bare, number=5), recorded).number == 5
+    longer = replace(bare, curve=toy_curve(0.5, 0.8, 0.9))
+    assert or_recorded(longer, recorded) == longer  # its log is there
+    other = toy_trial(3, accuracy=0.8)  # of an experiment that was deleted and made anew
+    assert or_recorded(other, recorded) == other
+    assert or_recorded(bare, None) == bare
