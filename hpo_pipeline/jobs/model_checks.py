@@ -21,11 +21,11 @@ from hpo_pipeline.experiment.rules.nearest import kept_points
 from hpo_pipeline.experiment.schema import bounds
 from hpo_pipeline.experiment.space import Space, Value
 from hpo_pipeline.experiment.task import Task
-from hpo_pipeline.jobs.model_pass import pass_fault
 from hpo_pipeline.jobs.training_checks import hint
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.inputs.base_config import ConfigRecipe, base_config, is_layers, one_line
 from hpo_pipeline.trial.lora import target_layers
+from hpo_pipeline.trial.model_pass import pass_fault
 from hpo_pipeline.trial.models import NewWeights, freeze, meta_load, meta_model, positions
 from hpo_pipeline.trial.weights import Shape, weight_shapes
 

@@ -12,9 +12,9 @@ from transformers import AutoConfig, AutoTokenizer
 
 from hpo_pipeline.experiment.loading import read
 from hpo_pipeline.jobs.check import argument_faults
-from hpo_pipeline.jobs.model_pass import pass_fault
 from hpo_pipeline.jobs.training_checks import OWN_ARGUMENTS
 from hpo_pipeline.tasks.inputs.base_config import ConfigRecipe
+from hpo_pipeline.trial.model_pass import pass_fault
 from hpo_pipeline.trial.models import freeze, meta_model
 from tests.toys import toy_experiment
 
