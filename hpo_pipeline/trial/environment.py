@@ -52,7 +52,7 @@ def measured_on(
         "threads of a request": str(serve.threads or torch.get_num_threads()),
     }
     if interrupted >= INTERRUPTED:
-        found[OTHERS] = f"interrupted {interrupted:.0%} of the passes"
+        found[OTHERS] = f"interrupted 100 passes {100 * interrupted:.0f} times"
     found[TIMED_IN] = f"{processes} fresh processes" if processes else ONE_PROCESS
     if serve.format == "torch":
         found["device"] = _device()
