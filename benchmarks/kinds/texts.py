@@ -48,9 +48,9 @@ from hpo_pipeline.tasks.tagging.word_tags import WordMetrics
 
 Rows = Sequence[dict[str, Any]]
 TREEBANK = "turkish_treebanks-1.0.0-py3-none-any.whl"
+TREEBANK_SHA256 = "5a009c29a8e96e8f7e25059d59ac293c3baead6d746bf0fa4c9d3349b1e37ba0"
 GROUP, PAIRS = 20, 60
 """Tweets that are compared with each other, and how many pairs of them."""
-TREEBANK_SHA256 = "5a009c29a8e96e8f7e25059d59ac293c3baead6d746bf0fa4c9d3349b1e37ba0"
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ CASES = {
             "columns": {"input": ["first", "second"], "group": "group"},
             "config": {"num_hidden_layers": 4},
         },
-        {"learning_rate": "2e-4"}, {"train": 3000, "validation": 300, "test": 600}, epochs=3,
+        {"learning_rate": "2e-4"}, {"train": 3000, "validation": 300, "test": 600},
     ),
     "names": Case(
         "f1", names, lambda a, b: frequent_tag(a, b, "f1", "IOB2"),
