@@ -26,15 +26,18 @@ def configurations(count: int) -> list[dict[str, float | int]]:
     ]
 
 
-def experiment_file(folder: Path, chosen: list[dict[str, float | int]], **task: object) -> Path:
+def experiment_file(
+    folder: Path, chosen: list[dict[str, float | int]], *, seed: int = 0, **task: object
+) -> Path:
     """Write the experiment that trains the configurations and nothing else; return its file.
 
     Args:
+        seed: of the weights and of the order of the rows.
         task: fields of the task in place of those of the example.
     """
     experiment = yaml.safe_load(EXPERIMENT.read_text())
     experiment["task"].update(task)
-    experiment["search"] = {"algorithm": "random", "seed": 0, "start": chosen}
+    experiment["search"] = {"algorithm": "random", "seed": seed, "start": chosen}
     experiment["stopping"] = {"algorithm": "none"}
     experiment["baseline"] = "none"
     experiment["budget"] = {"trials": len(chosen), "parallel": os.cpu_count()}

@@ -7,16 +7,17 @@ Trainer.hyperparameter_search (its Optuna backend) has both for one trial. No on
 time is that of the whole process, imports included; of ours, up to the last trial's result.
 
     pip install -e '.[peers]'
-    python -m benchmarks.peers.compare [--trials 12] [--rounds 3] [--precision fp32]
+    python -m benchmarks.peers.compare [--trials 12] [--rounds 3] [--precision fp32 bf16]
 
-Rounds are interleaved; ratios are of the medians, and those of each round are printed too.
-Processor time is that of all processes of a peer.
+Each round goes through all of them, in each precision, with a seed of its own. Ratios are of the
+medians, and those of each round are printed too. Processor time is that of all processes of a peer.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 import os
 import statistics
@@ -42,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "auto"])
+    parser.add_argument("--precision", nargs="+", default=["fp32"], choices=["fp32", "bf16"])
     parser.add_argument("--only", choices=[OURS, *PEERS])
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -64,34 +65,37 @@ def main() -> None:
             "dataset": str(prepare(load(EXPERIMENT), folder)),
             "source": str(fetch("minilm")),
             "configurations": chosen,
-            "precision": "bf16" if options.precision == "bf16" else "fp32",
         }
-        for number in range(options.rounds):
-            for who in [options.only] if options.only else [OURS, *PEERS]:
-                if who == OURS:
-                    one = ours(folder / f"round-{number}", chosen, options.precision)
-                else:
-                    one = peer_run(who, work)
-                found[who].append(one)
-                rate = options.trials / one["wall"] * 60
-                print(
-                    f"round {number}  {who:30} {one['wall']:7.1f} s  cpu {one['cpu']:7.1f} s  "
-                    f"{rate:5.2f} trials a minute  best accuracy {max(one['accuracy']):.4f}",
-                    flush=True,
-                )
+        ways = itertools.product([options.only] if options.only else [OURS, *PEERS],
+                                 options.precision)  # fmt: skip
+        for seed, (who, precision) in itertools.product(range(options.rounds), list(ways)):
+            if who == OURS:
+                one = ours(folder / f"{precision}-{seed}", chosen, precision, seed)
+            else:
+                one = peer_run(who, {**work, "precision": precision, "seed": seed})
+            way = f"{who} {precision}"
+            found[way].append(one)
+            rate = options.trials / one["wall"] * 60
+            print(
+                f"round {seed}  {way:35} {one['wall']:7.1f} s  cpu {one['cpu']:7.1f} s  "
+                f"{rate:5.2f} trials a minute  best accuracy {max(one['accuracy']):.4f}",
+                flush=True,
+            )
     summary(found)
 
 
 def summary(found: dict[str, list[dict[str, Any]]]) -> None:
-    """Print the ratios of each peer to ours."""
-    if OURS not in found:
-        return
-    for who in [w for w in found if w != OURS]:
-        for what in ("wall", "cpu"):
-            pairs = zip(found[who], found[OURS], strict=True)
+    """Print the ratios of each peer to ours, and the best accuracy of each over the rounds."""
+    for who, mine in itertools.product(found, [way for way in found if way.startswith(OURS)]):
+        for what in ("wall", "cpu") if not who.startswith(OURS) else ():
+            pairs = zip(found[who], found[mine], strict=True)
             ratios = ", ".join(f"{peer[what] / own[what]:.2f}" for peer, own in pairs)
-            peer, own = (statistics.median(one[what] for one in found[w]) for w in (who, OURS))
-            print(f"{who}: {peer / own:.2f} x the {what} time of {OURS} ({ratios} by round)")
+            peer, own = (statistics.median(one[what] for one in found[w]) for w in (who, mine))
+            print(f"{who}: {peer / own:.2f} x the {what} time of {mine} ({ratios} by round)")
+    for way, rounds in found.items():
+        best = [max(one["accuracy"]) for one in rounds]
+        error = statistics.stdev(best) / len(best) ** 0.5 if len(best) > 1 else float("nan")
+        print(f"{way}: best accuracy {statistics.mean(best):.4f} ± {error:.4f}")
 
 
 def peer_run(who: str, work: dict[str, Any]) -> dict[str, Any]:
@@ -101,10 +105,12 @@ def peer_run(who: str, work: dict[str, Any]) -> dict[str, Any]:
     return {"accuracy": json.loads(output.strip().splitlines()[-1]), **cost}
 
 
-def ours(folder: Path, chosen: list[dict[str, float | int]], precision: str) -> dict[str, Any]:
+def ours(
+    folder: Path, chosen: list[dict[str, float | int]], precision: str, seed: int
+) -> dict[str, Any]:
     """Run the trials with `hpo run`."""
     folder.mkdir()
-    file = experiment_file(folder, chosen, precision=precision)
+    file = experiment_file(folder, chosen, seed=seed, precision=precision)
     start = time.time()
     run = folder / "run"
     _, cost = timed([sys.executable, "-m", "hpo_pipeline", "run", str(file), "--run", str(run)])
