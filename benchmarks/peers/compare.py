@@ -7,10 +7,11 @@ Trainer.hyperparameter_search (its Optuna backend) has both for one trial. No on
 time is that of the whole process, imports included; of ours, up to the last trial's result.
 
     pip install -e '.[peers]'
-    python -m benchmarks.peers.compare [--trials 12] [--rounds 3] [--precision fp32 bf16]
+    python -m benchmarks.peers.compare [--rounds 3] [--precision fp32 bf16] [--peers fp32]
 
-Each round goes through all of them, in each precision, with a seed of its own. Ratios are of the
-medians, and those of each round are printed too. Processor time is that of all processes of a peer.
+Each round goes through all of them, ours in each precision and the peers in theirs, with a seed of
+its own. Ratios are of the medians, and those of each round are printed too. Processor time is that
+of all processes of a peer.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--precision", nargs="+", default=["fp32"], choices=["fp32", "bf16"])
+    for name in ("precision", "peers"):
+        parser.add_argument(f"--{name}", nargs="+", default=["fp32"], choices=["fp32", "bf16"])
     parser.add_argument("--only", choices=[OURS, *PEERS])
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -66,9 +68,10 @@ def main() -> None:
             "source": str(fetch("minilm")),
             "configurations": chosen,
         }
-        ways = itertools.product([options.only] if options.only else [OURS, *PEERS],
-                                 options.precision)  # fmt: skip
-        for seed, (who, precision) in itertools.product(range(options.rounds), list(ways)):
+        who_runs = [options.only] if options.only else [OURS, *PEERS]
+        of = {OURS: options.precision}
+        ways = [(who, precision) for who in who_runs for precision in of.get(who, options.peers)]
+        for seed, (who, precision) in itertools.product(range(options.rounds), ways):
             if who == OURS:
                 one = ours(folder / f"{precision}-{seed}", chosen, precision, seed)
             else:
