@@ -125,6 +125,7 @@ def test_a_retraining_learns_from_the_run_before_it(text, cluster, tmp_path):
 def test_a_terminated_pipeline_ends_by_itself(text, cluster, tmp_path, monkeypatch):
     """The step is killed at once, and nothing winds up: only the services can end the search."""
     monkeypatch.setattr(follow_mark, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(follow_mark, "GRACE_SECONDS", 1.0)  # more than the silence would lie ahead
     training = "{num_train_epochs: 100000, per_device_train_batch_size: 8}"
     checked = steps.check(text(training=training), "katib", RUN)
     experiment = read_text(checked.experiment)
