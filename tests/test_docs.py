@@ -79,6 +79,13 @@ def test_yaml_is_an_experiment_or_a_part_of_one(page, info, text, tmp_path):
     assert load(file).name == whole["name"]
 
 
+def test_the_experiment_of_the_readme_is_that_of_its_file():
+    shown = [yaml.safe_load(text) for page, _, text in blocks("yaml") if page == "README.md"]
+    (whole,) = [content for content in shown if "name" in content]
+    file = ROOT / "experiments" / f"{whole['name']}.yaml"
+    assert whole == yaml.safe_load(file.read_text("utf-8"))
+
+
 @pytest.mark.parametrize(("page", "info", "text"), blocks("python"))
 def test_python_compiles_and_runs_where_it_is_cheap(page, info, text, monkeypatch):
     code = compile(text, page, "exec")
