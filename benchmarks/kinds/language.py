@@ -1,9 +1,9 @@
-"""Language models from scratch on film reviews against counts of tokens, over several seeds.
+"""Language models of film reviews against counts of tokens, over several seeds.
 
     python benchmarks/kinds/language.py [causal|masked] [--seeds 3]
 
-causal  a small GPT-2, in bits per byte; an interpolated bigram model
-masked  a small BERT, in nats for each hidden token; the two neighbours of it, interpolated
+causal  a small GPT-2 from scratch, in bits per byte; an interpolated bigram model
+masked  MiniLM, in nats for each hidden token; the two neighbours of it, interpolated
 
 Both count, or train on, the same tokens of the same 8 000 sentences. The weights of the baselines
 are fitted on the validation rows (expectation-maximisation), where those of the models' settings
@@ -19,6 +19,7 @@ import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,46 +27,59 @@ import numpy as np
 from training import Split, splits_of, train, written
 from transformers.utils import logging
 
+from hpo_pipeline.data.assets.source import model_source
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.generation.language_modeling import _masked
 
 Ids = Sequence[int]
-TASK = {
-    "kind": "language-modeling",
-    "data": "movie",
-    "from_scratch": True,
-    "tokenizer": "bpe",
-    "vocab_size": 2000,
-    "max_length": 64,
-}
+TASK = {"kind": "language-modeling", "data": "movie", "max_length": 64}
 ROWS = {"train": 8000, "validation": 600, "test": 1000}
-TRAINING = {
-    "num_train_epochs": 4,
-    "per_device_train_batch_size": 4,
-    "lr_scheduler_type": "cosine",
-    "warmup_steps": 0.05,
-}
-GPT2 = {"n_embd": 128, "n_layer": 2, "n_head": 2, "n_positions": 64}
-BERT = {
-    "hidden_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 512,
-    "max_position_embeddings": 64,
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
-}
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "causal": (
+TRAINING = {"lr_scheduler_type": "cosine", "warmup_steps": 0.05}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A language model and how it is trained.
+
+    Attributes:
+        metric: less of it is better.
+        task: fields of the section.
+        learning_rate: one that was found by hand.
+    """
+
+    metric: str
+    task: dict[str, Any]
+    learning_rate: str
+    epochs: int
+    batch: int
+
+
+CASES = {
+    "causal": Case(
         "bits_per_byte",
         {
             "model": "gpt2",
+            "from_scratch": True,
+            "tokenizer": "bpe",
+            "vocab_size": 2000,
             "packing": True,
-            "config": {**GPT2, **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)},
+            "config": {
+                **{"n_embd": 128, "n_layer": 2, "n_head": 2, "n_positions": 64},
+                **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
+            },
         },
+        learning_rate="3e-3",
+        epochs=4,
+        batch=4,
     ),
-    "masked": ("loss", {"model": "bert", "language_model": "masked", "config": BERT}),
+    "masked": Case(
+        "loss",
+        {"model": "minilm", "language_model": "masked", "precision": "auto"},
+        learning_rate="5e-4",
+        epochs=3,
+        batch=16,
+    ),
 }
 
 
@@ -135,7 +149,7 @@ def baseline(file: Path, splits: dict[str, Split], case: str) -> float:
     """Return what counting tokens reaches on the test rows: bits per byte, or nats per token."""
     task = load(file).task
     kind = TASKS[task.kind]
-    tokenizer = kind.processor(task, task.model, splits["train"].inputs, None)
+    tokenizer = kind.processor(task, model_source(task.model), splits["train"].inputs, None)
     rows = {n: kind.encode(task, {"input": s.inputs}, tokenizer, []) for n, s in splits.items()}
     ids = {name: encoded["input_ids"] for name, encoded in rows.items()}
     if case == "causal":
@@ -162,33 +176,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", choices=[*CASES, []])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--learning-rate", default="3e-3")
-    parser.add_argument("--epochs", type=int, default=TRAINING["num_train_epochs"])
+    parser.add_argument("--learning-rate", help="instead of the case's own")
+    parser.add_argument("--epochs", type=int, help="instead of the case's own")
     arguments = parser.parse_args()
     for name in arguments.cases or CASES:
-        metric, fields = CASES[name]
-        found = []
+        case, found = CASES[name], []
+        training = {
+            **TRAINING,
+            "num_train_epochs": arguments.epochs or case.epochs,
+            "per_device_train_batch_size": case.batch,
+        }
         with tempfile.TemporaryDirectory() as place:
             for seed in range(arguments.seeds):
-                task = {
-                    **TASK,
-                    **fields,
-                    "rows": {**ROWS, "seed": seed},
-                    "training": {**TRAINING, "num_train_epochs": arguments.epochs},
-                }
-                file = written(task, (metric, "minimize"), Path(place) / f"{name}-{seed}.json")
+                rows = {**ROWS, "seed": seed}
+                task = {**TASK, **case.task, "rows": rows, "training": training}
+                file = written(task, (case.metric, "minimize"), Path(place) / f"{name}-{seed}.json")
                 counted = baseline(file, splits_of(load(file)), name)
-                values = {"learning_rate": arguments.learning_rate}
+                values = {"learning_rate": arguments.learning_rate or case.learning_rate}
                 trained = train(file, values, Path(place), seed)
-                found.append((counted, trained.test[metric]))
+                found.append((counted, trained.test[case.metric]))
                 print(
-                    f"{name} {seed}: {metric} {found[-1][1]:.4f} (validation "
-                    f"{trained.validation[metric]:.4f}), baseline {counted:.4f}, "
+                    f"{name} {seed}: {case.metric} {found[-1][1]:.4f} (validation "
+                    f"{trained.validation[case.metric]:.4f}), baseline {counted:.4f}, "
                     f"{trained.seconds:.0f} s of CPU time",
                     flush=True,
                 )
         means = [statistics.mean(column) for column in zip(*found, strict=True)]
-        print(f"{name}: {metric} {means[1]:.4f}, baseline {means[0]:.4f}", flush=True)
+        print(f"{name}: {case.metric} {means[1]:.4f}, baseline {means[0]:.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def baseline_of(
             values[name], note = _nearest(setting.space, name, known[name])
             notes += [note] if note else []
         else:
-            return Baseline(None, (f"no default is known of {name}; name its value in baseline",))
+            return Baseline(None, (f"{name} has no known default; name its value in baseline",))
     return _kept(setting, values, wanted, notes)
 
 

@@ -56,7 +56,9 @@ def _document(path: Path) -> Mapping[str, Any]:
             documents = [json.loads(text)]
         else:
             documents = [found for found in yaml.safe_load_all(text) if found is not None]
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError, RecursionError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, ValueError, yaml.YAMLError, RecursionError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be read as YAML or JSON: {first}") from error
     if len(documents) != 1 or not isinstance(documents[0], Mapping):

@@ -93,6 +93,7 @@ class Collector:
 
     def choice(self, name: str, values: Iterable[Any], when: When | None = None) -> None:
         """Add a choice; a single value is fixed."""
+        when = self._open(when)
         found = [_plain(value) for value in values]
         odd = [v for v in found if not isinstance(v, bool | int | float | str)]
         unsafe = [v for v in found if isinstance(v, str) and not SAFE_TEXT.fullmatch(v)]
@@ -126,6 +127,7 @@ class Collector:
         when: When | None = None,
     ) -> None:
         """Add whole numbers from low to high, both included."""
+        when = self._open(when)
         first, last, step = round(low), round(high), max(1, round(step))
         if first == last and not when:
             self.fix(name, first)
@@ -153,6 +155,7 @@ class Collector:
         when: When | None = None,
     ) -> None:
         """Add real numbers from low to high; those with a whole step are whole numbers."""
+        when = self._open(when)
         low, high = float(low), float(high)
         if low == high and not when:
             self.fix(name, low)
@@ -190,7 +193,11 @@ class Collector:
             f"standard deviations to either side",
         )
 
-    def _add(self, name: str, entry: Entry, when: When | None) -> None:
+    def _open(self, when: When | None) -> When:
+        """Return the conditions that may fail: what is fixed has the value that they ask for."""
+        return {name: value for name, value in (when or {}).items() if name not in self._fixed}
+
+    def _add(self, name: str, entry: Entry, when: When) -> None:
         if entry.get("type") == "choice" and len(entry["values"]) > MAX_VALUES:
             self.lose(name, f"has {len(entry['values']):,} values", f"{MAX_VALUES:,} are allowed")
             return

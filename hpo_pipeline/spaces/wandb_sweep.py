@@ -61,5 +61,5 @@ def _carry_stop(draft: Draft, stop: Mapping[str, Any]) -> None:
         reduction_factor=int(factor) if factor else None,
         max_resource=stop.get("max_iter"),
     )
-    if others := sorted(set(stop) - {"type", "eta", "min_iter", "max_iter"}):
-        draft.lost.append(f"early_terminate: {', '.join(others)} have no counterpart")
+    others = sorted(set(stop) - {"type", "eta", "min_iter", "max_iter"})
+    draft.lost += [f"early_terminate: {name} has no counterpart" for name in others]

@@ -69,6 +69,9 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"text,label\nab\0cd,1\nab,2\n")
     with pytest.raises(DataError, match="line 2 holds a null character: it is not a text file"):
         read(str(tmp_path / "x.csv"))
+    (tmp_path / "program.csv").write_bytes(b"\x7fELF\x90\x81\n\0\0\x8d,1\n")
+    with pytest.raises(DataError, match="line 2 holds a null character: it is not a text file"):
+        read(str(tmp_path / "program.csv"))
 
 
 @pytest.mark.parametrize(("name", "sign"), [("x.csv", ";"), ("x.csv", "|"), ("x.tsv", ",")])

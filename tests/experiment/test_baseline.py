@@ -110,8 +110,8 @@ def test_numbers_of_an_asset_are_those_of_its_config() -> None:
         ({"budget": {"trials": 1}}, "the only trial of the budget is the search's"),
         ({"search": {"algorithm": "katib", "name": "random"}}, "Katib's own algorithms"),
         ({"search": {"algorithm": "pbt"}, "budget": {"trials": 16}}, "of pbt change while"),
-        ({"space": {"logging_steps": {"type": "int", "low": 1, "high": 9}}}, "no default is known"),
-        ({"task": {"kind": "custom", "trainer": "code:trainer"}}, "no default is known of learn"),
+        ({"space": {"logging_steps": {"type": "int", "low": 1, "high": 9}}}, "no known default"),
+        ({"task": {"kind": "custom", "trainer": "code:trainer"}}, "rate has no known default"),
     ],
 )
 def test_where_there_is_none_the_reason_is_given(sections: dict[str, Any], why: str) -> None:

@@ -100,7 +100,7 @@ def test_rules_that_exclude_each_other_are_found(tmp_path: Path) -> None:
     rules = '["model.size > 50", "model.size < model.heads"]'
     assert faults_of(tmp_path, space=SPACE_YAML, space_rules=rules) == [
         "space_rules: no configuration keeps all of 'model.size > 50' and "
-        "'model.size < model.heads'"
+        "'model.size < model.heads'; relax one of them, or widen the space"
     ]
 
 

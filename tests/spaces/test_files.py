@@ -163,6 +163,11 @@ def test_what_cannot_be_imported(name, content, message, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_file_that_is_not_there_is_said(tmp_path, capsys):
+    assert main(["import", str(tmp_path / "gone.yaml")]) == 2
+    assert "gone.yaml: cannot be read: No such file or directory" in capsys.readouterr().err
+
+
 def test_python_is_imported_only_when_its_name_is_given(tmp_path, capsys):
     module = tmp_path / "my_space.py"
     module.write_text("def space(trial):\n    trial.suggest_float('lr', 0.1, 1)\n")

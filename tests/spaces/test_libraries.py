@@ -261,3 +261,10 @@ def test_nni():
     assert found.parameters["layer0_Conv_kernel"]["when"] == {"layer0": "Conv"}
     assert len(found.lost) == 1
     assert is_right(found)
+
+
+def test_what_is_below_the_only_option_of_a_choice_has_no_condition():
+    option = {"_name": "Conv", "kernel": {"_type": "choice", "_value": [1, 2]}}
+    found = from_nni({"layer": {"_type": "choice", "_value": [option]}})
+    assert found.fixed == {"layer": "Conv"}
+    assert found.parameters == {"layer_Conv_kernel": {"type": "choice", "values": [1, 2]}}

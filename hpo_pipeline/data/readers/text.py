@@ -124,17 +124,24 @@ def _checked(path: Path, encoding: str) -> str:
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
+            # Of a program or an archive, any byte may be the first that is wrong.
+            if b"\0" in block and not encoding.startswith(("utf-16", "utf-32")):
+                raise _no_text(line + block.count(b"\n", 0, block.index(0))) from error
             line += error.object.count(b"\n", 0, error.start)
             raise _fault(line, encoding, error.object[error.start]) from error
         if "\0" in text:
-            fault = _NotInEncoding(
-                f"line {line + text.count(chr(10), 0, text.index(chr(0)))} holds a null "
-                f"character: it is not a text file, or in another encoding (task.encoding)"
-            )
-            fault.is_broken = True
-            raise fault
+            raise _no_text(line + text.count("\n", 0, text.index("\0")))
         line += text.count("\n")
     return encoding
+
+
+def _no_text(line: int) -> _NotInEncoding:
+    fault = _NotInEncoding(
+        f"line {line} holds a null character: it is not a text file, or in another encoding "
+        f"(task.encoding)"
+    )
+    fault.is_broken = True
+    return fault
 
 
 def _fault(line: int, encoding: str, byte: int) -> _NotInEncoding:

@@ -114,9 +114,10 @@ def _unsatisfied(texts: Sequence[str], space: Space, known: Mapping[str, Value])
     for i, text in enumerate(texts):
         alone = _unkept([text], space, known)
         if alone is not None:
-            return [f"space_rules.{i}: {alone} {text!r}{_values(text, space, known)}"]
+            values = _values(text, space, known)
+            return [f"space_rules.{i}: {alone} {text!r}{values}; relax it, or widen the space"]
     listed = " and ".join(repr(text) for text in texts)
-    return [f"space_rules: {fault} all of {listed}"]
+    return [f"space_rules: {fault} all of {listed}; relax one of them, or widen the space"]
 
 
 def _unkept(texts: Sequence[str], space: Space, known: Mapping[str, Value]) -> str | None:
