@@ -7,7 +7,6 @@ all rows, so each batch is reduced to three numbers at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +37,8 @@ class TokenSums:
         """Add a batch.
 
         Args:
-            logits: tensor (rows x tokens x vocabulary).
+            logits: tensor (rows x tokens x vocabulary), or of the predicted tokens alone, in their
+                order (tokens x vocabulary).
             labels: tensor (rows x tokens) of the right ids, IGNORED where nothing is predicted;
                 each belongs to the logits at its own place.
         """
@@ -52,7 +52,8 @@ class TokenSums:
         right = torch.zeros(len(labels), dtype=torch.long, device=logits.device)
         for part in range(0, len(rows), at_once):
             where = rows[part : part + at_once], places[part : part + at_once]
-            scores, truth = logits[where].to(precision), labels[where]
+            picked = logits[where] if logits.dim() > 2 else logits[part : part + at_once]
+            scores, truth = picked.to(precision), labels[where]
             chosen = scores.gather(-1, truth[:, None])[:, 0]
             nats.index_add_(0, where[0], scores.logsumexp(-1) - chosen)
             right.index_add_(0, where[0], (scores.argmax(-1) == truth).long())
@@ -74,27 +75,6 @@ class TokenSums:
         perplexity = math.exp(min(self.loss, 700.0))  # above, no number is large enough
         right = self.right / tokens
         return {"loss": self.loss, "perplexity": perplexity, "token_accuracy": right}
-
-
-def language_sums(
-    model: Any, batches: Iterable[Any], extras: Mapping[str, Any], *, ahead: bool
-) -> TokenSums:
-    """Return the sums of a language model over batches, which hold `labels`.
-
-    Args:
-        extras: arguments of the forward pass beside those of a batch.
-        ahead: whether an output predicts the token after its own.
-    """
-    import torch
-
-    sums = TokenSums()
-    with torch.inference_mode():
-        for batch in batches:
-            inputs = {k: v.to(model.device) for k, v in batch.items() if k != "labels"}
-            labels = batch["labels"].to(model.device)
-            logits = model(**inputs, **extras).logits
-            sums.add(logits[:, :-1], labels[:, 1:]) if ahead else sums.add(logits, labels)
-    return sums
 
 
 def bits_per_byte(nats: float, size: int, unknown: int) -> float:

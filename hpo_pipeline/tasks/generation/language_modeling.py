@@ -37,7 +37,7 @@ from hpo_pipeline.tasks.inputs.text_inputs import TextKind
 from hpo_pipeline.tasks.kind import Batch, Collate, Evaluated, Form, Loaded, Metric, Row, Shape
 from hpo_pipeline.tasks.row_sums import RowSums
 from hpo_pipeline.tasks.task_fields import TaskFields as Task
-from hpo_pipeline.tasks.token_metrics import TokenSums, bits_per_byte, language_sums, rows_at_once
+from hpo_pipeline.tasks.token_metrics import TokenSums, bits_per_byte, rows_at_once
 
 logger = logging.getLogger(__name__)
 MAX_ROWS = 64
@@ -228,7 +228,7 @@ class LanguageModeling(TextKind):
             TrialError: nothing can be learnt from the rows, or the model sees later tokens.
         """
         from hpo_pipeline.tasks.epoch_rows import EpochCallback
-        from hpo_pipeline.tasks.reducing_trainer import ReducingTrainer
+        from hpo_pipeline.tasks.generation.learnt_outputs import LanguageTrainer
 
         model, args = arguments["model"], arguments["args"]
         tokenizer = arguments["data_collator"].tokenizer
@@ -249,8 +249,8 @@ class LanguageModeling(TextKind):
         args.per_device_eval_batch_size = rows_at_once(
             args.per_device_eval_batch_size, size, _vocabulary(model)
         )
-        arguments |= {"train_dataset": train, "eval_dataset": test}
-        return ReducingTrainer(measure=partial(_measured, task, rows), extras=extras, **arguments)
+        arguments |= {"train_dataset": train, "eval_dataset": test, "ahead": not _is_masked(task)}
+        return LanguageTrainer(measure=partial(_measured, task, rows), extras=extras, **arguments)
 
     def compute_metrics(
         self, task: Task, processor: Any, names: Sequence[str]
@@ -325,6 +325,8 @@ def _measured(
 
 
 def _sums(task: Task, model: Any, batches: Iterable[Any]) -> TokenSums:
+    from hpo_pipeline.tasks.generation.learnt_outputs import language_sums
+
     if _is_masked(task):
         return language_sums(model, batches, {}, ahead=False)
     return language_sums(model, batches, without_cache(model), ahead=True)
