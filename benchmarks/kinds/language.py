@@ -75,10 +75,10 @@ CASES = {
     ),
     "masked": Case(
         "loss",
-        {"model": "minilm", "language_model": "masked", "precision": "auto"},
+        {"model": "minilm", "language_model": "masked", "freeze": "embeddings"},
         learning_rate="5e-4",
         epochs=3,
-        batch=16,
+        batch=8,
     ),
 }
 

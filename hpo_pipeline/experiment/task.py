@@ -63,9 +63,10 @@ class Task(Frozen):
     `reinitialise` names the weights that may start at random in a pretrained model, as shell
     patterns over their names (`bert.encoder.layer.3.*`); those of the head always may.
     `precision: auto` trains in bfloat16 where the hardware has it and the model is wide enough for
-    it to pay. `quantize: 4bit` keeps the frozen weights of a model with `lora` in four bits, which
-    needs a GPU and the package bitsandbytes. `checkpoint` says how often a trial saves its
-    training, so that it resumes where it was cut off; without it, it starts anew.
+    it to pay, unless `training` or the space says `bf16` or `fp16`. `quantize: 4bit` keeps the
+    frozen weights of a model with `lora` in four bits, which needs a GPU and the package
+    bitsandbytes. `checkpoint` says how often a trial saves its training, so that it resumes where
+    it was cut off; without it, it starts anew.
     """
 
     kind: TaskKindName
@@ -86,7 +87,7 @@ class Task(Frozen):
     vocab_size: Annotated[int, Field(ge=50)] | None = None
     tokenizer: Literal["wordpiece", "bpe"] | None = None
     freeze: Literal["none", "embeddings", "base"] = "none"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     lora: Lora | None = None
     quantize: Literal["4bit"] | None = None
     reinitialise: Annotated[tuple[Pattern, ...], BeforeValidator(as_tuple)] = ()

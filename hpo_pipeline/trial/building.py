@@ -220,7 +220,7 @@ def build(
     trainer = kind.trainer(
         task,
         model=model,
-        args=with_precision(arguments, task.precision, model),
+        args=with_precision(arguments, task.precision, model, task.training),
         data_collator=data.collate,
         train_dataset=data.train,
         eval_dataset=data.validation,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +20,15 @@ Measured on a CPU with avx512_bf16, training steps of fp32 over bf16: 0.7 at 48,
 _CHOSEN = ("bf16", "fp16")
 
 
-def with_precision(arguments: TrainingArguments, wanted: str, model: Any) -> TrainingArguments:
+def with_precision(
+    arguments: TrainingArguments, wanted: str, model: Any, named: Collection[str] = ()
+) -> TrainingArguments:
     """Return the arguments of a training with its precision in them.
 
     Args:
         wanted: `auto`, `fp32`, `bf16` or `fp16`; the first two leave a choice that the arguments
             make.
+        named: fields of the arguments that the user has set, or that are searched.
 
     Raises:
         TrialError: this machine does not compute in the precision that was asked for by name.
@@ -32,7 +36,7 @@ def with_precision(arguments: TrainingArguments, wanted: str, model: Any) -> Tra
     if wanted == "fp32":
         return arguments
     if wanted == "auto":
-        is_open = precision_of(arguments) == "fp32"
+        is_open = precision_of(arguments) == "fp32" and not {*_CHOSEN} & {*named}
         pays = is_open and _width(model) >= WIDE and has_native_bf16()
         return _with(arguments, "bf16") if pays else arguments
     if wanted == "bf16" and not has_native_bf16():

@@ -40,6 +40,7 @@ def test_auto_asks_the_hardware_and_the_model(
 ) -> None:
     monkeypatch.setattr(precision, "has_native_bf16", lambda: is_native)
     assert precision_of(with_precision(arguments, "auto", model)) == expected
+    assert precision_of(with_precision(arguments, "auto", model, ["bf16"])) == "fp32"
 
 
 def test_a_choice_by_name_holds_or_is_refused(
