@@ -75,10 +75,10 @@ CASES = {
     ),
     "masked": Case(
         "loss",
-        {"model": "minilm", "language_model": "masked", "freeze": "embeddings"},
-        learning_rate="5e-4",
+        {"model": "minilm", "language_model": "masked"},
+        learning_rate="3e-4",
         epochs=3,
-        batch=8,
+        batch=16,
     ),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import TrainingArguments
@@ -18,16 +18,18 @@ Measured on a CPU with avx512_bf16, training steps of fp32 over bf16: 0.7 at 48,
 256, 1.6 to 1.8 at 384.
 """
 _CHOSEN = ("bf16", "fp16")
+Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
 
 def with_precision(
-    arguments: TrainingArguments, wanted: str, model: Any, named: Collection[str] = ()
-) -> TrainingArguments:
+    arguments: Arguments, wanted: str, model: Any, named: Collection[str] = ()
+) -> Arguments:
     """Return the arguments of a training with its precision in them.
 
     Args:
         wanted: `auto`, `fp32`, `bf16` or `fp16`; the first two leave a choice that the arguments
             make.
+        model: of which `auto` asks the width.
         named: fields of the arguments that the user has set, or that are searched.
 
     Raises:
@@ -62,7 +64,7 @@ def has_native_bf16() -> bool:
     return bool(ask and ask())
 
 
-def _with(arguments: TrainingArguments, precision: str) -> TrainingArguments:
+def _with(arguments: Arguments, precision: str) -> Arguments:
     """Return the arguments in another precision; transformers has to know that there is no GPU."""
     chosen = {name: name == precision for name in _CHOSEN}
     return replace(arguments, use_cpu=not torch.cuda.is_available(), **chosen)

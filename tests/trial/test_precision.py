@@ -11,7 +11,9 @@ import torch
 from transformers import TrainingArguments
 
 from hpo_pipeline.errors import TrialError
+from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.trial import precision
+from hpo_pipeline.trial.own.context import TrialContext
 from hpo_pipeline.trial.precision import has_native_bf16, precision_of, with_precision
 
 NARROW = SimpleNamespace(config=SimpleNamespace(hidden_size=16))
@@ -58,6 +60,16 @@ def test_a_choice_by_name_holds_or_is_refused(
     if not torch.cuda.is_available():
         with pytest.raises(TrialError, match=r"task\.precision: fp16 needs a GPU"):
             with_precision(arguments, "fp16", WIDE)
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [("bf16", "bf16"), ("auto", "fp32")])
+def test_arguments_of_an_own_trainer_have_the_precision_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, expected: str
+) -> None:
+    monkeypatch.setattr(precision, "has_native_bf16", lambda: True)
+    task = Task.model_validate({"kind": "custom", "trainer": "mine:build", "precision": wanted})
+    context = TrialContext("t", 0, {}, task, tmp_path, tmp_path / "output", tmp_path)
+    assert precision_of(context.arguments) == expected
 
 
 @pytest.mark.skipif(not has_native_bf16(), reason="this machine computes no bfloat16")

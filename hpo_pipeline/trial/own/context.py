@@ -16,6 +16,7 @@ from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.experiment.space import Value
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.trial.loading import own_arguments
+from hpo_pipeline.trial.precision import with_precision
 
 A = TypeVar("A", bound=Any)
 
@@ -58,10 +59,11 @@ class TrialContext:
     def training_arguments(self, kind: type[A], **more: Any) -> A:
         """Return arguments of a subclass, such as SFTConfig, with further fields of its own.
 
-        Searched values that are fields of the subclass alone are among them.
+        Searched values that are fields of the subclass alone are among them, and the precision
+        where `task.precision` names one.
 
         Raises:
-            TrialError: the class refuses them.
+            TrialError: the class refuses them, or this machine does not compute in that precision.
         """
         known = {field.name for field in dataclasses.fields(kind)}
         searched = {name: value for name, value in self.parameters.items() if name in known}
@@ -70,7 +72,9 @@ class TrialContext:
             found: A = kind(**{**_in_fp32(kind), **more, **own, **searched})
         except (ValueError, TypeError) as error:
             raise TrialError(f"the training arguments were refused: {error}") from error
-        return found
+        # Whether bfloat16 would pay, which `auto` asks, depends on a model that is not there yet.
+        wanted = self.task.precision
+        return found if wanted == "auto" else with_precision(found, wanted, None)
 
     def split(self, name: Literal["train", "validation", "test"]) -> Dataset:
         """Return the rows of a split, with the columns `input` and, unless it is none, `label`.
