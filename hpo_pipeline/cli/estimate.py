@@ -37,6 +37,11 @@ def _estimate(options: argparse.Namespace) -> int:
     print(f"A trial takes about {duration(found.one_trial_s)} ({phases} s).")
     final = f"then {duration(found.final_s)} on the test rows"
     print(f"The run takes about {duration(found.run_s)}: {found.trials} trials, {side}, {final}.")
+    if found.share_left < 1:
+        print(
+            f"Early stopping is expected to leave {found.share_left:.0%} of the training, which "
+            f"is in this time; a run differs by a fifth."
+        )
     if found.may_be_shorter:
         print(f"It may take less: {found.may_be_shorter}.")
     if options.price is not None:

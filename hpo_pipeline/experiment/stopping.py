@@ -1,11 +1,13 @@
 """The section `stopping`: the settings of each early-stopping rule.
 
-What the rules compute is in search/pruners.py.
+What the rules compute is in search/pruners.py. How much of the training each leaves was measured on
+the recorded studies (benchmarks/README.md); a run differs by a fifth.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
@@ -15,6 +17,25 @@ from hpo_pipeline.experiment.stock import KatibName, Named
 
 Resource = Literal["evaluation", "epoch"]
 ROWS = "rows"
+ENDED_BY_MEDIAN, ENDED_BY_FORECAST = 0.45, 0.6
+"""Of the trials that are judged, how many end, nearly all of them at once."""
+PROMOTED = 1.35
+"""For one in `reduction_factor`, how many really continue: the first have few to compare with."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What says how much of the training a rule leaves.
+
+    Attributes:
+        evaluations: of a whole trial.
+        trials: of the budget.
+        parallel: how many run side by side.
+    """
+
+    evaluations: int
+    trials: int
+    parallel: int
 
 
 class AnyStopping(Frozen):
@@ -24,6 +45,10 @@ class AnyStopping(Frozen):
     """
 
     ranks: ClassVar[bool] = True
+
+    def share_left(self, search: Search) -> float:
+        """Return the share of the training of all trials that is left, on the mean."""
+        return 1.0
 
     @property
     def row_parts(self) -> tuple[int, ...]:
@@ -54,6 +79,10 @@ class MedianStopping(AnyStopping):
     min_trials: Count = 3
     start_step: Count = 1
 
+    def share_left(self, search: Search) -> float:
+        """Return the share of the training that is left, on the mean."""
+        return _with_whole(self, search, ENDED_BY_MEDIAN)
+
 
 class PercentileStopping(AnyStopping):
     """As median, but a trial must be among the best `percentile` per cent to continue."""
@@ -62,6 +91,10 @@ class PercentileStopping(AnyStopping):
     percentile: Annotated[float, Field(gt=0, lt=100)] = 50.0
     min_trials: Count = 3
     start_step: Count = 1
+
+    def share_left(self, search: Search) -> float:
+        """Return the share of the training that is left, on the mean."""
+        return _with_whole(self, search, min(1.0, ENDED_BY_MEDIAN * (2 - self.percentile / 50)))
 
 
 class AshaStopping(AnyStopping):
@@ -98,6 +131,15 @@ class AshaStopping(AnyStopping):
             parts *= self.reduction_factor
         return tuple(found)
 
+    def share_left(self, search: Search) -> float:
+        """Return the share of the training that is left, on the mean."""
+        if self.row_parts:
+            shares = (*self.row_shares, 1.0)
+            continued = PROMOTED / self.reduction_factor
+            spent = sum(share * continued**i for i, share in enumerate(shares))
+            return spent / sum(shares)
+        return _halved(self, self.grace_period, search.evaluations)
+
 
 class HyperbandStopping(AnyStopping):
     """Successive halving in brackets with different grace periods."""
@@ -107,6 +149,17 @@ class HyperbandStopping(AnyStopping):
     grace_period: Count = 1
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     max_resource: Count | None = None
+
+    def share_left(self, search: Search) -> float:
+        """Return the share of the training that is left, on the mean."""
+        factor, end = self.reduction_factor, _end(self, search.evaluations)
+        periods = [self.grace_period]
+        while periods[-1] * factor < end:
+            periods.append(periods[-1] * factor)
+        # A bracket gets so many times as many trials as the next, which are trained longer.
+        sizes = [float(factor) ** -i for i in range(len(periods))]
+        lefts = [_halved(self, period, search.evaluations) for period in periods]
+        return sum(size * left for size, left in zip(sizes, lefts, strict=True)) / sum(sizes)
 
 
 class PatienceStopping(AnyStopping):
@@ -144,6 +197,10 @@ class ForecastStopping(AnyStopping):
     min_trials: Count = 2
     start_step: Annotated[int, Field(ge=2)] = 2
 
+    def share_left(self, search: Search) -> float:
+        """Return the share of the training that is left, on the mean."""
+        return _ended(ENDED_BY_FORECAST, self.start_step, search.evaluations)
+
 
 class AutoStopping(AnyStopping):
     """The rule that suits the trials; see docs/strategies.md for how it is chosen."""
@@ -176,6 +233,33 @@ Stopping = (
 
 
 StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], Named("auto")]
+
+
+def _with_whole(rule: MedianStopping | PercentileStopping, search: Search, share: float) -> float:
+    """Return what is left where some first trials are whole, which the others are judged by."""
+    whole = min(search.trials, rule.min_trials + search.parallel - 1)
+    left = _ended(share, rule.start_step, search.evaluations)
+    return (whole + (search.trials - whole) * left) / max(1, search.trials)
+
+
+def _ended(share: float, step: int, evaluations: int) -> float:
+    """Return what is left of trainings of which a share ends at a step."""
+    return 1 - share * (1 - min(1.0, step / evaluations))
+
+
+def _halved(rule: AshaStopping | HyperbandStopping, grace_period: int, evaluations: int) -> float:
+    """Return what successive halving leaves of trainings of so many evaluations."""
+    factor, end = rule.reduction_factor, _end(rule, evaluations)
+    spent, reached, running, rung = 0.0, 0, 1.0, grace_period
+    while rung < end:
+        spent += running * (rung - reached)
+        reached, running, rung = rung, running * min(1.0, PROMOTED / factor), rung * factor
+    return (spent + running * (end - reached)) / evaluations
+
+
+def _end(rule: AshaStopping | HyperbandStopping, evaluations: int) -> int:
+    """Return at which evaluation every trial ends."""
+    return min(rule.max_resource or evaluations, evaluations)
 
 
 def rows_in(rows: int, share: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from hpo_pipeline.experiment.space import (
     Parameter,
     Value,
 )
+from hpo_pipeline.experiment.stopping import Search
 from hpo_pipeline.reports.terminal.silence import Silence
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial, TrialState
@@ -46,6 +47,7 @@ class Estimate:
         run_s: of the run, without preparing the data.
         final_s: of these, to measure the winner and the baseline on the test rows.
         rounds: how often trials start, side by side.
+        share_left: of the training of all trials, what is expected when some are stopped early.
         may_be_shorter: why the run may end earlier, if it may.
     """
 
@@ -57,6 +59,7 @@ class Estimate:
     rounds: int
     may_be_shorter: str | None = None
     final_s: float = 0.0
+    share_left: float = 1.0
 
     @property
     def one_trial_s(self) -> float:
@@ -113,13 +116,23 @@ def whole_trial(
     epochs = float({**fields, **middle}[_EPOCHS])
     rows = meta.rows["train"]
     a_row = short.seconds.get("train", 0.0) / max(1.0, short.training_steps * batch)
-    evaluations = max(1, round(epochs))
+    evaluations = _evaluations(fields, rows * epochs / batch, epochs)
     shares = experiment.chosen_stopping.row_shares  # a whole trial trains on each of them before
     return {
         **short.seconds,
         "train": a_row * rows * epochs * (1 + sum(shares)),
-        "evaluate": short.seconds.get("evaluate", 0.0) * evaluations * (1 + len(shares)),
+        "evaluate": short.seconds.get("evaluate", 0.0)
+        / max(1, len(short.curve))
+        * (evaluations + len(shares)),
     }
+
+
+def _evaluations(fields: Mapping[str, Any], steps: float, epochs: float) -> int:
+    """Return how often a training of so many steps evaluates."""
+    every = float(fields.get("eval_steps") or fields.get("logging_steps", 500))
+    if fields.get("eval_strategy", "epoch") != "steps":
+        return max(1, round(epochs))
+    return max(1, round(1 / every if every < 1 else steps / every))
 
 
 def _check(experiment: Experiment) -> None:
@@ -164,19 +177,30 @@ def _of_run(
 ) -> Estimate:
     budget, confirm = experiment.budget, experiment.confirm
     one = sum(whole.values())
+    left = _share_left(experiment, meta)
+    stopped = one - (1 - left) * (whole.get("train", 0.0) + whole.get("evaluate", 0.0))
     rounds = math.ceil(budget.trials / budget.parallel)
     again = math.ceil(confirm.top * confirm.seeds / budget.parallel) if confirm else 0
     final = final_seconds(experiment, whole, meta)
-    seconds = (rounds + again) * one + final + REPORT_S
+    seconds = rounds * stopped + again * one + final + REPORT_S
     shorter = None
-    if experiment.stopping.algorithm != "none":
-        shorter = f"{experiment.stopping.algorithm} ends trials that lag behind"
     if budget.minutes is not None and seconds > budget.minutes * 60:
         shorter = f"the search ends after the {budget.minutes:g} minutes of the budget"
         seconds = min(seconds, budget.minutes * 60 + again * one + final + REPORT_S)
     return Estimate(
-        measured_s, whole, seconds, budget.trials, budget.parallel, rounds, shorter, final
+        measured_s, whole, seconds, budget.trials, budget.parallel, rounds, shorter, final, left
     )
+
+
+def _share_left(experiment: Experiment, meta: DatasetMeta) -> float:
+    """Return the share of the training that early stopping is expected to leave."""
+    fields = {**_DEFAULTS, **experiment.task.training, **middle_of(experiment, 1)[0]}
+    epochs = float(fields[_EPOCHS])
+    steps = meta.rows["train"] * epochs / float(fields[_BATCH])
+    budget = experiment.budget
+    evaluations = _evaluations(fields, steps, epochs)
+    search = Search(evaluations, budget.trials, budget.parallel)
+    return experiment.chosen_stopping.share_left(search)
 
 
 def final_seconds(experiment: Experiment, whole: dict[str, float], meta: DatasetMeta) -> float:

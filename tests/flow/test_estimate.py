@@ -5,6 +5,7 @@ import pytest
 from hpo_pipeline.cli.main import main
 from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.errors import ExperimentError
+from hpo_pipeline.experiment.stopping import Search
 from hpo_pipeline.flow.estimate import estimate, final_seconds, middle_of, whole_trial
 from hpo_pipeline.results.trial import Trial, TrialState
 from tests.toys import LR, TASK, toy_experiment
@@ -26,6 +27,9 @@ def test_a_short_trial_is_stretched_to_a_whole_one():
     )
     whole = whole_trial(toy_experiment(), short, {"num_train_epochs": 2}, META)
     assert whole == {"load": 2.0, "train": 20.0, "evaluate": 2.0, "measure": 3.0, "save": 0.5}
+    steps = {"training": {"num_train_epochs": 2, "eval_strategy": "steps", "eval_steps": 0.25}}
+    quarters = whole_trial(toy_experiment(task={**TASK, **steps}), short, {}, META)
+    assert quarters["evaluate"] == 4.0
 
 
 def test_the_winner_and_the_baseline_are_measured_on_the_test_rows_at_the_end():
@@ -44,6 +48,36 @@ def test_the_winner_and_the_baseline_are_measured_on_the_test_rows_at_the_end():
         for given in ("none", {"learning_rate": 0.05})
     )
     assert (alone, both) == (6.0, 10.5)  # only the winner in five processes
+
+
+@pytest.mark.parametrize(
+    ("stopping", "trials", "digits", "tweets"),
+    [
+        ({"algorithm": "median"}, 12, 0.80, 0.83),
+        ({"algorithm": "median"}, 60, 0.56, 0.66),
+        ({"algorithm": "median", "min_trials": 4, "start_step": 2}, 24, 0.76, 0.87),
+        ({"algorithm": "percentile", "percentile": 25.0}, 24, 0.50, 0.68),
+        ({"algorithm": "asha"}, 24, 0.26, 0.49),
+        ({"algorithm": "hyperband"}, 60, 0.37, 0.69),
+        ({"algorithm": "forecast"}, 24, 0.47, 0.60),
+        ({"algorithm": "patience"}, 24, 0.97, 0.92),
+    ],
+)
+def test_early_stopping_leaves_as_much_as_on_the_recorded_studies(stopping, trials, digits, tweets):
+    # benchmarks/recorded/stopped_share.py, the mean of random search and tpe.
+    rule = toy_experiment(stopping=stopping).stopping
+    assert rule.share_left(Search(12, trials, 4)) == pytest.approx(digits, rel=0.3)
+    assert rule.share_left(Search(6, trials, 4)) == pytest.approx(tweets, rel=0.3)
+
+
+def test_what_early_stopping_leaves_has_limits():
+    for stopping in ({"algorithm": "median"}, {"algorithm": "asha"}, {"algorithm": "forecast"}):
+        rule = toy_experiment(stopping=stopping).stopping
+        assert rule.share_left(Search(1, 12, 4)) == 1.0
+    rows = toy_experiment(stopping={"algorithm": "asha", "resource": "rows"}).stopping
+    assert rows.share_left(Search(3, 12, 4)) == pytest.approx(0.32, abs=0.005)
+    capped = toy_experiment(stopping={"algorithm": "asha", "max_resource": 3}).stopping
+    assert capped.share_left(Search(12, 12, 4)) == pytest.approx((1 + 0.45 * 2) / 12)
 
 
 def test_short_trials_are_amid_the_space_and_differ():
