@@ -293,7 +293,10 @@ class Experiment(Frozen):
         if "max_steps" in training or "max_steps" in self.space:
             return None
         if training.get("eval_strategy", "epoch") != "epoch" and not counts_epochs:
-            return None
+            every = training.get("eval_steps")
+            if "eval_steps" in self.space or not isinstance(every, float) or not 0 < every < 1:
+                return None
+            return math.ceil(1 / every - 1e-9)  # it is a share of the training
         if "num_train_epochs" in self.space:
             values = bounds(self.space, "num_train_epochs")
         else:
