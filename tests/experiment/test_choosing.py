@@ -81,6 +81,20 @@ def test_the_rule_suits_the_curves(epochs: int, sections: dict[str, Any], chosen
     assert made.model_copy(update={"task": task}).problem.stopping.algorithm == chosen
 
 
+@pytest.mark.parametrize(
+    ("every", "evaluations", "chosen"),
+    [(0.5, 2, "median"), (0.25, 4, "forecast"), (0.3, 4, "forecast"), (50, None, "forecast")],
+)
+def test_a_share_of_the_training_tells_how_often_it_evaluates(
+    every: float, evaluations: int | None, chosen: str
+) -> None:
+    made = auto()
+    steps = {"num_train_epochs": 1, "eval_strategy": "steps", "eval_steps": every}
+    found = made.model_copy(update={"task": made.task.model_copy(update={"training": steps})})
+    assert found.longest_training() == evaluations
+    assert found.problem.stopping.algorithm == chosen
+
+
 def test_a_named_algorithm_is_no_choice() -> None:
     made = auto(search={"algorithm": "tpe"}, stopping={"algorithm": "none"})
     assert made.choices() == {}
