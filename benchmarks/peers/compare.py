@@ -8,6 +8,7 @@ time is that of the whole process, imports included; of ours, up to the last tri
 
     pip install -e '.[peers]'
     python -m benchmarks.peers.compare [--rounds 3] [--precision fp32 bf16] [--peers fp32]
+        [--only WHO …] [--first-seed 0]
 
 Each round goes through all of them, ours in each precision and the peers in theirs, with a seed of
 its own. Ratios are of the medians, and those of each round are printed too. Processor time is that
@@ -44,15 +45,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     for name in ("precision", "peers"):
         parser.add_argument(f"--{name}", nargs="+", default=["fp32"], choices=["fp32", "bf16"])
-    parser.add_argument("--only", choices=[OURS, *PEERS])
+    parser.add_argument("--only", nargs="+", choices=[OURS, *PEERS])
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:  # in the process of a peer
         content = json.loads(options.work)
         work = Work(Path(content.pop("dataset")), Path(content.pop("source")), **content)
-        peer = importlib.import_module(f"benchmarks.peers.{PEERS[options.only]}")
+        (who,) = options.only
+        peer = importlib.import_module(f"benchmarks.peers.{PEERS[who]}")
         print(json.dumps(peer.run(work)))
         return
     from hpo_pipeline.data.assets import fetch
@@ -68,10 +71,14 @@ def main() -> None:
             "source": str(fetch("minilm")),
             "configurations": chosen,
         }
-        who_runs = [options.only] if options.only else [OURS, *PEERS]
-        of = {OURS: options.precision}
-        ways = [(who, precision) for who in who_runs for precision in of.get(who, options.peers)]
-        for seed, (who, precision) in itertools.product(range(options.rounds), ways):
+        who_runs = options.only or [OURS, *PEERS]
+        ways = [
+            (who, precision)
+            for who in who_runs
+            for precision in (options.precision if who == OURS else options.peers)
+        ]
+        seeds = range(options.first_seed, options.first_seed + options.rounds)
+        for seed, (who, precision) in itertools.product(seeds, ways):
             if who == OURS:
                 one = ours(folder / f"{precision}-{seed}", chosen, precision, seed)
             else:
@@ -89,12 +96,13 @@ def main() -> None:
 
 def summary(found: dict[str, list[dict[str, Any]]]) -> None:
     """Print the ratios of each peer to ours, and the best accuracy of each over the rounds."""
-    for who, mine in itertools.product(found, [way for way in found if way.startswith(OURS)]):
-        for what in ("wall", "cpu") if not who.startswith(OURS) else ():
-            pairs = zip(found[who], found[mine], strict=True)
-            ratios = ", ".join(f"{peer[what] / own[what]:.2f}" for peer, own in pairs)
-            peer, own = (statistics.median(one[what] for one in found[w]) for w in (who, mine))
-            print(f"{who}: {peer / own:.2f} x the {what} time of {mine} ({ratios} by round)")
+    ours = [way for way in found if way.startswith(OURS)]
+    peers = [way for way in found if not way.startswith(OURS)]
+    for who, mine, what in itertools.product(peers, ours, ("wall", "cpu")):
+        pairs = zip(found[who], found[mine], strict=True)
+        ratios = ", ".join(f"{peer[what] / own[what]:.2f}" for peer, own in pairs)
+        peer, own = (statistics.median(one[what] for one in found[w]) for w in (who, mine))
+        print(f"{who}: {peer / own:.2f} x the {what} time of {mine} ({ratios} by round)")
     for way, rounds in found.items():
         best = [max(one["accuracy"]) for one in rounds]
         error = statistics.stdev(best) / len(best) ** 0.5 if len(best) > 1 else float("nan")
