@@ -29,7 +29,7 @@ from hpo_pipeline.results.trial import Trial, TrialState
 from hpo_pipeline.trial.measuring.purpose import Purpose
 from hpo_pipeline.trial.measuring.sampling import WARM_UP_SECONDS
 
-STEPS = 20
+STEPS = 40
 """Training steps of a short trial; the first ones are slower than the others."""
 REPORT_S = 5.0
 _BATCH, _EPOCHS = "per_device_train_batch_size", "num_train_epochs"

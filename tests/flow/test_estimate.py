@@ -96,7 +96,7 @@ def test_the_command_measures_and_computes(write_experiment, capsys):
     file = write_experiment()
     assert main(["estimate", str(file), "--price", "3.6"]) == 0
     said = capsys.readouterr().out
-    assert "Measured short trials of 20 steps, 2 side by side" in said
+    assert "Measured short trials of 40 steps, 2 side by side" in said
     assert "The run takes about" in said
     assert "At 3.6 an hour, it costs about 0." in said
 
