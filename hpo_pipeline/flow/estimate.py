@@ -127,6 +127,13 @@ def whole_trial(
     }
 
 
+def _evaluations_of(experiment: Experiment, meta: DatasetMeta) -> int:
+    """Return how often a trial amid the space evaluates."""
+    fields = {**_DEFAULTS, **experiment.task.training, **middle_of(experiment, 1)[0]}
+    epochs = float(fields[_EPOCHS])
+    return _evaluations(fields, meta.rows["train"] * epochs / float(fields[_BATCH]), epochs)
+
+
 def _evaluations(fields: Mapping[str, Any], steps: float, epochs: float) -> int:
     """Return how often a training of so many steps evaluates."""
     every = float(fields.get("eval_steps") or fields.get("logging_steps", 500))
@@ -194,12 +201,8 @@ def _of_run(
 
 def _share_left(experiment: Experiment, meta: DatasetMeta) -> float:
     """Return the share of the training that early stopping is expected to leave."""
-    fields = {**_DEFAULTS, **experiment.task.training, **middle_of(experiment, 1)[0]}
-    epochs = float(fields[_EPOCHS])
-    steps = meta.rows["train"] * epochs / float(fields[_BATCH])
     budget = experiment.budget
-    evaluations = _evaluations(fields, steps, epochs)
-    search = Search(evaluations, budget.trials, budget.parallel)
+    search = Search(_evaluations_of(experiment, meta), budget.trials, budget.parallel)
     return experiment.chosen_stopping.share_left(search)
 
 
@@ -214,17 +217,20 @@ def final_seconds(experiment: Experiment, whole: dict[str, float], meta: Dataset
         whole: seconds of a whole trial by phase.
     """
     share = meta.rows.get("test", 0) / max(1, meta.rows.get("validation", 1))
-    evaluations = max(1, round(float(experiment.task.training.get(_EPOCHS, _DEFAULTS[_EPOCHS]))))
-    one = whole.get("load", 0.0) + whole["evaluate"] / evaluations * share
-    measure = whole.get("measure", 0.0)
-    purpose = Purpose(experiment.reads, is_final=True)
-    timed = measure
-    if (plan := purpose.processes) is not None:
-        timed = max(timed, plan.least * (plan.each + WARM_UP_SECONDS))
-    winner = one + timed
-    if experiment.found_baseline().values is None:
-        return winner
-    return winner + one + (timed if purpose.is_read else measure)
+    one = whole.get("load", 0.0) + whole["evaluate"] / _evaluations_of(experiment, meta) * share
+    ends = [one + _timed(experiment, whole, is_final=True)]
+    if experiment.found_baseline().values is not None:
+        ends.append(one + _timed(experiment, whole, is_final=False))
+    return sum(ends)
+
+
+def _timed(experiment: Experiment, whole: Mapping[str, float], *, is_final: bool) -> float:
+    """Return the seconds of timing a model on the test rows: as a trial does, or longer."""
+    measure, plan = (
+        whole.get("measure", 0.0),
+        Purpose(experiment.reads, is_final=is_final).processes,
+    )
+    return measure if plan is None else max(measure, plan.least * (plan.each + WARM_UP_SECONDS))
 
 
 def _between(parameter: Parameter, share: float) -> Value:

@@ -13,7 +13,15 @@ import torch
 from scipy import stats
 
 from hpo_pipeline.trial.measuring.practical_metrics import Finished, throughput_per_s
-from hpo_pipeline.trial.measuring.purpose import JUDGED, LATENCIES, READ, SHOWN, UNREAD, Purpose
+from hpo_pipeline.trial.measuring.purpose import (
+    JUDGED,
+    LATENCIES,
+    QUOTED,
+    READ,
+    SHOWN,
+    UNREAD,
+    Purpose,
+)
 from hpo_pipeline.trial.measuring.requests import requests
 from hpo_pipeline.trial.measuring.sampling import (
     FEWEST,
@@ -95,6 +103,7 @@ def test_what_is_clear_is_said_of_constraints_on_the_latency() -> None:
     assert Purpose().plan is UNREAD
     assert Purpose().processes is None
     assert Purpose(is_final=True).processes is SHOWN
+    assert replace(purpose, is_final=True).processes is QUOTED
     of_hours, of_seconds = replace(purpose, trained=7200.0), replace(purpose, trained=1.0)
     assert of_hours.processes == JUDGED
     short = of_seconds.processes

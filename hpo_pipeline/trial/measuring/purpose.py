@@ -22,6 +22,9 @@ UNREAD = Plan(width=0.1, seconds=0.15, longest=0.15)
 READ = Plan(width=0.1, seconds=3.0, longest=10.0)
 """Where somebody does, and the model can only be timed in this process."""
 JUDGED = Processes(least=5, most=12, each=0.7, width=0.1, seconds=5.0, longest=15.0)
+QUOTED = replace(JUDGED, least=10, most=20, seconds=20.0, longest=30.0)
+"""Where somebody does, and the model is the one to quote: once a run, and over a longer time, for
+the speed of a machine that others share goes up and down."""
 SHOWN = Processes(least=5, most=5, each=0.3, width=0.1, seconds=5.0, longest=10.0)
 """Where nobody judges by the latency of a model, but it is the one to quote."""
 SHARE, LEAST_SHARE = 0.15, 0.2
@@ -62,8 +65,10 @@ class Purpose:
     @property
     def processes(self) -> Processes | None:
         """In how many fresh processes it is sampled; None for this one alone."""
+        if self.is_final:
+            return QUOTED if self.is_read else SHOWN
         if not self.is_read:
-            return SHOWN if self.is_final else None
+            return None
         if self.trained is None:
             return JUDGED
         share = min(1.0, max(LEAST_SHARE, SHARE * self.trained / JUDGED.seconds))
