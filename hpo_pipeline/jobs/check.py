@@ -19,6 +19,7 @@ from hpo_pipeline.jobs.training_checks import training_faults
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.user_metrics import metric_fault
 from hpo_pipeline.trial.measuring.energy import device_here, open_meter, unreadable
+from hpo_pipeline.trial.precision import precision_fault
 
 
 def argument_faults(sections: dict[str, Any]) -> list[str]:
@@ -38,11 +39,14 @@ def argument_faults(sections: dict[str, Any]) -> list[str]:
 
 
 def device_faults(sections: dict[str, Any]) -> list[str]:
-    """Return what is read and cannot be measured, where this machine is the one that measures."""
+    """Return what cannot be computed or measured, where this machine is the one that trains."""
     if sections.get("cluster") != Cluster():
         return []
+    task: Task | None = sections.get("task")
+    fault = precision_fault(task.precision) if task is not None else None
+    faults = [fault] if fault else []
     device = device_here()
-    has_gpu, faults = device.type == "cuda", []
+    has_gpu = device.type == "cuda"
     prices = sections.get("prices")
     readers = places_that_read(sections, COST)
     serve = sections.get("serve")

@@ -41,13 +41,18 @@ def with_precision(
         is_open = precision_of(arguments) == "fp32" and not {*_CHOSEN} & {*named}
         pays = is_open and _width(model) >= WIDE and has_native_bf16()
         return _with(arguments, "bf16") if pays else arguments
-    if wanted == "bf16" and not has_native_bf16():
-        raise TrialError(
-            "task.precision: bf16 is not native here, and would be slow; use auto or fp32"
-        )
-    if wanted == "fp16" and not torch.cuda.is_available():
-        raise TrialError("task.precision: fp16 needs a GPU, and there is none; use auto or fp32")
+    if fault := precision_fault(wanted):
+        raise TrialError(fault)
     return _with(arguments, wanted)
+
+
+def precision_fault(wanted: str) -> str | None:
+    """Return why this machine does not train in a precision that is asked for by name."""
+    if wanted == "bf16" and not has_native_bf16():
+        return "task.precision: bf16 is not native here, and would be slow; use auto or fp32"
+    if wanted == "fp16" and not torch.cuda.is_available():
+        return "task.precision: fp16 needs a GPU, and there is none; use auto or fp32"
+    return None
 
 
 def precision_of(arguments: TrainingArguments) -> str:

@@ -8,15 +8,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoConfig, AutoTokenizer
 
+from hpo_pipeline.experiment.cluster import Cluster
 from hpo_pipeline.experiment.loading import read
-from hpo_pipeline.jobs.check import argument_faults
+from hpo_pipeline.jobs.check import argument_faults, device_faults
 from hpo_pipeline.jobs.training_checks import OWN_ARGUMENTS
 from hpo_pipeline.tasks.inputs.base_config import ConfigRecipe
 from hpo_pipeline.trial.model_pass import pass_fault
 from hpo_pipeline.trial.models import freeze, meta_model
-from tests.toys import toy_experiment
+from tests.toys import TASK, toy_experiment
 
 FRESH = "from_scratch: true"
 
@@ -130,6 +132,15 @@ def test_a_fault_of_the_space_is_found(check, parameter: str, message: str) -> N
     faults = check(space=f"{{{parameter}}}")
     assert faults
     assert re.match(message, faults[0]), faults[0]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_precision_that_this_machine_lacks_is_a_fault_unless_a_cluster_trains() -> None:
+    task = {**TASK, "precision": "fp16"}
+    here = {"task": toy_experiment(task=task).task, "cluster": Cluster()}
+    said = "task.precision: fp16 needs a GPU, and there is none; use auto or fp32"
+    assert device_faults(here) == [said]
+    assert device_faults({**here, "cluster": Cluster(gpus=1)}) == []
 
 
 def test_all_faults_come_at_once(check) -> None:
