@@ -15,7 +15,7 @@ from typing import Any
 from compare import PARALLEL, Job, Strategy, play
 from table import STUDIES, Recorded
 
-from hpo_pipeline.experiment.stopping import Search
+from hpo_pipeline.experiment.stopping import PlannedSearch
 
 RULES: dict[str, dict[str, Any]] = {
     "none": {"algorithm": "none"},
@@ -47,7 +47,7 @@ def main() -> None:
                     f"{n} {found[i] / found[0]:.2f}" for n, found in of_search.items()
                 )
                 stopping = Recorded(study).experiment({"algorithm": "random"}, rule, ()).stopping
-                left = stopping.share_left(Search(source.epochs, trials, PARALLEL))
+                left = stopping.share_left(PlannedSearch(source.epochs, trials, PARALLEL))
                 print(
                     f"{study}, {trials} trials, {title}: {shares}; expected {left:.2f}", flush=True
                 )

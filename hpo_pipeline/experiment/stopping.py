@@ -24,8 +24,8 @@ PROMOTED = 1.35
 
 
 @dataclass(frozen=True)
-class Search:
-    """What says how much of the training a rule leaves.
+class PlannedSearch:
+    """What decides how much of the training a rule leaves.
 
     Attributes:
         evaluations: of a whole trial.
@@ -46,7 +46,7 @@ class AnyStopping(Frozen):
 
     ranks: ClassVar[bool] = True
 
-    def share_left(self, search: Search) -> float:
+    def share_left(self, search: PlannedSearch) -> float:
         """Return the share of the training of all trials that is left, on the mean."""
         return 1.0
 
@@ -79,7 +79,7 @@ class MedianStopping(AnyStopping):
     min_trials: Count = 3
     start_step: Count = 1
 
-    def share_left(self, search: Search) -> float:
+    def share_left(self, search: PlannedSearch) -> float:
         """Return the share of the training that is left, on the mean."""
         return _with_whole(self, search, ENDED_BY_MEDIAN)
 
@@ -92,7 +92,7 @@ class PercentileStopping(AnyStopping):
     min_trials: Count = 3
     start_step: Count = 1
 
-    def share_left(self, search: Search) -> float:
+    def share_left(self, search: PlannedSearch) -> float:
         """Return the share of the training that is left, on the mean."""
         return _with_whole(self, search, min(1.0, ENDED_BY_MEDIAN * (2 - self.percentile / 50)))
 
@@ -131,7 +131,7 @@ class AshaStopping(AnyStopping):
             parts *= self.reduction_factor
         return tuple(found)
 
-    def share_left(self, search: Search) -> float:
+    def share_left(self, search: PlannedSearch) -> float:
         """Return the share of the training that is left, on the mean."""
         if self.row_parts:
             shares = (*self.row_shares, 1.0)
@@ -150,7 +150,7 @@ class HyperbandStopping(AnyStopping):
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     max_resource: Count | None = None
 
-    def share_left(self, search: Search) -> float:
+    def share_left(self, search: PlannedSearch) -> float:
         """Return the share of the training that is left, on the mean."""
         factor, end = self.reduction_factor, _end(self, search.evaluations)
         periods = [self.grace_period]
@@ -197,7 +197,7 @@ class ForecastStopping(AnyStopping):
     min_trials: Count = 2
     start_step: Annotated[int, Field(ge=2)] = 2
 
-    def share_left(self, search: Search) -> float:
+    def share_left(self, search: PlannedSearch) -> float:
         """Return the share of the training that is left, on the mean."""
         return _ended(ENDED_BY_FORECAST, self.start_step, search.evaluations)
 
@@ -235,7 +235,9 @@ Stopping = (
 StoppingSection = Annotated[Annotated[Stopping, Field(discriminator="algorithm")], Named("auto")]
 
 
-def _with_whole(rule: MedianStopping | PercentileStopping, search: Search, share: float) -> float:
+def _with_whole(
+    rule: MedianStopping | PercentileStopping, search: PlannedSearch, share: float
+) -> float:
     """Return what is left where some first trials are whole, which the others are judged by."""
     whole = min(search.trials, rule.min_trials + search.parallel - 1)
     left = _ended(share, rule.start_step, search.evaluations)

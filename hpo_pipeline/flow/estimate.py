@@ -22,7 +22,7 @@ from hpo_pipeline.experiment.space import (
     Parameter,
     Value,
 )
-from hpo_pipeline.experiment.stopping import Search
+from hpo_pipeline.experiment.stopping import PlannedSearch
 from hpo_pipeline.reports.terminal.silence import Silence
 from hpo_pipeline.results.run_folder import RunFolder
 from hpo_pipeline.results.trial import Trial, TrialState
@@ -202,7 +202,7 @@ def _of_run(
 def _share_left(experiment: Experiment, meta: DatasetMeta) -> float:
     """Return the share of the training that early stopping is expected to leave."""
     budget = experiment.budget
-    search = Search(_evaluations_of(experiment, meta), budget.trials, budget.parallel)
+    search = PlannedSearch(_evaluations_of(experiment, meta), budget.trials, budget.parallel)
     return experiment.chosen_stopping.share_left(search)
 
 
@@ -226,10 +226,8 @@ def final_seconds(experiment: Experiment, whole: dict[str, float], meta: Dataset
 
 def _timed(experiment: Experiment, whole: Mapping[str, float], *, is_final: bool) -> float:
     """Return the seconds of timing a model on the test rows: as a trial does, or longer."""
-    measure, plan = (
-        whole.get("measure", 0.0),
-        Purpose(experiment.reads, is_final=is_final).processes,
-    )
+    measure = whole.get("measure", 0.0)
+    plan = Purpose(experiment.reads, is_final=is_final).processes
     return measure if plan is None else max(measure, plan.least * (plan.each + WARM_UP_SECONDS))
 
 

@@ -5,7 +5,7 @@ import pytest
 from hpo_pipeline.cli.main import main
 from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.errors import ExperimentError
-from hpo_pipeline.experiment.stopping import Search
+from hpo_pipeline.experiment.stopping import PlannedSearch
 from hpo_pipeline.flow.estimate import estimate, final_seconds, middle_of, whole_trial
 from hpo_pipeline.results.trial import Trial, TrialState
 from tests.toys import LR, TASK, toy_experiment
@@ -67,18 +67,18 @@ def test_the_winner_and_the_baseline_are_measured_on_the_test_rows_at_the_end():
 def test_early_stopping_leaves_as_much_as_on_the_recorded_studies(stopping, trials, digits, tweets):
     # benchmarks/recorded/stopped_share.py, the mean of random search and tpe.
     rule = toy_experiment(stopping=stopping).stopping
-    assert rule.share_left(Search(12, trials, 4)) == pytest.approx(digits, rel=0.3)
-    assert rule.share_left(Search(6, trials, 4)) == pytest.approx(tweets, rel=0.3)
+    assert rule.share_left(PlannedSearch(12, trials, 4)) == pytest.approx(digits, rel=0.3)
+    assert rule.share_left(PlannedSearch(6, trials, 4)) == pytest.approx(tweets, rel=0.3)
 
 
 def test_what_early_stopping_leaves_has_limits():
     for stopping in ({"algorithm": "median"}, {"algorithm": "asha"}, {"algorithm": "forecast"}):
         rule = toy_experiment(stopping=stopping).stopping
-        assert rule.share_left(Search(1, 12, 4)) == 1.0
+        assert rule.share_left(PlannedSearch(1, 12, 4)) == 1.0
     rows = toy_experiment(stopping={"algorithm": "asha", "resource": "rows"}).stopping
-    assert rows.share_left(Search(3, 12, 4)) == pytest.approx(0.32, abs=0.005)
+    assert rows.share_left(PlannedSearch(3, 12, 4)) == pytest.approx(0.32, abs=0.005)
     capped = toy_experiment(stopping={"algorithm": "asha", "max_resource": 3}).stopping
-    assert capped.share_left(Search(12, 12, 4)) == pytest.approx((1 + 0.45 * 2) / 12)
+    assert capped.share_left(PlannedSearch(12, 12, 4)) == pytest.approx((1 + 0.45 * 2) / 12)
 
 
 def test_short_trials_are_amid_the_space_and_differ():
