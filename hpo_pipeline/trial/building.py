@@ -35,7 +35,7 @@ from hpo_pipeline.trial.measuring.fresh_processes import Spare
 from hpo_pipeline.trial.measuring.practical_metrics import Finished, Forward, Measured, measure
 from hpo_pipeline.trial.measuring.purpose import Purpose
 from hpo_pipeline.trial.measuring.quiet import QuietSlot
-from hpo_pipeline.trial.precision import with_precision
+from hpo_pipeline.trial.precision import as_saved, with_precision
 from hpo_pipeline.trial.row_shares import share_of
 
 logger = logging.getLogger(__name__)
@@ -232,7 +232,7 @@ def build(
         order_by_length(trainer, lengths)
 
     def save(folder: Path) -> Any:
-        finished = finished_model(task, data, model, folder)
+        finished = finished_model(task, data, as_saved(trainer), folder)
         save_model(finished, data, folder)
         return finished
 

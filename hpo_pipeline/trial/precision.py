@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from hpo_pipeline.errors import TrialError
 
@@ -58,6 +58,14 @@ def precision_fault(wanted: str) -> str | None:
 def precision_of(arguments: TrainingArguments) -> str:
     """Return the precision of a training, for its record."""
     return next((name for name in _CHOSEN if getattr(arguments, name)), "fp32")
+
+
+def as_saved(trainer: Trainer) -> Any:
+    """Return the model of a Trainer as a deployment loads it: its passes in their own precision.
+
+    A Trainer leaves its autocast around the forward pass of the model.
+    """
+    return trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
 
 
 def has_native_bf16() -> bool:

@@ -14,7 +14,7 @@ from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.trial import precision
 from hpo_pipeline.trial.own.context import TrialContext
-from hpo_pipeline.trial.precision import has_native_bf16, precision_of, with_precision
+from hpo_pipeline.trial.precision import as_saved, has_native_bf16, precision_of, with_precision
 
 NARROW = SimpleNamespace(config=SimpleNamespace(hidden_size=16))
 WIDE = SimpleNamespace(config=SimpleNamespace(d_model=512))
@@ -89,6 +89,14 @@ def test_a_wide_model_trains_in_bfloat16_and_keeps_its_weights_in_single(tmp_pat
         str(tmp_path), max_steps=1, report_to="none", dataloader_pin_memory=False, disable_tqdm=True
     )
     rows = [{"input_ids": [1, 2, 3], "labels": i % 2} for i in range(4)]
-    Trainer(model, with_precision(arguments, "auto", model), train_dataset=rows).train()
+    trainer = Trainer(model, with_precision(arguments, "auto", model), train_dataset=rows)
+    trainer.train()
     assert seen == [torch.bfloat16]
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+    # What is measured and exported is what a deployment loads, without the Trainer's autocast.
+    finished = as_saved(trainer).eval()
+    answers = finished(input_ids=torch.tensor([[1, 2, 3]])).logits
+    assert seen[-1] == torch.float32
+    loaded = BertForSequenceClassification(config).eval()
+    loaded.load_state_dict(finished.state_dict())
+    assert torch.equal(answers, loaded(input_ids=torch.tensor([[1, 2, 3]])).logits)

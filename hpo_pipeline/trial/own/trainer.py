@@ -23,6 +23,7 @@ from hpo_pipeline.tasks.user_metrics import shown, user_function
 from hpo_pipeline.trial.building import Built, OwnMeasure, Practical, Sample
 from hpo_pipeline.trial.measuring.practical_metrics import forward_whole
 from hpo_pipeline.trial.own.context import TrialContext
+from hpo_pipeline.trial.precision import as_saved
 from hpo_pipeline.trial.resuming.training_state import random_state, set_random_state
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def build_own(
     def save(folder: Path) -> Any:
         trainer.save_model(str(folder))
         (folder / _PICKLE).unlink(missing_ok=True)  # a pickle has no place beside a model
-        return trainer.model
+        return as_saved(trainer)
 
     return Built(trainer, Practical(partial(_sample, trainer), own_measure, earlier=earlier), save)
 
