@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from hpo_pipeline.errors import TrialError
+
+if TYPE_CHECKING:
+    from transformers import Trainer
 
 WIDE = 256
 """Hidden size from which on matrix products outweigh the casts that autocast adds to each step.
