@@ -39,8 +39,8 @@ def _estimate(options: argparse.Namespace) -> int:
     print(f"The run takes about {duration(found.run_s)}: {found.trials} trials, {side}, {final}.")
     if found.share_left < 1:
         print(
-            f"Early stopping is expected to leave {found.share_left:.0%} of the training, which "
-            f"is in this time; a run differs by a fifth."
+            f"This counts on early stopping to save {1 - found.share_left:.0%} of the training; a "
+            f"run may take a fifth more or less."
         )
     if found.may_be_shorter:
         print(f"It may take less: {found.may_be_shorter}.")
