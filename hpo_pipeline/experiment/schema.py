@@ -20,6 +20,7 @@ from hpo_pipeline.experiment.algorithms.base import AnySearch, Problem
 from hpo_pipeline.experiment.baseline import Baseline, BaselineSection, Setting, baseline_of
 from hpo_pipeline.experiment.choosing import Shape, chosen_search, chosen_stopping
 from hpo_pipeline.experiment.cluster import Cluster
+from hpo_pipeline.experiment.evaluations import evaluations
 from hpo_pipeline.experiment.formula import Constraint, ConstraintText
 from hpo_pipeline.experiment.objective import Goal, Objective
 from hpo_pipeline.experiment.prices import Prices
@@ -293,10 +294,7 @@ class Experiment(Frozen):
         if "max_steps" in training or "max_steps" in self.space:
             return None
         if training.get("eval_strategy", "epoch") != "epoch" and not counts_epochs:
-            every = training.get("eval_steps")
-            if "eval_steps" in self.space or not isinstance(every, float) or not 0 < every < 1:
-                return None
-            return math.ceil(1 / every - 1e-9)  # it is a share of the training
+            return None if "eval_steps" in self.space else evaluations(training, epochs=1)
         if "num_train_epochs" in self.space:
             values = bounds(self.space, "num_train_epochs")
         else:

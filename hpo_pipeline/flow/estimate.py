@@ -14,6 +14,7 @@ from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.engines import RunContext, open_engine
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.errors import ExperimentError, TrialError
+from hpo_pipeline.experiment.evaluations import evaluations
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import (
     ChoiceParameter,
@@ -111,35 +112,31 @@ def whole_trial(
     experiment: Experiment, short: Trial, middle: dict[str, Value], meta: DatasetMeta
 ) -> dict[str, float]:
     """Return the seconds of a whole trial by phase, given those of a short one."""
-    fields: dict[str, Any] = {**_DEFAULTS, **experiment.task.training}
-    batch = float({**fields, **short.assignments}[_BATCH])
-    epochs = float({**fields, **middle}[_EPOCHS])
-    rows = meta.rows["train"]
-    a_row = short.seconds.get("train", 0.0) / max(1.0, short.training_steps * batch)
-    evaluations = _evaluations(fields, rows * epochs / batch, epochs)
+    fields: dict[str, Any] = {**_DEFAULTS, **experiment.task.training, **middle}
+    cut = {**fields, **short.assignments}
+    a_row = short.seconds.get("train", 0.0) / max(1.0, short.training_steps * float(cut[_BATCH]))
+    rows, epochs = meta.rows["train"], float(fields[_EPOCHS])
     shares = experiment.chosen_stopping.row_shares  # a whole trial trains on each of them before
     return {
         **short.seconds,
         "train": a_row * rows * epochs * (1 + sum(shares)),
         "evaluate": short.seconds.get("evaluate", 0.0)
         / max(1, len(short.curve))
-        * (evaluations + len(shares)),
+        * (_evaluations(fields, meta) + len(shares)),
     }
+
+
+def _evaluations(fields: Mapping[str, Any], meta: DatasetMeta) -> int:
+    """Return how often a training with these fields of TrainingArguments evaluates."""
+    epochs = float(fields[_EPOCHS])
+    steps = meta.rows["train"] * epochs / float(fields[_BATCH])
+    return evaluations(fields, epochs, steps=steps) or 1
 
 
 def _evaluations_of(experiment: Experiment, meta: DatasetMeta) -> int:
     """Return how often a trial amid the space evaluates."""
-    fields = {**_DEFAULTS, **experiment.task.training, **middle_of(experiment, 1)[0]}
-    epochs = float(fields[_EPOCHS])
-    return _evaluations(fields, meta.rows["train"] * epochs / float(fields[_BATCH]), epochs)
-
-
-def _evaluations(fields: Mapping[str, Any], steps: float, epochs: float) -> int:
-    """Return how often a training of so many steps evaluates."""
-    every = float(fields.get("eval_steps") or fields.get("logging_steps", 500))
-    if fields.get("eval_strategy", "epoch") != "steps":
-        return max(1, round(epochs))
-    return max(1, round(1 / every if every < 1 else steps / every))
+    middle = middle_of(experiment, 1)[0]
+    return _evaluations({**_DEFAULTS, **experiment.task.training, **middle}, meta)
 
 
 def _check(experiment: Experiment) -> None:
