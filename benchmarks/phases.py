@@ -28,7 +28,7 @@ import yaml  # noqa: E402
 from hpo_pipeline.data.prepare import prepare  # noqa: E402
 from hpo_pipeline.experiment.loading import load  # noqa: E402
 from hpo_pipeline.trial.resuming.training_state import copy_weights  # noqa: E402
-from hpo_pipeline.trial.trainings import TrialSpec, build_trainer  # noqa: E402
+from hpo_pipeline.trial.training.trainings import TrialSpec, build_trainer  # noqa: E402
 
 
 class Phases:

@@ -118,7 +118,7 @@ def changed(task: Any, text: str) -> Any:
 
 def train(experiment: Any, task: Any, dataset: Path, output: Path, seed: int) -> Result:
     """Train a configuration and return its best metric, as a trial has it, and its cost."""
-    from hpo_pipeline.trial.building import build
+    from hpo_pipeline.trial.training.building import build
 
     objective = experiment.objective[0]
     sign = 1 if objective.goal == "maximize" else -1

@@ -18,9 +18,9 @@ from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import read_trial
 from hpo_pipeline.trial.__main__ import main as run_trial
+from hpo_pipeline.trial.answering.evaluate import evaluate
 from hpo_pipeline.trial.command import TrialCommand
-from hpo_pipeline.trial.evaluate import evaluate
-from hpo_pipeline.trial.loading import load_data, load_model
+from hpo_pipeline.trial.training.loading import load_data, load_model
 
 LORA = Path(__file__).parents[2] / "experiments/tweets-lora.yaml"
 WAYS = {

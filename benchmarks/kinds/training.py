@@ -20,8 +20,8 @@ from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import read_trial
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.__main__ import main as run_trial
+from hpo_pipeline.trial.answering.evaluate import evaluate
 from hpo_pipeline.trial.command import TrialCommand
-from hpo_pipeline.trial.evaluate import evaluate
 
 
 @dataclass(frozen=True)

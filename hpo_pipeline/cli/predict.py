@@ -45,7 +45,7 @@ def _predict(options: argparse.Namespace) -> int:
         raise DataError(f"{file}: there is no such file; --text takes a text itself")
     with tempfile.TemporaryDirectory(prefix="hpo-model-") as scratch:
         folder = model_folder(options.model, Path(scratch), options.registry)
-        from hpo_pipeline.trial.predictor import Reading, open_predictor, task_of
+        from hpo_pipeline.trial.answering.predictor import Reading, open_predictor, task_of
 
         columns = tuple(name.strip() for name in (options.input or "").split(",") if name)
         is_chat = file is not None and not columns and _has_chats(file)
@@ -85,7 +85,7 @@ def _inputs(
     folder: Path, task: Task, file: Path | None, texts: Sequence[str] | None, columns: Any
 ) -> Inputs:
     from hpo_pipeline.data import unlabelled
-    from hpo_pipeline.trial.predictor import form_of, image_shape
+    from hpo_pipeline.trial.answering.predictor import form_of, image_shape
 
     form = form_of(task)
     if file is None:

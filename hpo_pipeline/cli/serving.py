@@ -133,10 +133,10 @@ def _print(found: Sequence[Remeasured]) -> None:
 def _serve(options: argparse.Namespace) -> int:
     with model_folder(options.model, options.registry) as folder:
         from hpo_pipeline.tasks import TASKS
+        from hpo_pipeline.trial.answering.http_server import Figures, Settings, serve
+        from hpo_pipeline.trial.answering.predictor import Reading, open_predictor, task_of
         from hpo_pipeline.trial.artefact.record import read_record
-        from hpo_pipeline.trial.http_server import Figures, Settings, serve
         from hpo_pipeline.trial.measuring.remeasure import remeasure
-        from hpo_pipeline.trial.predictor import Reading, open_predictor, task_of
 
         task = task_of(folder, Reading())
         if not TASKS[task.kind].has_text:

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from hpo_pipeline.trial.tracing import NO_TRACING, Tracing
+from hpo_pipeline.trial.reporting.tracing import NO_TRACING, Tracing
 
 if TYPE_CHECKING:
     from hpo_pipeline.engines.interruption import Interruption

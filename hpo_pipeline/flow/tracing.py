@@ -1,4 +1,4 @@
-"""The spans of a run: one of the whole, one of each stage. trial/tracing.py sends them."""
+"""The spans of a run: the whole, and each stage. trial/reporting/tracing.py sends them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from hpo_pipeline.engines import RunContext
-from hpo_pipeline.trial.tracing import EXPERIMENT, NO_TRACING, RUN, open_tracing
+from hpo_pipeline.trial.reporting.tracing import EXPERIMENT, NO_TRACING, RUN, open_tracing
 
 P = ParamSpec("P")
 T = TypeVar("T")

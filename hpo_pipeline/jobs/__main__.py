@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from hpo_pipeline.jobs import JOBS
-from hpo_pipeline.trial.process_log import configure
-from hpo_pipeline.trial.tracing import process_span
+from hpo_pipeline.trial.reporting.process_log import configure
+from hpo_pipeline.trial.reporting.tracing import process_span
 
 
 def main(argv: Sequence[str]) -> int:

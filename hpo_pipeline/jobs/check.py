@@ -19,7 +19,7 @@ from hpo_pipeline.jobs.training_checks import training_faults
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.user_metrics import metric_fault
 from hpo_pipeline.trial.measuring.energy import device_here, open_meter, unreadable
-from hpo_pipeline.trial.precision import precision_fault
+from hpo_pipeline.trial.training.precision import precision_fault
 
 
 def argument_faults(sections: dict[str, Any]) -> list[str]:

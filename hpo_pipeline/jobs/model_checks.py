@@ -24,10 +24,10 @@ from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.jobs.training_checks import hint
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.inputs.base_config import ConfigRecipe, base_config, is_layers, one_line
-from hpo_pipeline.trial.lora import target_layers
-from hpo_pipeline.trial.model_pass import pass_fault
-from hpo_pipeline.trial.models import NewWeights, freeze, meta_load, meta_model, positions
-from hpo_pipeline.trial.weights import Shape, weight_shapes
+from hpo_pipeline.trial.model.build import NewWeights, freeze, meta_load, meta_model, positions
+from hpo_pipeline.trial.model.lora import target_layers
+from hpo_pipeline.trial.model.model_pass import pass_fault
+from hpo_pipeline.trial.model.weights import Shape, weight_shapes
 
 MAX_CONFIGS = 16
 MAX_PARAMETERS = 100_000_000_000

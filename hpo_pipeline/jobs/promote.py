@@ -137,7 +137,7 @@ def _fetched(
 
 def _measure(experiment: Experiment, dataset: Path) -> Measure:
     """Return what measures a model in a child process, whose peak memory is the model's own."""
-    from hpo_pipeline.trial.evaluate import evaluate  # loaded once, before the first fork
+    from hpo_pipeline.trial.answering.evaluate import evaluate  # loaded once, before the first fork
 
     def measure(model: Path, max_length: int, rows_file: Path, *, is_winner: bool) -> Evaluation:
         with tempfile.TemporaryDirectory() as scratch:

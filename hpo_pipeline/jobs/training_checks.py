@@ -103,7 +103,7 @@ def _value_faults(arguments: Mapping[str, Any], shown: Mapping[str, Any], where:
             if made.eval_strategy == "no":
                 return [f"{where}: a trial must be evaluated, by epoch or steps, got {shown}"]
             if any(name.startswith(_OPTIMISER) for name in values):
-                from hpo_pipeline.trial.optimiser import try_optimiser  # slow to import
+                from hpo_pipeline.trial.training.optimiser import try_optimiser  # slow to import
 
                 try_optimiser(made)
         # Optimisers of other packages raise what they like.

@@ -25,7 +25,7 @@ from hpo_pipeline.results.run_paths import RUN_FILE
 from hpo_pipeline.results.run_state import RunState
 from hpo_pipeline.results.standings import Standing, Standings
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
-from hpo_pipeline.trial.reporting import read_curve
+from hpo_pipeline.trial.reporting.reporter import read_curve
 
 MOST_RUNS = 1000
 LOG_FILE = "log.txt"

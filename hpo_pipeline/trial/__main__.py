@@ -36,10 +36,16 @@ from hpo_pipeline.results.job import write_answer
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.command import TrialCommand, parse
 from hpo_pipeline.trial.names import QUIET_VARIABLE, TOKEN_VARIABLE
-from hpo_pipeline.trial.process_log import configure
-from hpo_pipeline.trial.reporting import Channel, EngineGone, MetricLines, Reporter, Several
-from hpo_pipeline.trial.stop_request import StopRequest
-from hpo_pipeline.trial.tracing import process_span
+from hpo_pipeline.trial.reporting.process_log import configure
+from hpo_pipeline.trial.reporting.reporter import (
+    Channel,
+    EngineGone,
+    MetricLines,
+    Reporter,
+    Several,
+)
+from hpo_pipeline.trial.reporting.stop_request import StopRequest
+from hpo_pipeline.trial.reporting.tracing import process_span
 
 logger = logging.getLogger(__name__)
 
@@ -115,9 +121,9 @@ def _result(
     use_data: Callable[[str], None],
 ) -> Trial | None:
     """Return the finished or failed trial, or None where the disk is full."""
-    from hpo_pipeline.trial.callback import Progress
     from hpo_pipeline.trial.train import run_trial
-    from hpo_pipeline.trial.trainings import TrialSpec
+    from hpo_pipeline.trial.training.callback import Progress
+    from hpo_pipeline.trial.training.trainings import TrialSpec
 
     folder = command.output / command.name
     progress = Progress()
@@ -197,7 +203,7 @@ def _reporter(
         reporters.append(Channel(command.channel))
     if command.stopping is not None:
         # Imported here: trials of this machine need no gRPC.
-        from hpo_pipeline.trial.grpc_reporting import DatabaseReporter, StoppingReporter
+        from hpo_pipeline.trial.reporting.grpc_reporting import DatabaseReporter, StoppingReporter
 
         address, token = command.stopping, os.environ.get(TOKEN_VARIABLE, "")
         if command.database is not None:

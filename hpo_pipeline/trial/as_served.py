@@ -11,9 +11,9 @@ from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.results.trial import Variant
-from hpo_pipeline.trial import tracing
-from hpo_pipeline.trial.building import Built
 from hpo_pipeline.trial.measuring.purpose import Purpose
+from hpo_pipeline.trial.reporting import tracing
+from hpo_pipeline.trial.training.building import Built
 
 
 @dataclass

@@ -10,8 +10,8 @@ from transformers import PrinterCallback
 
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.schema import Experiment, bounds
-from hpo_pipeline.trial.callback import own_names
-from hpo_pipeline.trial.trainings import TrialSpec, build_trainer
+from hpo_pipeline.trial.training.callback import own_names
+from hpo_pipeline.trial.training.trainings import TrialSpec, build_trainer
 
 ROWS = 16
 STEPS = 2

@@ -1,6 +1,6 @@
 """One trial from its data to its result: load, train, measure, save.
 
-transformers.Trainer is used as it is; trainings.py trains, callback.py reports and remembers,
+transformers.Trainer is used as it is: training/ trains, reports and remembers the best weights,
 measuring/ measures.
 """
 
@@ -18,8 +18,6 @@ from hpo_pipeline.results.ranking import best_variant
 from hpo_pipeline.results.trial import Trial, TrialState
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.as_served import Clock, Trained, as_served
-from hpo_pipeline.trial.building import checked_metrics
-from hpo_pipeline.trial.callback import Progress, TrialCallback
 from hpo_pipeline.trial.environment import environment, measured_on
 from hpo_pipeline.trial.measuring.fresh_processes import Spare
 from hpo_pipeline.trial.measuring.purpose import Purpose
@@ -27,11 +25,13 @@ from hpo_pipeline.trial.measuring.quiet import QuietSlot
 from hpo_pipeline.trial.measuring.timing import spare_for
 from hpo_pipeline.trial.own.script import ScriptRun, folder_metrics, script_of
 from hpo_pipeline.trial.own.trainer import one_gpu, own_measure, write_metrics
-from hpo_pipeline.trial.precision import precision_of
-from hpo_pipeline.trial.reporting import Reporter
+from hpo_pipeline.trial.reporting.reporter import Reporter
+from hpo_pipeline.trial.reporting.stop_request import StopRequest
 from hpo_pipeline.trial.resuming.training_state import restore_weights
-from hpo_pipeline.trial.stop_request import StopRequest
-from hpo_pipeline.trial.trainings import Done, Surroundings, TrialSpec, trained
+from hpo_pipeline.trial.training.building import checked_metrics
+from hpo_pipeline.trial.training.callback import Progress, TrialCallback
+from hpo_pipeline.trial.training.precision import precision_of
+from hpo_pipeline.trial.training.trainings import Done, Surroundings, TrialSpec, trained
 
 
 def run_trial(

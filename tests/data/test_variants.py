@@ -14,7 +14,7 @@ from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.data.prepare_once import dataset_key
 from hpo_pipeline.data.variants import ENCODINGS_FOLDER, encoding_folder
 from hpo_pipeline.experiment.loading import load
-from hpo_pipeline.trial.loading import load_data
+from hpo_pipeline.trial.training.loading import load_data
 
 RATE = "learning_rate: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}"
 

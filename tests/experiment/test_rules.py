@@ -239,7 +239,7 @@ def test_defaults_of_arguments_are_those_of_a_trial() -> None:
 
     from transformers import TrainingArguments
 
-    from hpo_pipeline.trial.loading import DEFAULTS as OURS
+    from hpo_pipeline.trial.training.loading import DEFAULTS as OURS
 
     theirs = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
     assert {name: {**theirs, **OURS}[name] for name in DEFAULTS} == DEFAULTS

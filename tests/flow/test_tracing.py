@@ -18,7 +18,7 @@ from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.flow.stages import Flow
 from hpo_pipeline.flow.tracing import traced
 from hpo_pipeline.results.run_folder import RunFolder
-from hpo_pipeline.trial.tracing import MISSING, NO_TRACING, open_tracing
+from hpo_pipeline.trial.reporting.tracing import MISSING, NO_TRACING, open_tracing
 from tests.engines.conftest import toy_engine as toy_engine
 from tests.engines.test_local import Lines
 from tests.toys import toy_experiment
@@ -92,7 +92,7 @@ def test_a_run_is_one_trace_with_its_stages(toy_engine, tmp_path, monkeypatch):
 
 PROCESS = """
 import time
-from hpo_pipeline.trial import tracing
+from hpo_pipeline.trial.reporting import tracing
 with tracing.process_span("trial", trial="toy-0001"):
     for _ in range(500):  # trials are longer than what it takes to find the collector
         time.sleep(0 if tracing._CURRENT.get()._sender._is_up else 0.02)
@@ -156,7 +156,7 @@ def test_without_the_packages_a_line_says_what_to_install(monkeypatch):
 
 def test_without_an_endpoint_nothing_is_loaded():
     code = (
-        "import sys; from hpo_pipeline.trial import tracing\nwith tracing.process_span('x'): pass\n"
+        "import sys; from hpo_pipeline.trial.reporting import tracing\nwith tracing.process_span('x'): pass\n"
     )
     code += "print('opentelemetry' in sys.modules)"
     environment = {n: v for n, v in os.environ.items() if not n.startswith("OTEL_")}

@@ -16,8 +16,8 @@ from hpo_pipeline.experiment.loading import read
 from hpo_pipeline.jobs.check import argument_faults, device_faults
 from hpo_pipeline.jobs.training_checks import OWN_ARGUMENTS
 from hpo_pipeline.tasks.inputs.base_config import ConfigRecipe
-from hpo_pipeline.trial.model_pass import pass_fault
-from hpo_pipeline.trial.models import freeze, meta_model
+from hpo_pipeline.trial.model.build import freeze, meta_model
+from hpo_pipeline.trial.model.model_pass import pass_fault
 from tests.toys import TASK, toy_experiment
 
 FRESH = "from_scratch: true"

@@ -22,10 +22,10 @@ from hpo_pipeline.reports.model_card import Evidence, model_card
 from hpo_pipeline.results.trial import TrialState, read_trial
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.__main__ import main
+from hpo_pipeline.trial.answering.evaluate import evaluate
 from hpo_pipeline.trial.command import TrialCommand
-from hpo_pipeline.trial.evaluate import evaluate
-from hpo_pipeline.trial.loading import load_data
-from hpo_pipeline.trial.row_shares import share_of
+from hpo_pipeline.trial.training.loading import load_data
+from hpo_pipeline.trial.training.row_shares import share_of
 from tests.conftest import BAD, GOOD, PLAIN
 
 Rows = Callable[[random.Random], dict[str, Any]]

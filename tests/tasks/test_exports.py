@@ -11,7 +11,7 @@ import torch
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.trial.trainings import TrialSpec, build_trainer
+from hpo_pipeline.trial.training.trainings import TrialSpec, build_trainer
 from tests.tasks.test_contract import CASES, write_rows
 
 EXPORTED = ("one label", "several labels", "numbers", "entities")

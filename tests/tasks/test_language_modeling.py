@@ -25,7 +25,7 @@ from hpo_pipeline.tasks.inputs.token_cutting import IGNORED
 from hpo_pipeline.tasks.inputs.trained_tokenizer import trained_again, trained_tokenizer
 from hpo_pipeline.tasks.kind import Loaded, rows_of
 from hpo_pipeline.tasks.token_metrics import TokenSums, bits_per_byte
-from hpo_pipeline.trial.evaluate import evaluate
+from hpo_pipeline.trial.answering.evaluate import evaluate
 from tests.conftest import BAD, GOOD, PLAIN
 from tests.tasks.prepared import trained
 from tests.toys import toy_experiment

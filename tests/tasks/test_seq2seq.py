@@ -18,7 +18,7 @@ from hpo_pipeline.results.trial import TrialState
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.generation.generation_metrics import generation_metrics
 from hpo_pipeline.tasks.inputs.trained_tokenizer import trained_tokenizer
-from hpo_pipeline.trial.evaluate import evaluate
+from hpo_pipeline.trial.answering.evaluate import evaluate
 from tests.conftest import BAD, GOOD
 from tests.tasks.prepared import trained
 from tests.toys import toy_experiment

@@ -26,8 +26,8 @@ from hpo_pipeline.tasks.classification.one_label import ClassificationKind, enco
 from hpo_pipeline.tasks.kind import Batch, Form, Metric, Row
 from hpo_pipeline.tasks.task_fields import TaskFields
 from hpo_pipeline.trial.__main__ import main
+from hpo_pipeline.trial.answering.evaluate import evaluate
 from hpo_pipeline.trial.command import TrialCommand
-from hpo_pipeline.trial.evaluate import evaluate
 from tests.toys import faults_of
 
 

@@ -19,10 +19,10 @@ from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.results.files import RESUME_FOLDER
 from hpo_pipeline.results.trial import Point, Trial, read_trial
 from hpo_pipeline.trial.__main__ import main
-from hpo_pipeline.trial.callback import TrialCallback
 from hpo_pipeline.trial.command import TrialCommand, full_argv
 from hpo_pipeline.trial.resuming import training_state
 from hpo_pipeline.trial.resuming.checkpoints import Checkpoints, Record
+from hpo_pipeline.trial.training.callback import TrialCallback
 
 TRAINING = "{num_train_epochs: 3, per_device_train_batch_size: 8}"  # 15 steps an epoch
 EVERY = "checkpoint: {every: 4}"

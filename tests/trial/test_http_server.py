@@ -14,8 +14,14 @@ import pytest
 
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.kind import Form
-from hpo_pipeline.trial.http_server import MAX_BYTES, ModelServer, Settings, answers, instances
-from hpo_pipeline.trial.predictor import Reading, open_predictor, task_of
+from hpo_pipeline.trial.answering.http_server import (
+    MAX_BYTES,
+    ModelServer,
+    Settings,
+    answers,
+    instances,
+)
+from hpo_pipeline.trial.answering.predictor import Reading, open_predictor, task_of
 
 
 class Shouting:

@@ -14,8 +14,8 @@ from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.trial.building import build
-from hpo_pipeline.trial.length_order import LengthOrdered, length_order, order_by_length
+from hpo_pipeline.trial.training.building import build
+from hpo_pipeline.trial.training.length_order import LengthOrdered, length_order, order_by_length
 
 LENGTHS = np.random.default_rng(0).gamma(4.0, 6.0, 1000).astype(int) + 2
 

@@ -16,11 +16,11 @@ from hpo_pipeline.jobs.check import argument_faults
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.__main__ import main
+from hpo_pipeline.trial.answering.evaluate import evaluate
 from hpo_pipeline.trial.command import TrialCommand
-from hpo_pipeline.trial.evaluate import evaluate
-from hpo_pipeline.trial.loading import load_data, load_model
-from hpo_pipeline.trial.lora import merged
-from hpo_pipeline.trial.models import build_model
+from hpo_pipeline.trial.model.build import build_model
+from hpo_pipeline.trial.model.lora import merged
+from hpo_pipeline.trial.training.loading import load_data, load_model
 
 LORA = "lora: {rank: 2, alpha: 8, targets: [query, value]}"
 

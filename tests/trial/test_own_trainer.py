@@ -15,10 +15,10 @@ from hpo_pipeline.experiment.loading import load, read
 from hpo_pipeline.jobs.check import argument_faults
 from hpo_pipeline.results.trial import TrialState, read_trial
 from hpo_pipeline.trial.__main__ import main
-from hpo_pipeline.trial.callback import TrialCallback
+from hpo_pipeline.trial.answering.evaluate import evaluate
 from hpo_pipeline.trial.command import TrialCommand
-from hpo_pipeline.trial.evaluate import evaluate
 from hpo_pipeline.trial.own import trainer as own_trainer
+from hpo_pipeline.trial.training.callback import TrialCallback
 
 TRAINER = """
     from dataclasses import dataclass

@@ -12,9 +12,14 @@ from transformers import TrainingArguments
 
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.task import Task
-from hpo_pipeline.trial import precision
 from hpo_pipeline.trial.own.context import TrialContext
-from hpo_pipeline.trial.precision import as_saved, has_native_bf16, precision_of, with_precision
+from hpo_pipeline.trial.training import precision
+from hpo_pipeline.trial.training.precision import (
+    as_saved,
+    has_native_bf16,
+    precision_of,
+    with_precision,
+)
 
 NARROW = SimpleNamespace(config=SimpleNamespace(hidden_size=16))
 WIDE = SimpleNamespace(config=SimpleNamespace(d_model=512))

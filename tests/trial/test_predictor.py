@@ -11,7 +11,13 @@ from hpo_pipeline.data.unlabelled import inputs_of_file, inputs_of_images, input
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.inputs.image_scaling import ImageScaling
 from hpo_pipeline.tasks.kind import Form
-from hpo_pipeline.trial.predictor import Reading, form_of, image_shape, open_predictor, task_of
+from hpo_pipeline.trial.answering.predictor import (
+    Reading,
+    form_of,
+    image_shape,
+    open_predictor,
+    task_of,
+)
 from tests.drafting import datasets
 
 TEXTS = ["great lovely food", "an awful and sad film with a day"]

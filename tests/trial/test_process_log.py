@@ -6,7 +6,7 @@ import sys
 
 CODE = """
 import logging
-from hpo_pipeline.trial.process_log import configure
+from hpo_pipeline.trial.reporting.process_log import configure
 configure("%(levelname)s %(message)s", trial="toy-0001")
 logging.getLogger("somewhere").warning("it is %d degrees", 40)
 try:

@@ -10,7 +10,7 @@ import pytest
 
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.results.trial import Point, Variant
-from hpo_pipeline.trial.reporting import (
+from hpo_pipeline.trial.reporting.reporter import (
     Channel,
     EngineGone,
     MetricLines,

@@ -20,7 +20,7 @@ from hpo_pipeline.results.training_progress import training_progress
 from hpo_pipeline.results.trial import Point, Trial, TrialState, read_trial
 from hpo_pipeline.trial.__main__ import main
 from hpo_pipeline.trial.command import TrialCommand
-from hpo_pipeline.trial.row_shares import nested_order, share_of
+from hpo_pipeline.trial.training.row_shares import nested_order, share_of
 from tests.toys import TASK, toy_experiment
 from tests.trial.test_checkpoints import EVERY, assert_equal, cut_off_at, resume_folder
 

@@ -14,11 +14,11 @@ from hpo_pipeline.reports.html.artefacts import artefacts, drawing, of_winner
 from hpo_pipeline.results.trial import TrialState, read_trial
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.trial.__main__ import main
+from hpo_pipeline.trial.answering.evaluate import evaluate
+from hpo_pipeline.trial.answering.predictor import Reading, open_predictor, task_of
 from hpo_pipeline.trial.artefact.record import read_record
 from hpo_pipeline.trial.command import TrialCommand
-from hpo_pipeline.trial.evaluate import evaluate
 from hpo_pipeline.trial.measuring.remeasure import remeasure
-from hpo_pipeline.trial.predictor import Reading, open_predictor, task_of
 from tests.toys import faults_of
 
 SPACE = (

@@ -19,10 +19,10 @@ from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.results.trial import Point, Trial, TrialState, read_trial
 from hpo_pipeline.trial.__main__ import ENGINE_GONE_EXIT, main
+from hpo_pipeline.trial.answering.evaluate import evaluate
 from hpo_pipeline.trial.command import TrialCommand, full_argv
-from hpo_pipeline.trial.evaluate import evaluate
-from hpo_pipeline.trial.reporting import read_metric_line
-from hpo_pipeline.trial.stop_request import StopRequest
+from hpo_pipeline.trial.reporting.reporter import read_metric_line
+from hpo_pipeline.trial.reporting.stop_request import StopRequest
 
 
 @pytest.fixture

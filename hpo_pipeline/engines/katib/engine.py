@@ -38,7 +38,7 @@ from hpo_pipeline.results.outcome import SearchResult
 from hpo_pipeline.results.run_names import is_run_of
 from hpo_pipeline.results.trial import Trial, TrialState, read_trial
 from hpo_pipeline.trial.names import LOG_FORMAT_VARIABLE
-from hpo_pipeline.trial.process_log import JSON
+from hpo_pipeline.trial.reporting.process_log import JSON
 
 CONFLICT, NOT_FOUND, FORBIDDEN = 409, 404, 403
 DATASETS = STORAGE_MOUNT / "datasets"

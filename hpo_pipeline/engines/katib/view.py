@@ -20,7 +20,7 @@ from hpo_pipeline.engines.kubernetes.names import JOB_LABEL, TRIAL_CONTAINER
 from hpo_pipeline.errors import ClusterError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import Point, Trial, TrialState
-from hpo_pipeline.trial.reporting import read_about, read_curve
+from hpo_pipeline.trial.reporting.reporter import read_about, read_curve
 
 LOG_LINES = 4000
 COLLECTOR = "metrics-logger-and-collector"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hpo_pipeline.trial.measuring.fresh_processes import die_with_parent
-from hpo_pipeline.trial.tracing import preload
+from hpo_pipeline.trial.reporting.tracing import preload
 
 TARGETS = {
     "trial": "hpo_pipeline.trial.__main__",
@@ -32,7 +32,7 @@ TARGETS = {
 }
 PRELOADED = (
     "hpo_pipeline.trial.train",
-    "hpo_pipeline.trial.evaluate",
+    "hpo_pipeline.trial.answering.evaluate",
     "hpo_pipeline.jobs.check",
     "hpo_pipeline.jobs.prepare",
     "hpo_pipeline.jobs.promote",

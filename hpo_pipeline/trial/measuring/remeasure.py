@@ -23,15 +23,15 @@ from hpo_pipeline.experiment.serve import PLAIN, Serve
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Row
+from hpo_pipeline.trial.answering.finished import load_model
+from hpo_pipeline.trial.answering.predictor import Reading, task_of
 from hpo_pipeline.trial.artefact.build import open_artefact
 from hpo_pipeline.trial.artefact.record import Record, read_record
 from hpo_pipeline.trial.environment import measured_on
-from hpo_pipeline.trial.finished import load_model
 from hpo_pipeline.trial.measuring.fresh_processes import Spare
 from hpo_pipeline.trial.measuring.practical_metrics import Finished, Measured, measure
 from hpo_pipeline.trial.measuring.purpose import LATENCIES, Purpose
 from hpo_pipeline.trial.measuring.timing import Subject, spare_for
-from hpo_pipeline.trial.predictor import Reading, task_of
 
 MEASURED = (*LATENCIES, "throughput_per_s", "energy_j", "model_size_mb", "parameters_m")
 """What belongs to a model alone, and not to the process that measures it."""

@@ -20,8 +20,8 @@ import transformers
 from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
+from hpo_pipeline.trial.answering.finished import load_model
 from hpo_pipeline.trial.artefact.build import open_artefact
-from hpo_pipeline.trial.finished import load_model
 from hpo_pipeline.trial.measuring.energy import open_meter
 from hpo_pipeline.trial.measuring.fresh_processes import Spare
 from hpo_pipeline.trial.measuring.purpose import LATENCIES, Purpose

@@ -15,8 +15,8 @@ from transformers import TrainingArguments
 from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.experiment.space import Value
 from hpo_pipeline.experiment.task import Task
-from hpo_pipeline.trial.loading import own_arguments
-from hpo_pipeline.trial.precision import with_precision
+from hpo_pipeline.trial.training.loading import own_arguments
+from hpo_pipeline.trial.training.precision import with_precision
 
 A = TypeVar("A", bound=Any)
 

@@ -13,8 +13,8 @@ from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.outcome import Evaluation
-from hpo_pipeline.trial.building import checked_metrics
 from hpo_pipeline.trial.own.trainer import METRICS_FILE, call
+from hpo_pipeline.trial.training.building import checked_metrics
 
 
 def evaluate_own(experiment: Experiment, dataset: Path, model: Path) -> Evaluation:

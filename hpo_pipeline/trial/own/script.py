@@ -19,11 +19,11 @@ from hpo_pipeline.experiment.objective import Objective, with_score
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.trial import Point
 from hpo_pipeline.trial import session
-from hpo_pipeline.trial.building import checked_metrics
-from hpo_pipeline.trial.callback import Progress, check_reads, is_better, reads_of
 from hpo_pipeline.trial.measuring.practical_metrics import Finished, measure
-from hpo_pipeline.trial.reporting import METRIC_NAME, Reporter
-from hpo_pipeline.trial.stop_request import StopRequest
+from hpo_pipeline.trial.reporting.reporter import METRIC_NAME, Reporter
+from hpo_pipeline.trial.reporting.stop_request import StopRequest
+from hpo_pipeline.trial.training.building import checked_metrics
+from hpo_pipeline.trial.training.callback import Progress, check_reads, is_better, reads_of
 
 logger = logging.getLogger(__name__)
 

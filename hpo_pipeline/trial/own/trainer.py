@@ -20,11 +20,11 @@ from hpo_pipeline.errors import HpoError, TrialError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.files import write_json
 from hpo_pipeline.tasks.user_metrics import shown, user_function
-from hpo_pipeline.trial.building import Built, OwnMeasure, Practical, Sample
 from hpo_pipeline.trial.measuring.practical_metrics import forward_whole
 from hpo_pipeline.trial.own.context import TrialContext
-from hpo_pipeline.trial.precision import as_saved
 from hpo_pipeline.trial.resuming.training_state import random_state, set_random_state
+from hpo_pipeline.trial.training.building import Built, OwnMeasure, Practical, Sample
+from hpo_pipeline.trial.training.precision import as_saved
 
 logger = logging.getLogger(__name__)
 

@@ -22,10 +22,10 @@ from transformers import TrainerCallback
 from transformers.optimization import GreedyLR
 
 from hpo_pipeline.experiment.checkpoint import Checkpoint
-from hpo_pipeline.trial.callback import TrialCallback
+from hpo_pipeline.trial.reporting.stop_request import CUT_OFF_EXIT, StopRequest
 from hpo_pipeline.trial.resuming import training_state
 from hpo_pipeline.trial.resuming.checkpoints import Checkpoints, Record, Saved
-from hpo_pipeline.trial.stop_request import CUT_OFF_EXIT, StopRequest
+from hpo_pipeline.trial.training.callback import TrialCallback
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from hpo_pipeline.engines.katib.services.stopping import (
     is_beside,
     own_experiment,
 )
-from hpo_pipeline.trial.grpc_reporting import DatabaseReporter, StoppingReporter
 from hpo_pipeline.trial.names import EXPERIMENT_KEY, TOKEN_KEY
+from hpo_pipeline.trial.reporting.grpc_reporting import DatabaseReporter, StoppingReporter
 from hpo_pipeline.trial.wire import katib_pb2 as wire
 from hpo_pipeline.trial.wire import katib_pb2_grpc, live_pb2, live_pb2_grpc
 from tests.engines.katib.fake_database import FakeDatabase

@@ -9,7 +9,7 @@ from hpo_pipeline.engines.katib.services.admission import Admission
 from hpo_pipeline.engines.katib.services.serving import OtherData, start
 from hpo_pipeline.engines.katib.services.stopping import StoppingService
 from hpo_pipeline.errors import ClusterError, DataError, TrialError
-from hpo_pipeline.trial.grpc_reporting import StoppingReporter
+from hpo_pipeline.trial.reporting.grpc_reporting import StoppingReporter
 from hpo_pipeline.trial.wire import live_pb2, live_pb2_grpc
 from tests.engines.katib.toy_objects import Toys
 from tests.toys import toy_curve, toy_experiment

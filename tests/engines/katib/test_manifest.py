@@ -12,7 +12,7 @@ from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.jobs.baseline import resolved
 from hpo_pipeline.trial.command import parse
-from hpo_pipeline.trial.stop_request import CUT_OFF_EXIT
+from hpo_pipeline.trial.reporting.stop_request import CUT_OFF_EXIT
 from tests.toys import TASK, toy_experiment
 
 ROOT = Path(__file__).parents[3]

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from hpo_pipeline.trial.process_log import JSON, JsonFormatter, configure
+from hpo_pipeline.trial.reporting.process_log import JSON, JsonFormatter, configure
 
 logger = logging.getLogger(__name__)
 

@@ -23,20 +23,20 @@ from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Collate, Loaded
 from hpo_pipeline.trial.artefact.build import Artefact, build_artefact, forget_artefacts
 from hpo_pipeline.trial.artefact.record import lengths_of, write_record
-from hpo_pipeline.trial.length_order import CHOICE, order_by_length
-from hpo_pipeline.trial.loading import (
+from hpo_pipeline.trial.measuring.fresh_processes import Spare
+from hpo_pipeline.trial.measuring.practical_metrics import Finished, Forward, Measured, measure
+from hpo_pipeline.trial.measuring.purpose import Purpose
+from hpo_pipeline.trial.measuring.quiet import QuietSlot
+from hpo_pipeline.trial.training.length_order import CHOICE, order_by_length
+from hpo_pipeline.trial.training.loading import (
     finished_model,
     load_data,
     load_model,
     save_model,
     training_arguments,
 )
-from hpo_pipeline.trial.measuring.fresh_processes import Spare
-from hpo_pipeline.trial.measuring.practical_metrics import Finished, Forward, Measured, measure
-from hpo_pipeline.trial.measuring.purpose import Purpose
-from hpo_pipeline.trial.measuring.quiet import QuietSlot
-from hpo_pipeline.trial.precision import as_saved, with_precision
-from hpo_pipeline.trial.row_shares import share_of
+from hpo_pipeline.trial.training.precision import as_saved, with_precision
+from hpo_pipeline.trial.training.row_shares import share_of
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.metrics import SCORE, Metrics
 from hpo_pipeline.experiment.objective import Objective, with_score
 from hpo_pipeline.results.trial import Point
-from hpo_pipeline.trial import tracing
-from hpo_pipeline.trial.building import refuse_taken
-from hpo_pipeline.trial.reporting import Reporter
+from hpo_pipeline.trial.reporting import tracing
+from hpo_pipeline.trial.reporting.reporter import Reporter
 from hpo_pipeline.trial.resuming.training_state import copy_weights
+from hpo_pipeline.trial.training.building import refuse_taken
 
 _TIMINGS = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 

@@ -30,21 +30,21 @@ from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.files import CHECKPOINT_FOLDER, TRAINER_FOLDER
 from hpo_pipeline.results.trial import Point, Trial
 from hpo_pipeline.tasks import TASKS
-from hpo_pipeline.trial import tracing
 from hpo_pipeline.trial.as_served import Clock
-from hpo_pipeline.trial.building import Built, build
-from hpo_pipeline.trial.callback import Progress, TrialCallback
 from hpo_pipeline.trial.environment import environment
 from hpo_pipeline.trial.measuring.fresh_processes import Spare
 from hpo_pipeline.trial.measuring.quiet import QuietSlot
 from hpo_pipeline.trial.measuring.quiet_callback import QuietCallback
 from hpo_pipeline.trial.own.trainer import build_own, own_context, own_measure
-from hpo_pipeline.trial.reporting import Reporter
+from hpo_pipeline.trial.reporting import tracing
+from hpo_pipeline.trial.reporting.reporter import Reporter
+from hpo_pipeline.trial.reporting.stop_request import StopRequest
 from hpo_pipeline.trial.resuming.checkpoint_callback import CheckpointCallback, Resume
 from hpo_pipeline.trial.resuming.checkpoints import Checkpoints, Saved
 from hpo_pipeline.trial.resuming.pbt_interval import IntervalCallback, read_parent
 from hpo_pipeline.trial.resuming.training_state import read_own_weights
-from hpo_pipeline.trial.stop_request import StopRequest
+from hpo_pipeline.trial.training.building import Built, build
+from hpo_pipeline.trial.training.callback import Progress, TrialCallback
 
 logger = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ from hpo_pipeline.results.trial import MEASURED_FOR
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Loaded, Row, rows_of
 from hpo_pipeline.tasks.row_sums import write_rows
+from hpo_pipeline.trial.answering.finished import open_finished
 from hpo_pipeline.trial.artefact.record import read_record
 from hpo_pipeline.trial.environment import measured_on
-from hpo_pipeline.trial.finished import open_finished
 from hpo_pipeline.trial.measuring.fresh_processes import Spare
 from hpo_pipeline.trial.measuring.practical_metrics import Finished, measure
 from hpo_pipeline.trial.measuring.purpose import Purpose

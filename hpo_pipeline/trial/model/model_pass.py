@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hpo_pipeline.tasks.inputs.base_config import one_line
-from hpo_pipeline.trial.models import positions
+from hpo_pipeline.trial.model.build import positions
 
 TOKENS = 8
 SIDE, CHANNELS = 224, 3

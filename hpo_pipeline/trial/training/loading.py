@@ -18,9 +18,9 @@ from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Collate
-from hpo_pipeline.trial.lora import merged, with_adapters
 from hpo_pipeline.trial.measuring.practical_metrics import Forward
-from hpo_pipeline.trial.models import build_model, config_overrides, freeze
+from hpo_pipeline.trial.model.build import build_model, config_overrides, freeze
+from hpo_pipeline.trial.model.lora import merged, with_adapters
 
 ROWS_IN_MEMORY = 20_000
 DEFAULTS: dict[str, Any] = {

@@ -18,8 +18,8 @@ from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.answers import Answer, answers
 from hpo_pipeline.tasks.inputs.image_scaling import ImageScaling
 from hpo_pipeline.tasks.kind import Form, Loaded, Shape
+from hpo_pipeline.trial.answering.finished import open_finished
 from hpo_pipeline.trial.artefact.record import read_record
-from hpo_pipeline.trial.finished import open_finished
 
 LONGEST = 512
 _CONFIG = "config.json"

@@ -24,7 +24,7 @@ from typing import Any
 from hpo_pipeline.data.unlabelled import inputs_of_texts
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.answers import Answer
-from hpo_pipeline.trial.predictor import Predictor
+from hpo_pipeline.trial.answering.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
