@@ -1,14 +1,15 @@
 """What tracking costs a run: CPU time by process, and wall time against the same run without.
 
     python benchmarks/tracking.py cpu FOLDER [TRACKER]      with MLFLOW_TRACKING_URI for mlflow
-    python benchmarks/tracking.py wall FILE --mlflow /tmp/mlflow/bin/mlflow [--pairs 5]
+    python benchmarks/tracking.py wall FILE --mlflow /tmp/mlflow/bin/mlflow [--trials 6] [--pairs 6]
 
 `cpu` plays a search of 200 trials with ten evaluations each to the progress, and then sends it.
 `wall` starts a real MLflow server on loopback (`pip install mlflow` into an environment of its own)
-and runs an experiment with and without `track: [mlflow]`, in pairs whose order alternates, so that
-what else the machine does falls on both alike. One run before them prepares the data. Wall time is
-that of the whole command, the wait for the tracker at its end included, which is told apart: it is
-what remains where the trials leave the tracker time while they run.
+and runs an experiment with and without `track: [mlflow]`, one trial at a time. The two of a pair
+run at the same time, each on a core of its own, and the next pair swaps the cores: the speed of a
+machine that others share changes by more than what is looked for. The tracker shares the core of
+its run, and the server works beside both. One run before them prepares the data. Wall time is that
+of the whole command, the wait for the tracker at its end included, which is told apart.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,12 +57,13 @@ def main() -> int:
     wall = ways.add_parser("wall")
     wall.add_argument("file", type=Path)
     wall.add_argument("--mlflow", type=Path, required=True, help="the command, with a server")
-    wall.add_argument("--pairs", type=int, default=5)
+    wall.add_argument("--trials", type=int, default=6)
+    wall.add_argument("--pairs", type=int, default=6)
     options = parser.parse_args()
     if options.way == "cpu":
         _cpu(options.folder, options.tracker)
     else:
-        print(json.dumps(_wall(options.file, options.mlflow, options.pairs), indent=2))
+        print(json.dumps(_wall(options), indent=2))
     return 0
 
 
@@ -98,53 +101,72 @@ def peak(used: resource.struct_rusage) -> int:
     return used.ru_maxrss // 1024
 
 
-def _wall(file: Path, mlflow: Path, pairs: int) -> dict[str, object]:
+def _wall(options: argparse.Namespace) -> dict[str, object]:
     times: dict[str, list[float]] = {"without": [], "tracked": []}
     ends: dict[str, list[float]] = {"without": [], "tracked": []}
-    loads = []
-    with tempfile.TemporaryDirectory() as scratch, _server(mlflow, Path(scratch)) as url:
+    with tempfile.TemporaryDirectory() as scratch, _server(options.mlflow, Path(scratch)) as url:
         place = Path(scratch)
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": url}
-        files = {way: _written(file, place, way) for way in times}
-        _run(files["without"], place / "first", environment)
-        for i in range(pairs):
-            for way in ("without", "tracked") if i % 2 else ("tracked", "without"):
-                folder = place / f"{way}-{i}"
-                times[way].append(_run(files[way], folder, environment))
-                ends[way].append(time.time() - _last_written(RunFolder(folder)))
-                loads.append(os.getloadavg()[0])
-                sent = len(RunFolder(folder).finished_trials())
-                print(f"{way}: {times[way][-1]:.2f} s, {sent} trials", file=sys.stderr)
-        tracked = _tracked_runs(url, load(file).name)
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": url, "OMP_NUM_THREADS": "1"}
+        files = {way: _written(options, place, way) for way in times}
+        _run(files["without"], place / "first", environment, _cores()[0])
+        for pair in range(options.pairs):
+            cores = _cores() if pair % 2 == 0 else _cores()[::-1]
+            with ThreadPoolExecutor(2) as both:
+                running = {
+                    way: both.submit(_run, files[way], place / f"{way}-{pair}", environment, core)
+                    for way, core in zip(times, cores, strict=True)
+                }
+            for way, run in running.items():
+                seconds, ended = run.result()
+                times[way].append(seconds)
+                ends[way].append(ended - _last_written(RunFolder(place / f"{way}-{pair}")))
+            print({way: round(found[-1], 2) for way, found in times.items()}, file=sys.stderr)
+        tracked = _tracked_runs(url, load(options.file).name)
     ratios = [b / a for a, b in zip(times["without"], times["tracked"], strict=True)]
+    spread = statistics.stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else None
     return {
-        "pairs": pairs,
-        "ratio of wall time, median": statistics.median(ratios),
+        "ratio of wall time, mean": statistics.mean(ratios),
+        "its standard error": spread,
         "ratios": ratios,
         "seconds": times,
         "seconds after the run wrote its last file": ends,
         "runs in MLflow, trials and groups": tracked,
-        "load": [min(loads), max(loads)],
     }
 
 
-def _written(file: Path, place: Path, way: str) -> Path:
+def _cores() -> list[int]:
+    """Return two cores that this process may run on."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise SystemExit("the two of a pair need a core each; here is only one")
+    return cores[:2]
+
+
+def _written(options: argparse.Namespace, place: Path, way: str) -> Path:
     """Write the experiment with or without its tracker, and with absolute paths."""
+    experiment = load(options.file)
+    budget = experiment.budget.model_copy(update={"trials": options.trials, "parallel": 1})
     track = ("mlflow",) if way == "tracked" else ()
-    experiment = load(file).model_copy(update={"track": track})
     found = place / f"{way}.json"
-    found.write_text(experiment.to_json(), "utf-8")
+    made = experiment.model_copy(update={"track": track, "budget": budget})
+    found.write_text(made.to_json(), "utf-8")
     return found
 
 
-def _run(file: Path, folder: Path, environment: dict[str, str]) -> float:
+def _run(file: Path, folder: Path, environment: dict[str, str], core: int) -> tuple[float, float]:
+    """Run an experiment on one core; return how long it took, and when it ended."""
     command = [sys.executable, "-m", "hpo_pipeline", "run", str(file), "--run", str(folder)]
-    command += ["--plain", "--registry", str(folder.parent / "models")]
+    command += ["--plain", "--registry", str(folder.with_suffix(".models"))]
     begun = time.monotonic()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        ["taskset", "--cpu-list", str(core), *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode != 0:
         raise SystemExit(f"{file.name}: the run failed\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return time.monotonic() - begun
+    return time.monotonic() - begun, time.time()
 
 
 def _last_written(folder: RunFolder) -> float:

@@ -17,6 +17,7 @@ from hpo_pipeline.trial.training import precision
 from hpo_pipeline.trial.training.precision import (
     as_saved,
     has_native_bf16,
+    own_precision,
     precision_of,
     with_precision,
 )
@@ -98,6 +99,11 @@ def test_a_wide_model_trains_in_bfloat16_and_keeps_its_weights_in_single(tmp_pat
     trainer.train()
     assert seen == [torch.bfloat16]
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+    # An objective that reads a latency has it measured between the steps.
+    with own_precision(model):
+        model(input_ids=torch.tensor([[1, 2, 3]]))
+    model(input_ids=torch.tensor([[1, 2, 3]]))
+    assert seen[-2:] == [torch.float32, torch.bfloat16]
     # What is measured and exported is what a deployment loads, without the Trainer's autocast.
     finished = as_saved(trainer).eval()
     answers = finished(input_ids=torch.tensor([[1, 2, 3]])).logits

@@ -35,7 +35,7 @@ from hpo_pipeline.trial.training.loading import (
     save_model,
     training_arguments,
 )
-from hpo_pipeline.trial.training.precision import as_saved, with_precision
+from hpo_pipeline.trial.training.precision import as_saved, own_precision, with_precision
 from hpo_pipeline.trial.training.row_shares import share_of
 
 logger = logging.getLogger(__name__)
@@ -89,17 +89,8 @@ class Practical:
 
     def missing(self, model: Any, names: Collection[str]) -> dict[str, float]:
         """Return those of the named metrics that are practical ones."""
-        found: dict[str, float] = {}
-        if wanted := set(names) & set(PRACTICAL_METRICS):
-            if self._finished is None:
-                self._finished = self._of(model, None, lambda: time.perf_counter() - self._start)
-                with self.slot.alone():
-                    measure(self._finished)
-            measured = measure(self._finished).metrics
-            found |= measured if wanted & set(measured) else {}
-        if set(names) - set(PRACTICAL_METRICS):
-            found |= self._owned(model, None)
-        return found
+        with own_precision(model):  # as a deployment runs it
+            return self._missing(model, names)
 
     def final(
         self,
@@ -125,6 +116,19 @@ class Practical:
         with self.slot.alone():
             found = measure(finished)
         return replace(found, metrics={**found.metrics, **self._owned(model, folder)})
+
+    def _missing(self, model: Any, names: Collection[str]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        if wanted := set(names) & set(PRACTICAL_METRICS):
+            if self._finished is None:
+                self._finished = self._of(model, None, lambda: time.perf_counter() - self._start)
+                with self.slot.alone():
+                    measure(self._finished)
+            measured = measure(self._finished).metrics
+            found |= measured if wanted & set(measured) else {}
+        if set(names) - set(PRACTICAL_METRICS):
+            found |= self._owned(model, None)
+        return found
 
     @cached_property
     def _sample(self) -> Sample | None:

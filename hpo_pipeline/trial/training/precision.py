@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -69,6 +70,23 @@ def as_saved(trainer: Trainer) -> Any:
     A Trainer leaves its autocast around the forward pass of the model.
     """
     return trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+
+
+@contextmanager
+def own_precision(model: Any) -> Iterator[None]:
+    """Have the passes of a model be in its own precision, amid the training, for the block.
+
+    The Trainer's autocast is put around `forward` by accelerate, which keeps what was there before.
+    """
+    original, wrapped = (vars(model).get(name) for name in ("_original_forward", "forward"))
+    if original is None or wrapped is None:
+        yield
+        return
+    model.forward = original
+    try:
+        yield
+    finally:
+        model.forward = wrapped
 
 
 def has_native_bf16() -> bool:
