@@ -18,6 +18,7 @@ import pytest
 
 from hpo_pipeline.engines.kubernetes.api import EXPERIMENTS, PODS
 from hpo_pipeline.engines.kubernetes.names import JOB_LABEL
+from hpo_pipeline.results.run_folder import RunFolder
 from tests.e2e.cut import Wire
 from tests.e2e.experiments import (
     NAMESPACE,
@@ -116,6 +117,25 @@ def test_hpo_run_is_killed_and_comes_back(api, clean, write, tmp_path, repeat):
     done = run(file, folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sum(summary(folder)["trials"].values()) == 6
+    assert_whole(api)
+
+
+@pytest.mark.parametrize("repeat", REPEATS)
+def test_what_pods_told_stays_when_they_are_gone(api, clean, write, tmp_path, repeat):
+    file, folder = write(), tmp_path / "run"
+    command = [sys.executable, "-m", "hpo_pipeline", "run", file, "--engine", "katib"]
+    with subprocess.Popen([*command, "--run", folder], stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: folder.is_dir() and len(RunFolder(folder).finished_trials()) >= 2)
+        process.kill()
+    told = {trial.name: trial for trial in RunFolder(folder).finished_trials()}
+    assert all(trial.curve and trial.environment for trial in told.values())
+    for pod in pods(api, f"{OURS},{JOB_LABEL}"):
+        if pod["status"].get("phase") == "Succeeded":
+            api.delete(PODS, NAMESPACE, pod["metadata"]["name"])
+    done = run(file, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept = {trial.name: trial for trial in RunFolder(folder).finished_trials()}
+    assert {name: kept[name] for name in told} == told
     assert_whole(api)
 
 
