@@ -155,9 +155,8 @@ def test_without_the_packages_a_line_says_what_to_install(monkeypatch):
 
 
 def test_without_an_endpoint_nothing_is_loaded():
-    code = (
-        "import sys; from hpo_pipeline.trial.reporting import tracing\nwith tracing.process_span('x'): pass\n"
-    )
+    code = "import sys; from hpo_pipeline.trial.reporting import tracing\n"
+    code += "with tracing.process_span('x'): pass\n"
     code += "print('opentelemetry' in sys.modules)"
     environment = {n: v for n, v in os.environ.items() if not n.startswith("OTEL_")}
     printed = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpo_pipeline.reports.html.findings import importances, steps_saved, what_mattered
+from hpo_pipeline.reports.html.leaderboard import leaderboard
 from hpo_pipeline.reports.html.page import write_report
 from hpo_pipeline.results.outcome import SearchResult, Winner
 from hpo_pipeline.results.trial import Trial, TrialState
@@ -73,6 +74,17 @@ def test_the_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     assert "default-src 'none'" in head
     assert "src=" not in head.replace("-src", "")
     assert "<link" not in head
+
+
+def test_a_long_leaderboard_lists_all_and_lays_out_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = trials(5)
+    assert 'class="rest"' not in leaderboard(EXPERIMENT, found, winner=None)
+    monkeypatch.setattr("hpo_pipeline.reports.html.leaderboard.SHOWN", 2)
+    best, rest = leaderboard(EXPERIMENT, found, winner=None).split("<tbody hidden>")
+    assert (best.count("<tr"), rest.count("<tr")) == (3, 3)
+    assert "Show all 5 trials" in rest
 
 
 def test_what_a_trial_says_is_shown_and_not_run(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ Cell = tuple[str, str | float]
 """What a cell shows, as HTML, and what it is sorted by; "" comes last."""
 
 EMPTY: Cell = ("", "")
+SHOWN = 500
+"""Rows that are laid out at once: a browser takes seconds for those of ten thousand trials."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,23 @@ def leaderboard(experiment: Experiment, trials: Sequence[Trial], *, winner: str 
         f'<button class="{_align(column)}">{escape(column.name)}</button></th>'
         for column in columns
     )
-    rows = "".join(_row(columns, trial, is_winner=trial.name == winner) for trial in ranked)
-    rows += "".join(_row(columns, trial, is_winner=False) for trial in others)
+    rows = [_row(columns, trial, is_winner=trial.name == winner) for trial in ranked]
+    rows += [_row(columns, trial, is_winner=False) for trial in others]
     return (
         '<p class="soft">Best first. A click on a heading sorts; the table scrolls both ways.</p>'
         f'<div class="box"><table class="sortable"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+        f"<tbody>{''.join(rows[:SHOWN])}</tbody>{_rest(rows)}"
+    )
+
+
+def _rest(rows: Sequence[str]) -> str:
+    """Return the end of the table: rows after the first ones, which a click shows, if any."""
+    if len(rows) <= SHOWN:
+        return "</table></div>"
+    return (
+        f"<tbody hidden>{''.join(rows[SHOWN:])}</tbody></table></div>"
+        "<noscript><style>tbody[hidden] { display: table-row-group; }</style></noscript>"
+        f'<button class="rest">Show all {formatting.number(len(rows))} trials</button>'
     )
 
 
@@ -124,7 +137,10 @@ def _row(columns: Sequence[Column], trial: Trial, *, is_winner: bool) -> str:
     cells = []
     for column in columns:
         shown, key = column.cell(trial)
-        cells.append(f'<td class="{_align(column)}" data-key="{escape(str(key))}">{shown}</td>')
+        # The script sorts by what is shown where there is no key.
+        key = "" if str(key) == shown else f' data-key="{escape(str(key))}"'
+        text = "" if column.is_number else ' class="text"'
+        cells.append(f"<td{text}{key}>{shown}</td>")
     opening = '<tr class="winner">' if is_winner else "<tr>"
     return f"{opening}{''.join(cells)}</tr>"
 

@@ -55,8 +55,11 @@ thead th { position: sticky; top: 0; background: var(--card); z-index: 1; font-w
 .wrap:last-child { overflow-wrap: anywhere; }
 summary { cursor: pointer; color: var(--soft); }
 .sortable thead th { padding: 0; }
+.sortable td { text-align: right; } .sortable .text { text-align: left; }
 .sortable button { all: unset; cursor: pointer; display: block; padding: 6px 11px;
   width: 100%; box-sizing: border-box; }
+.rest { font: inherit; color: var(--accent); background: var(--card); cursor: pointer;
+  border: 1px solid var(--line); border-radius: 8px; padding: 6px 14px; }
 .sortable button:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px; }
 th[aria-sort] button::after { content: " \\25B2"; font-size: 9px; }
 th[aria-sort=descending] button::after { content: " \\25BC"; }
@@ -99,13 +102,20 @@ draw();
 dark.addEventListener('change', draw);
 for (const head of document.querySelectorAll('.sortable th'))
   head.querySelector('button').addEventListener('click', () => {
-    const body = head.closest('table').tBodies[0], column = head.cellIndex;
+    const [first, rest] = head.closest('table').tBodies, column = head.cellIndex;
     const down = head.getAttribute('aria-sort') === 'ascending';
-    const key = row => row.cells[column].dataset.key ?? '';
+    const key = row => row.cells[column].dataset.key ?? row.cells[column].textContent;
     const compare = (a, b) => a === '' || b === '' ? (a === '') - (b === '')
       : (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b) * (down ? -1 : 1);
     for (const other of head.parentElement.cells) other.removeAttribute('aria-sort');
     head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
-    body.append(...[...body.rows].sort((a, b) => compare(key(a), key(b))));
+    const rows = [...first.rows, ...rest?.rows ?? []].sort((a, b) => compare(key(a), key(b)));
+    const shown = first.rows.length;
+    first.append(...rows.slice(0, shown));
+    rest?.append(...rows.slice(shown));
   });
+document.querySelector('.rest')?.addEventListener('click', event => {
+  document.querySelector('tbody[hidden]').hidden = false;
+  event.target.remove();
+});
 """
