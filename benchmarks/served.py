@@ -11,7 +11,8 @@ Each repetition measures p50, p90 and p95 of all test rows in random order, the 
 rows, the size, and the accuracy. It counts in how many repetitions each number lies within
 
 - the interval of the report (conclusion.json of the run), and
-- the interval of `hpo measure`, run anew beside each repetition (not with --no-again).
+- the interval of `hpo measure` on the same texts, run anew beside each repetition (not with
+  --no-again).
 
 Then PyTorch's model, its plain ONNX export and what is served run in turn, pass by pass, in one
 process for each of five rounds: how much faster what is served is, whatever else the machine does.
@@ -212,8 +213,11 @@ def _repetition(run: Path, again: bool) -> dict[str, Any]:
     """Return an independent measurement, and one of `hpo measure` just after it."""
     found = {"alone": _worker(run, "alone")}
     if again:
-        command = [sys.executable, "-m", "hpo_pipeline", "measure", str(run / "model"), "--json"]
-        found["again"] = _json(command)[0]
+        with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
+            file.writelines(json.dumps({"text": text}) + "\n" for text in _rows(run)[0])
+            file.flush()
+            command = [sys.executable, "-m", "hpo_pipeline", "measure", str(run / "model")]
+            found["again"] = _json([*command, "--rows", file.name, "--json"])[0]
     return found
 
 
