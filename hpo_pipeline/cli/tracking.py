@@ -53,16 +53,18 @@ def _track(options: argparse.Namespace) -> int:
 
 def _send(run: TrackedRun, name: str) -> int:
     from hpo_pipeline.results.run_folder import RunFolder
-    from hpo_pipeline.trackers.sender import Sender, left, sending
+    from hpo_pipeline.trackers.sender import Sender, left, sending, waiting
 
     tracking = RunFolder(run.folder).tracking
     with sending(tracking, name, waits=False):
         sender = Sender(run, name)
         try:
-            print(f"{name}: {sender.send()} entries sent; nothing is left")
+            sender.send()
+            print(f"{name}: everything is sent")
             code = 0
         except TrackingError as error:
-            print(f"{name}: {error}; {left(tracking, name)} entries wait to be sent")
+            waits = waiting(left(tracking, name))
+            print(f"{name}: {error}; {waits} to be sent: give this command again")
             code = 1
         finally:
             sender.close()

@@ -103,6 +103,11 @@ def left(folder: Path, name: str) -> int:
     return sum(1 for _ in Queue(folder).read(int(ledger.get(OFFSET) or 0)))
 
 
+def waiting(count: int) -> str:
+    """Say that so many entries wait."""
+    return "1 entry waits" if count == 1 else f"{count} entries wait"
+
+
 @contextmanager
 def sending(folder: Path, name: str, *, waits: bool) -> Iterator[None]:
     """Be the only one that sends a run to a tracker.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hpo_pipeline.trackers.sender import left
+from hpo_pipeline.trackers.sender import left, waiting
 
 PATIENCE_SECONDS = 60.0
 """How long the end of a run waits for a tracker that takes what it is sent."""
@@ -58,11 +58,9 @@ class SenderProcess:
             process.stdout.close()
         self._log.close()
         if count := left(self._tracking, self._name):
-            entries = "entry waits" if count == 1 else "entries wait"
             why = f" ({self._failing})" if self._failing and not self._has_complained else ""
-            self._say(
-                f"{self._name}: {count} {entries} to be sent{why}: `hpo track {self._folder}`"
-            )
+            waits = waiting(count)
+            self._say(f"{self._name}: {waits} to be sent{why}: `hpo track {self._folder}`")
 
     def _listen(self) -> None:
         for line in self._process.stdout or ():

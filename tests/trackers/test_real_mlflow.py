@@ -157,5 +157,5 @@ def test_a_server_that_was_down_gets_everything_later(server, file, tmp_path, ca
     assert main(["track", str(folder)]) == 1
     server.start()
     assert main(["track", str(folder)]) == 0
-    assert "nothing is left" in capsys.readouterr().out
+    assert "everything is sent" in capsys.readouterr().out
     check(server, folder)
