@@ -136,7 +136,8 @@ def test_a_terminated_pipeline_ends_by_itself(text, cluster, tmp_path, monkeypat
         items = [*cluster.list(TRIALS, "hpo")["items"], *cluster.list(EXPERIMENTS, "hpo")["items"]]
         return len(items) > 1 and all(map(is_complete, items))
 
-    wait_until(has_ended, seconds=60)
+    # Trials that do not end by themselves take `ending` a minute, its patience and what follows.
+    wait_until(has_ended, seconds=120)
     with pytest.raises(BackendError, match="a retry cannot resume it: start a new run"):
         steps.search(checked.experiment, "katib", tmp_path / "retried", api=cluster)
     folder = RunFolder(tmp_path / "retried")
