@@ -124,8 +124,6 @@ def test_a_retraining_learns_from_the_run_before_it(text, cluster, tmp_path):
 
 def test_a_terminated_pipeline_ends_by_itself(text, cluster, tmp_path, monkeypatch):
     """The step is killed at once, and nothing winds up: only the services can end the search."""
-    monkeypatch.setattr(follow_mark, "SILENCE_SECONDS", 1.0)
-    monkeypatch.setattr(follow_mark, "GRACE_SECONDS", 1.0)  # more than the silence would lie ahead
     training = "{num_train_epochs: 100000, per_device_train_batch_size: 8}"
     checked = steps.check(text(training=training), "katib", RUN)
     experiment = read_text(checked.experiment)
@@ -136,6 +134,10 @@ def test_a_terminated_pipeline_ends_by_itself(text, cluster, tmp_path, monkeypat
         items = [*cluster.list(TRIALS, "hpo")["items"], *cluster.list(EXPERIMENTS, "hpo")["items"]]
         return len(items) > 1 and all(map(is_complete, items))
 
+    # Before there is a trial, the end of the silence would leave nothing to stop.
+    wait_until(lambda: cluster.list(TRIALS, "hpo")["items"], seconds=60)
+    monkeypatch.setattr(follow_mark, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(follow_mark, "GRACE_SECONDS", 1.0)  # more than the silence would lie ahead
     # Trials that do not end by themselves take `ending` a minute, its patience and what follows.
     wait_until(has_ended, seconds=120)
     with pytest.raises(BackendError, match="a retry cannot resume it: start a new run"):
