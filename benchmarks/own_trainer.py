@@ -23,6 +23,8 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.cores import cores_of
+
 CODE = """
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer
 
@@ -93,7 +95,7 @@ def main() -> None:
         for pair in range(options.pairs):
             alone = [sys.executable, "alone.py", str(dataset), f"out-{pair}", str(options.epochs)]
             ours = [arg.replace("TRIAL", f"t-{pair}") for arg in trial]
-            first, second = _cores() if pair % 2 == 0 else _cores()[::-1]
+            first, second = cores_of(pair)
             with ThreadPoolExecutor(2) as both:
                 one = both.submit(_timed, ours, place, first)
                 other = both.submit(_timed, alone, place, second)
@@ -102,14 +104,6 @@ def main() -> None:
             print(f"{times[0]:.1f} s against {times[1]:.1f} s: {ratios[-1]:.3f}", flush=True)
     spread = statistics.stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else float("nan")
     print(f"mean {statistics.mean(ratios):.3f} +- {spread:.3f}")
-
-
-def _cores() -> list[int]:
-    """Return two cores that this process may run on."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        raise SystemExit("the two of a pair need a core each; here is only one")
-    return cores[:2]
 
 
 def _trial(place: Path, epochs: int) -> tuple[list[str], Path]:

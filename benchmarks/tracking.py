@@ -34,6 +34,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.cores import cores_of
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.reports.terminal.silence import Silence
 from hpo_pipeline.results.run_folder import RunFolder
@@ -108,9 +109,9 @@ def _wall(options: argparse.Namespace) -> dict[str, object]:
         place = Path(scratch)
         environment = {**os.environ, "MLFLOW_TRACKING_URI": url, "OMP_NUM_THREADS": "1"}
         files = {way: _written(options, place, way) for way in times}
-        _run(files["without"], place / "first", environment, _cores()[0])
+        _run(files["without"], place / "first", environment, cores_of(0)[0])
         for pair in range(options.pairs):
-            cores = _cores() if pair % 2 == 0 else _cores()[::-1]
+            cores = cores_of(pair)
             with ThreadPoolExecutor(2) as both:
                 running = {
                     way: both.submit(_run, files[way], place / f"{way}-{pair}", environment, core)
@@ -132,14 +133,6 @@ def _wall(options: argparse.Namespace) -> dict[str, object]:
         "seconds after the run wrote its last file": ends,
         "runs in MLflow, trials and groups": tracked,
     }
-
-
-def _cores() -> list[int]:
-    """Return two cores that this process may run on."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        raise SystemExit("the two of a pair need a core each; here is only one")
-    return cores[:2]
 
 
 def _written(options: argparse.Namespace, place: Path, way: str) -> Path:
