@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from hpo_pipeline.experiment.configuration import read_configuration
 from hpo_pipeline.experiment.space import render
-from hpo_pipeline.monitoring.run_cache import RunView
+from hpo_pipeline.monitoring.cached_run import RunView
 from hpo_pipeline.results.files import validated_or_none
 from hpo_pipeline.results.requests import Request, answers, ask
 

@@ -12,7 +12,7 @@ from typing import Any
 from hpo_pipeline.experiment.configuration import allowed, conditions
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.space import render
-from hpo_pipeline.monitoring.run_cache import LOG_FILE, RunView, log_tail
+from hpo_pipeline.monitoring.cached_run import LOG_FILE, RunView, log_tail
 from hpo_pipeline.reports import formatting
 from hpo_pipeline.reports.best_so_far import growth, thinned
 from hpo_pipeline.reports.comparison import ComparedRun
@@ -51,9 +51,8 @@ def run_detail(view: RunView) -> Json:
     """Return a run with its first trials, its history and its curves."""
     experiment = view.experiment
     ranked, others = view.standing.ranked, view.standing.others
-    active = [trial for trial in view.trials if not trial.state.is_final]
-    rows = [*active, *ranked, *others][:ROWS]
-    places = {trial.name: place for place, trial in enumerate(ranked, start=1)}
+    rows = [*view.active, *ranked[:ROWS], *others[:ROWS]][:ROWS]
+    places = {trial.name: place for place, trial in enumerate(ranked[:ROWS], start=1)}
     chosen = view.state.winner
     return {
         **run_row(view),
@@ -64,7 +63,7 @@ def run_detail(view: RunView) -> Json:
         "trials": [{**_row(experiment, t), "place": places.get(t.name)} for t in rows],
         "hidden": len(view.trials) - len(rows),
         "history": growth(experiment, (view.standing.keys or {}).values()),
-        **_curves(experiment, [*active, *ranked][:CURVES]),
+        **_curves(experiment, [*view.active, *ranked[:CURVES]][:CURVES]),
         "requests": _requests(view),
         "takes_requests": view.takes_requests,
     }

@@ -26,8 +26,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpo_pipeline.errors import HpoError
 from hpo_pipeline.monitoring.asking import MOST_BYTES, Refused, ask_run, wanted
+from hpo_pipeline.monitoring.cached_run import RunView
 from hpo_pipeline.monitoring.live_data import compared, form, run_detail, run_row, trial_detail
-from hpo_pipeline.monitoring.run_cache import RunCache, RunView
+from hpo_pipeline.monitoring.run_cache import RunCache
 from hpo_pipeline.monitoring.stopping import stop_run
 from hpo_pipeline.registry import Registry
 from hpo_pipeline.reports.comparison import MOST_COMPARED, compare
@@ -35,6 +36,8 @@ from hpo_pipeline.reports.comparison import MOST_COMPARED, compare
 STATIC = Path(__file__).parent / "static"
 FILES = {"app.js", "charts.js", "comparison.js", "dom.js", "forms.js", "views.js", "style.css"}
 COOKIE = "hpo_token"
+FIRST_READS = 0.5
+"""Seconds that the list of runs waits for those that are read for the first time."""
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -134,8 +137,7 @@ class _Answers:
         return FileResponse(STATIC / name) if name in FILES else _error(404, "no such file")
 
     async def runs(self, request: Request) -> Response:
-        rows = await run_in_threadpool(lambda: [run_row(v) for v in self._page.cache.views()])
-        return _answer(request, {"runs": rows})
+        return await _timed(lambda: self._listed(request))
 
     async def run(self, request: Request) -> Response:
         return await self._of_run(request, run_detail)
@@ -189,15 +191,18 @@ class _Answers:
         return JSONResponse({"said": said})
 
     async def _of_run(self, request: Request, read: Callable[[RunView], Any]) -> Response:
-        begun = time.perf_counter()
-        view = await run_in_threadpool(self._page.cache.view, request.path_params["run"])
-        found = None if view is None else await run_in_threadpool(read, view)
-        if found is None:
-            return _error(404, "this is not there any more, or cannot be read")
-        response = _answer(request, found)
-        took = (time.perf_counter() - begun) * 1000
-        response.headers["Server-Timing"] = f"app;dur={took:.1f}"
-        return response
+        def found() -> Response:
+            view = self._page.cache.view(request.path_params["run"])
+            content = None if view is None else read(view)
+            if content is None:
+                return _error(404, "this is not there any more, or cannot be read")
+            return _answer(request, content)
+
+        return await _timed(found)
+
+    def _listed(self, request: Request) -> Response:
+        views, unread = self._page.cache.views_within(FIRST_READS)
+        return _answer(request, {"runs": [run_row(view) for view in views], "unread": unread})
 
     def _models(self) -> dict[str, Any]:
         registry = self._page.registry() if self._page.registry else None
@@ -223,6 +228,14 @@ def _model(registry: Registry, name: str) -> dict[str, Any]:
         ],
         "history": [event.to_json() for event in registry.history(name)],
     }
+
+
+async def _timed(answer: Callable[[], Response]) -> Response:
+    begun = time.perf_counter()
+    response = await run_in_threadpool(answer)
+    took = (time.perf_counter() - begun) * 1000
+    response.headers["Server-Timing"] = f"app;dur={took:.1f}"
+    return response
 
 
 def _answer(request: Request, content: Any) -> Response:

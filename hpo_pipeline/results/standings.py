@@ -39,10 +39,10 @@ class Standings:
         """Return the ranking of the ended ones among these trials."""
         before, found, is_new = self._known, {}, False
         for trial in trials:
-            if not trial.state.is_final:
-                continue
             known = before.get(trial.name)
             if known is None or known[0] is not trial:
+                if not trial.state.is_final:
+                    continue
                 is_new = True
                 usable = is_usable(self._experiment, trial)
                 known = trial, rank_key(self._experiment, trial) if usable else None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 from dataclasses import replace
 
 import pytest
 
 from hpo_pipeline.cli.main import main
+from hpo_pipeline.monitoring import cached_run
+from hpo_pipeline.monitoring.cached_run import CachedRun, log_tail
 from hpo_pipeline.monitoring.collector import registry_of
-from hpo_pipeline.monitoring.run_cache import RunCache, log_tail
+from hpo_pipeline.monitoring.run_cache import RunCache
 from hpo_pipeline.results.run_folder import RunFolder
 from tests.toys import toy_experiment, toy_trial
 
@@ -32,6 +36,49 @@ def test_runs_are_read_again_only_where_they_changed(tmp_path):
     assert [len(first.trials), len(second.trials)] == [3, 4]
     assert second.trials[0] is first.trials[0]
     assert second.experiment is first.experiment
+
+
+def test_a_run_that_is_over_is_the_same_until_its_files_change(tmp_path):
+    folder, cache = make_run(tmp_path / "toy"), RunCache(tmp_path)
+    first = cache.view("toy")
+    assert cache.view("toy") is first
+    with folder.locked():
+        assert cache.view("toy") is not first  # somebody has taken it up again
+    folder.update(reason="said later")
+    assert cache.view("toy").state.reason == "said later"
+
+
+def test_results_of_old_trials_are_looked_at_again_after_a_while(tmp_path, monkeypatch):
+    folder, cache = make_run(tmp_path / "toy", state="running"), RunCache(tmp_path)
+    result = folder.trial("toy-0") / "result.json"
+    monkeypatch.setattr(cached_run, "SETTLED", -1.0)
+    with folder.locked():
+        assert cache.view("toy").trials[0].metrics["accuracy"] == 0.5
+        folder.record(toy_trial(0, accuracy=0.1))
+        os.utime(result, (1, 1))
+        assert cache.view("toy").trials[0].metrics["accuracy"] == 0.5
+        monkeypatch.setattr(cached_run, "LOOK_AGAIN", 0.0)
+        assert cache.view("toy").trials[0].metrics["accuracy"] == 0.1
+
+
+def test_a_run_that_takes_long_to_read_does_not_keep_the_others_waiting(tmp_path, monkeypatch):
+    for name in ("large", "small"):
+        make_run(tmp_path / name)
+    os.utime(tmp_path / "large" / "run.json", (1, 1))  # so it is read last
+    may_go_on, read = threading.Event(), CachedRun.view
+
+    def slow(run):
+        if run._name == "large":
+            may_go_on.wait(60)
+        return read(run)
+
+    monkeypatch.setattr(CachedRun, "view", slow)
+    cache = RunCache(tmp_path)
+    views, unread = cache.views_within(1.0)
+    assert ([view.name for view in views], unread) == (["small"], 1)
+    may_go_on.set()
+    views, unread = cache.views_within(60.0)
+    assert ([view.name for view in views], unread) == (["small", "large"], 0)
 
 
 def test_a_folder_that_is_a_run(tmp_path):

@@ -12,7 +12,7 @@ export function make(tag, properties = {}, ...children) {
 }
 
 export function table(caption, heads, rows) {
-  const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
+  const head = make("tr", {}, ...heads.map((text) => text === "" ? make("td") : make("th", { scope: "col" }, text)));
   return make("div", { class: "box", tabindex: "0", role: "region", "aria-label": caption },
     make("table", {}, make("caption", {}, caption), make("thead", {}, head),
       make("tbody", {}, ...rows)));

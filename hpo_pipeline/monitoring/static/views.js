@@ -19,9 +19,11 @@ export function runs(data) {
       run.objectives.join(", "), run.seconds, date(run.changed), box]);
   });
   update();
+  const unread = data.unread ? `${data.unread} more being read` : "";
+  if (!rows.length && unread) return { title: "Runs", nodes: [make("h1", {}, "Runs"), make("p", {}, unread)] };
   if (!rows.length) return { title: "Runs", nodes: [make("h1", {}, "Runs"), make("p", {}, "No runs here yet. `hpo run FILE` makes one.")] };
   return { title: "Runs", nodes: [make("h1", {}, "Runs"),
-    table(`${rows.length} runs, the latest first`, ["run", "state", "trials", "best", "objective", "search time", "changed", "compare"], rows), button] };
+    table(`${rows.length} runs, the latest first${unread && `; ${unread}`}`, ["run", "state", "trials", "best", "objective", "search time", "changed", "compare"], rows), button] };
 }
 
 export function run(data, act) {
