@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.data.cleaning import Rules
-from hpo_pipeline.data.hub import tables_of
+from hpo_pipeline.data.cleaning.values import Rules
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.readers.source_file import BadRows
+from hpo_pipeline.data.tables.hub import tables_of
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.tasks import TASKS
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.data.sources import read_tables
-from hpo_pipeline.data.splits import split
+from hpo_pipeline.data.splitting.splits import split
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.trial import read_trial

@@ -270,8 +270,8 @@ def _schema(options: argparse.Namespace) -> int:
 
 def _prepare(options: argparse.Namespace) -> int:
     from hpo_pipeline.data.assets import prepared_folder
-    from hpo_pipeline.data.dataset import DatasetMeta
     from hpo_pipeline.data.prepare_once import prepared_once
+    from hpo_pipeline.data.prepared.dataset import DatasetMeta
     from hpo_pipeline.data.progress import ProgressLine
     from hpo_pipeline.experiment.loading import load
 

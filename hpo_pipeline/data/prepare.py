@@ -15,16 +15,11 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from hpo_pipeline.data.arrow_folder import write_folder
 from hpo_pipeline.data.assets.source import model_source
-from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
-from hpo_pipeline.data.encoding import Encoder, LengthCounts, encode, measure
-from hpo_pipeline.data.progress import Progress
-from hpo_pipeline.data.row_table import Part
-from hpo_pipeline.data.sources import read_tables
-from hpo_pipeline.data.splits import Splits, split
-from hpo_pipeline.data.tables import Tables
-from hpo_pipeline.data.variants import (
+from hpo_pipeline.data.prepared.arrow_folder import write_folder
+from hpo_pipeline.data.prepared.dataset import PROCESSOR_FOLDER, DatasetMeta
+from hpo_pipeline.data.prepared.encoding import Encoder, LengthCounts, encode, measure
+from hpo_pipeline.data.prepared.variants import (
     FACTS_FILE,
     ROWS_FOLDER,
     described,
@@ -34,6 +29,11 @@ from hpo_pipeline.data.variants import (
     variants,
     varied_by,
 )
+from hpo_pipeline.data.progress import Progress
+from hpo_pipeline.data.row_table import Part
+from hpo_pipeline.data.sources import read_tables
+from hpo_pipeline.data.splitting.splits import Splits, split
+from hpo_pipeline.data.tables.by_split import Tables
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.stopping import rows_in

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from hpo_pipeline.data.lock import made_once
 from hpo_pipeline.data.prepare import FORMAT, prepare
+from hpo_pipeline.data.prepared.variants import varied_by
 from hpo_pipeline.data.progress import Progress
-from hpo_pipeline.data.variants import varied_by
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.files import DATASET_FILE, write_json

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hpo_pipeline.data import assets
-from hpo_pipeline.data.asset_tables import DIGITS, read_digits, read_sentences
 from hpo_pipeline.data.assets.source import model_source
-from hpo_pipeline.data.cleaning import Rules
-from hpo_pipeline.data.folders import by_split, matching_files, split_files
-from hpo_pipeline.data.hub import is_saved, read_hub, read_saved
-from hpo_pipeline.data.idx_folder import is_idx, read_idx
-from hpo_pipeline.data.image_tables import decoded, fitted, read_images
-from hpo_pipeline.data.opening import check_size, copied
+from hpo_pipeline.data.cleaning.values import Rules
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.readers import TEXT_SUFFIXES, data_suffix
 from hpo_pipeline.data.readers.source_file import BadRows, SourceFile
-from hpo_pipeline.data.tables import Tables, tables_from_files
+from hpo_pipeline.data.tables.asset_tables import DIGITS, read_digits, read_sentences
+from hpo_pipeline.data.tables.by_split import Tables, tables_from_files
+from hpo_pipeline.data.tables.folders import by_split, matching_files, split_files
+from hpo_pipeline.data.tables.hub import is_saved, read_hub, read_saved
+from hpo_pipeline.data.tables.idx_folder import is_idx, read_idx
+from hpo_pipeline.data.tables.image_tables import decoded, fitted, read_images
+from hpo_pipeline.data.tables.opening import check_size, copied
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS

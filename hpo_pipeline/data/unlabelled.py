@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.data.columns import Picker
-from hpo_pipeline.data.images import IMAGE_SUFFIXES, decode_images
-from hpo_pipeline.data.inputs import READ, joined
+from hpo_pipeline.data.cleaning.columns import Picker
+from hpo_pipeline.data.cleaning.inputs import READ, joined
 from hpo_pipeline.data.readers import data_suffix, read_file
 from hpo_pipeline.data.readers.source_file import SourceFile
+from hpo_pipeline.data.tables.images import IMAGE_SUFFIXES, decode_images
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.data_fields import Columns
 from hpo_pipeline.tasks.kind import Form, Shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from hpo_pipeline.data.columns import INPUT_NAMES, PAIRS
+from hpo_pipeline.data.cleaning.columns import INPUT_NAMES, PAIRS
 from hpo_pipeline.drafting.profiles import TEXT_WORDS, Profile
 
 _LABELS = (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import get_args
 
-from hpo_pipeline.data.columns import shown_name
+from hpo_pipeline.data.cleaning.columns import shown_name
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.drafting import columns
 from hpo_pipeline.drafting.durations import Machine

@@ -15,7 +15,7 @@ import numpy as np
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.row_table import Part
 from hpo_pipeline.data.sources import read_tables
-from hpo_pipeline.data.splits import split
+from hpo_pipeline.data.splitting.splits import split
 from hpo_pipeline.drafting.guess import Guess
 from hpo_pipeline.drafting.sample import Sample
 from hpo_pipeline.experiment.task import Task

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hpo_pipeline.data.columns import shown_name
+from hpo_pipeline.data.cleaning.columns import shown_name
 from hpo_pipeline.drafting import columns
 from hpo_pipeline.drafting.profiles import Profile, profiles
 from hpo_pipeline.drafting.sample import Sample

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.data.assets import ASSETS
-from hpo_pipeline.data.folders import by_split, image_files, matching_files, split_files
-from hpo_pipeline.data.hub import is_saved
-from hpo_pipeline.data.images import IMAGE_SUFFIXES
 from hpo_pipeline.data.readers import READERS, data_suffix, read_file
 from hpo_pipeline.data.readers.source_file import SourceFile
+from hpo_pipeline.data.tables.folders import by_split, image_files, matching_files, split_files
+from hpo_pipeline.data.tables.hub import is_saved
+from hpo_pipeline.data.tables.images import IMAGE_SUFFIXES
 from hpo_pipeline.errors import DataError
 
 SAMPLE_ROWS = 5_000

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.data.dataset import DatasetMeta
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.engines import RunContext, open_engine
 from hpo_pipeline.engines.interruption import Interruption
 from hpo_pipeline.errors import ExperimentError, TrialError

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.data.prepare_once import prepared_once
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.data.progress import ProgressLine
 from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import ExperimentError, HpoError

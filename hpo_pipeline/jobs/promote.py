@@ -17,7 +17,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hpo_pipeline.data.dataset import DatasetMeta
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import BackendError, HpoError
 from hpo_pipeline.experiment.loading import load

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpo_pipeline.data.dataset import DatasetMeta
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import DataError, ExperimentError, TrialError
 from hpo_pipeline.experiment.loading import load

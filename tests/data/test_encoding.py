@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
-from hpo_pipeline.data import encoding
-from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.data.prepare import prepare
+from hpo_pipeline.data.prepared import encoding
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.data.progress import Progress, ProgressLine
 from hpo_pipeline.data.row_table import Part, RowStore, schema_of
 from hpo_pipeline.experiment.loading import load

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hpo_pipeline.data.opening import shown_uri
 from hpo_pipeline.data.sources import read_tables
-from hpo_pipeline.data.tables import Tables
+from hpo_pipeline.data.tables.by_split import Tables
+from hpo_pipeline.data.tables.opening import shown_uri
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 

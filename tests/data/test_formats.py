@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hpo_pipeline.data.sources import read_tables
-from hpo_pipeline.data.tables import Tables
+from hpo_pipeline.data.tables.by_split import Tables
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 

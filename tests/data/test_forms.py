@@ -9,12 +9,12 @@ from typing import Any
 import datasets
 import pytest
 
-from hpo_pipeline.data.cleaning import Rules
-from hpo_pipeline.data.hub import tables_of
+from hpo_pipeline.data.cleaning.values import Rules
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.readers.source_file import BadRows, SourceFile
-from hpo_pipeline.data.splits import Splits, split
-from hpo_pipeline.data.tables import Tables, tables_from_files
+from hpo_pipeline.data.splitting.splits import Splits, split
+from hpo_pipeline.data.tables.by_split import Tables, tables_from_files
+from hpo_pipeline.data.tables.hub import tables_of
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.data_fields import Columns, Rows
 from hpo_pipeline.experiment.task import Task

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipeline.data.idx_folder import is_idx, read_idx
 from hpo_pipeline.data.progress import Progress
+from hpo_pipeline.data.tables.idx_folder import is_idx, read_idx
 from hpo_pipeline.errors import DataError
 
 PIXELS = [bytes(range(i, i + 6)) for i in range(4)]

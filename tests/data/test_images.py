@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpo_pipeline.data.images import Images, decode_images, fit_pixels
 from hpo_pipeline.data.sources import read_tables
+from hpo_pipeline.data.tables.images import Images, decode_images, fit_pixels
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 
@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_decoded_is_named(tmp_path: Path, content, reason:
 def test_images_that_do_not_fit_the_memory_are_refused_before_they_are_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpo_pipeline.data.images.MAX_BYTES", 4 * 2**30)
+    monkeypatch.setattr("hpo_pipeline.data.tables.images.MAX_BYTES", 4 * 2**30)
     file = saved(tmp_path, Image.new("L", (4, 4)))
     with pytest.raises(DataError, match=r"take 8 GiB, and 4 are allowed; set task.config.image_s"):
         decode_images([file] * 2048, size=(2048, 2048), channels=1)

@@ -10,8 +10,8 @@ import pytest
 from datasets import load_from_disk
 from transformers import AutoTokenizer
 
-from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.data.prepare import prepare
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.loading import load
 

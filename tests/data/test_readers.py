@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from hpo_pipeline.data.cleaning.tally import Tally
 from hpo_pipeline.data.sources import read_tables
-from hpo_pipeline.data.tables import Tables
-from hpo_pipeline.data.tally import Tally
+from hpo_pipeline.data.tables.by_split import Tables
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from hpo_pipeline.data import splits
+from hpo_pipeline.data.cleaning.tally import Tally
 from hpo_pipeline.data.row_table import RowTable
-from hpo_pipeline.data.tally import Tally
+from hpo_pipeline.data.splitting import splits
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.data_fields import Rows
 

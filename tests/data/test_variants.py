@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from datasets import load_from_disk
 
-from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.data.prepare_once import dataset_key
-from hpo_pipeline.data.variants import ENCODINGS_FOLDER, encoding_folder
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
+from hpo_pipeline.data.prepared.variants import ENCODINGS_FOLDER, encoding_folder
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.trial.training.loading import load_data
 

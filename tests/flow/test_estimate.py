@@ -3,7 +3,7 @@
 import pytest
 
 from hpo_pipeline.cli.main import main
-from hpo_pipeline.data.dataset import DatasetMeta
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.errors import ExperimentError
 from hpo_pipeline.experiment.stopping import PlannedSearch
 from hpo_pipeline.flow.estimate import estimate, final_seconds, middle_of, whole_trial

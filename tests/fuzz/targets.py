@@ -245,7 +245,7 @@ def _parquet(rng: Random) -> bytes:
 
 def _read(folder: Path, task: dict[str, Any]) -> None:
     from hpo_pipeline.data.sources import read_tables
-    from hpo_pipeline.data.splits import split
+    from hpo_pipeline.data.splitting.splits import split
     from hpo_pipeline.experiment.task import Task
 
     found = Task.model_validate({"model": "some/model", **task})

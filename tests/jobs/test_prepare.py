@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hpo_pipeline.data.dataset import DatasetMeta
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.jobs.prepare import main
 from hpo_pipeline.results.job import JobPlaces
 

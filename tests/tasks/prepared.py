@@ -10,7 +10,7 @@ from typing import Any
 from datasets import Dataset
 
 from hpo_pipeline.data.assets.source import model_source
-from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
+from hpo_pipeline.data.prepared.dataset import PROCESSOR_FOLDER, DatasetMeta
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.results.files import DATASET_FILE, write_json

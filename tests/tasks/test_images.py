@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpo_pipeline.data.dataset import DatasetMeta
 from hpo_pipeline.data.prepare import prepare
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.loading import load
 from hpo_pipeline.results.trial import TrialState, read_trial

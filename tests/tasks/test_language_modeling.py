@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, LlamaConfig
 
-from hpo_pipeline.data.encoding import LengthCounts
+from hpo_pipeline.data.prepared.encoding import LengthCounts
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.loading import load, read
 from hpo_pipeline.experiment.task import Task

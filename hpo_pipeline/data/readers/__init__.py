@@ -1,8 +1,8 @@
 """Reading one data file: a table from a file's suffix to the function that reads its format.
 
 A reader finds the columns that are wanted and hands out their values as the format has them, in
-chunks. What counts as an input or a label (inputs.py, labels.py) and what happens to the rows
-(splits.py) is decided elsewhere, in the same way for all formats.
+chunks. What counts as an input or a label (cleaning/) and what happens to the rows
+(splitting/) is decided elsewhere, in the same way for all formats.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from datasets import load_from_disk
 
-from hpo_pipeline.data.dataset import DatasetMeta
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.experiment.objective import with_score
 from hpo_pipeline.experiment.schema import Experiment
 from hpo_pipeline.experiment.task import Task

@@ -15,7 +15,7 @@ import torch
 import transformers
 from transformers import Trainer
 
-from hpo_pipeline.data.dataset import DatasetMeta
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.errors import HpoError, TrialError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.results.files import write_json

@@ -12,8 +12,8 @@ from datasets import Dataset, load_from_disk
 from transformers import TrainingArguments
 
 from hpo_pipeline.data.assets.source import model_source
-from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
-from hpo_pipeline.data.variants import encoding_folder
+from hpo_pipeline.data.prepared.dataset import PROCESSOR_FOLDER, DatasetMeta
+from hpo_pipeline.data.prepared.variants import encoding_folder
 from hpo_pipeline.errors import DataError, TrialError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS

@@ -20,7 +20,7 @@ import torch
 import transformers
 from transformers import PrinterCallback, Trainer
 
-from hpo_pipeline.data.dataset import DatasetMeta
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.data.storage import UriStorage
 from hpo_pipeline.errors import TrialError
 from hpo_pipeline.experiment.population import population

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from hpo_pipeline.data.dataset import DatasetMeta
+from hpo_pipeline.data.prepared.dataset import DatasetMeta
 from hpo_pipeline.engines.katib.names import DATA_ANNOTATION
 from hpo_pipeline.engines.katib.services.admission import Admission
 from hpo_pipeline.engines.katib.services.serving import OtherData, start

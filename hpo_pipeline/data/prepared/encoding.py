@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hpo_pipeline.data.arrow_folder import file_name, finish, write_file, write_folder
+from hpo_pipeline.data.prepared.arrow_folder import file_name, finish, write_file, write_folder
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.row_table import BATCH, Index, Part, RowTable
 from hpo_pipeline.errors import DataError

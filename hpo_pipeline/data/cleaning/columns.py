@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo_pipeline.data.text_repair import without_surrogates
+from hpo_pipeline.data.cleaning.text_repair import without_surrogates
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.data_fields import Columns, as_names
 from hpo_pipeline.tasks.kind import Form

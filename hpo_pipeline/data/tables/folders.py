@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo_pipeline.data.assets import ASSETS
-from hpo_pipeline.data.images import IMAGE_SUFFIXES
 from hpo_pipeline.data.readers import SUFFIXES, data_suffix
+from hpo_pipeline.data.tables.images import IMAGE_SUFFIXES
 from hpo_pipeline.errors import DataError
 
 SPLIT_NAMES = {

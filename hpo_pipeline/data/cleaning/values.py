@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from hpo_pipeline.data.columns import Chosen
-from hpo_pipeline.data.inputs import READ, joined
-from hpo_pipeline.data.labels import Labels, labels_of
+from hpo_pipeline.data.cleaning.columns import Chosen
+from hpo_pipeline.data.cleaning.inputs import READ, joined
+from hpo_pipeline.data.cleaning.labels import Labels, labels_of
+from hpo_pipeline.data.cleaning.tally import Tally
+from hpo_pipeline.data.cleaning.text_repair import shown_value, without_surrogates
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.readers.source_file import BadRows, Chunk, RawFile
 from hpo_pipeline.data.row_table import RowStore
-from hpo_pipeline.data.tally import Tally
-from hpo_pipeline.data.text_repair import shown_value, without_surrogates
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.kind import Form
 

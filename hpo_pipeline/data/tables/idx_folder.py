@@ -16,12 +16,12 @@ from math import prod
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from hpo_pipeline.data.folders import SPLIT_NAMES, split_of
-from hpo_pipeline.data.images import MAX_BYTES
+from hpo_pipeline.data.cleaning.tally import Tally
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.row_table import RowStore, RowTable, schema_of
-from hpo_pipeline.data.tables import Tables
-from hpo_pipeline.data.tally import Tally
+from hpo_pipeline.data.tables.by_split import Tables
+from hpo_pipeline.data.tables.folders import SPLIT_NAMES, split_of
+from hpo_pipeline.data.tables.images import MAX_BYTES
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.kind import Form, Shape
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.data import assets
-from hpo_pipeline.data.cleaning import Rules
-from hpo_pipeline.data.folders import split_of
+from hpo_pipeline.data.cleaning.values import Rules
 from hpo_pipeline.data.readers.arrow_files import ARROW_ERRORS, chunks, class_names
 from hpo_pipeline.data.readers.source_file import CHUNK_ROWS, Chunk, Pick, RawFile, check_rows
-from hpo_pipeline.data.tables import Open, Tables, tables_from_parts
+from hpo_pipeline.data.tables.by_split import Open, Tables, tables_from_parts
+from hpo_pipeline.data.tables.folders import split_of
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 

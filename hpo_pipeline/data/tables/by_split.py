@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 import pyarrow.compute as pc
 
-from hpo_pipeline.data.cleaning import Rules, clean_rows
-from hpo_pipeline.data.columns import Picker
-from hpo_pipeline.data.labels import REMEMBERED, check_classes, merged
+from hpo_pipeline.data.cleaning.columns import Picker
+from hpo_pipeline.data.cleaning.labels import REMEMBERED, check_classes, merged
+from hpo_pipeline.data.cleaning.tally import Tally
+from hpo_pipeline.data.cleaning.values import Rules, clean_rows
 from hpo_pipeline.data.readers import read_file
 from hpo_pipeline.data.readers.source_file import Pick, RawFile, SourceFile
 from hpo_pipeline.data.row_table import RowStore, RowTable, schema_of
-from hpo_pipeline.data.tally import Tally
 from hpo_pipeline.experiment.data_fields import Columns, as_names
 from hpo_pipeline.tasks.kind import Form, Shape
 

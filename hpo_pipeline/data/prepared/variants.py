@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hpo_pipeline.data.arrow_folder import read_folder
 from hpo_pipeline.data.assets.source import model_source
-from hpo_pipeline.data.dataset import PROCESSOR_FOLDER, DatasetMeta
-from hpo_pipeline.data.encoding import Encoder, LengthCounts, encode
 from hpo_pipeline.data.lock import made_once
+from hpo_pipeline.data.prepared.arrow_folder import read_folder
+from hpo_pipeline.data.prepared.dataset import PROCESSOR_FOLDER, DatasetMeta
+from hpo_pipeline.data.prepared.encoding import Encoder, LengthCounts, encode
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.readers.arrow_files import ARROW_ERRORS
 from hpo_pipeline.data.row_table import Part

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hpo_pipeline.data.labels import listed
-from hpo_pipeline.data.pools import ORDER, Pool, pools_of
+from hpo_pipeline.data.cleaning.labels import listed
+from hpo_pipeline.data.cleaning.tally import Tally, totals
 from hpo_pipeline.data.progress import Progress
 from hpo_pipeline.data.row_table import Index, Part, RowTable
-from hpo_pipeline.data.tally import Tally, totals
+from hpo_pipeline.data.splitting.pools import ORDER, Pool, pools_of
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.data_fields import Rows
 from hpo_pipeline.tasks.kind import Form

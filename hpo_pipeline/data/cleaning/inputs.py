@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hpo_pipeline.data.text_repair import shown_value, without_surrogates
+from hpo_pipeline.data.cleaning.text_repair import shown_value, without_surrogates
 
 Read = Callable[[Any], Any]
 """Turns the value of a column into an input, or None where there is none.

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipeline.data import assets
+from hpo_pipeline.data.cleaning.tally import Tally
 from hpo_pipeline.data.row_table import RowStore, RowTable, schema_of
-from hpo_pipeline.data.tables import Tables
-from hpo_pipeline.data.tally import Tally
+from hpo_pipeline.data.tables.by_split import Tables
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS

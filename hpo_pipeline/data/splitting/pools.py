@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from hpo_pipeline.data.cleaning.tally import Tally
 from hpo_pipeline.data.progress import Progress
-from hpo_pipeline.data.row_keys import group_keys, input_keys, label_keys, numbered
 from hpo_pipeline.data.row_table import Index, Part, RowTable
-from hpo_pipeline.data.tally import Tally
+from hpo_pipeline.data.splitting.row_keys import group_keys, input_keys, label_keys, numbered
 from hpo_pipeline.tasks.kind import Form
 
 ORDER = ("test", "validation", "train")

@@ -7,8 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hpo_pipeline.data.folders import image_files
-from hpo_pipeline.data.images import (
+from hpo_pipeline.data.cleaning.labels import label_text
+from hpo_pipeline.data.cleaning.tally import Tally
+from hpo_pipeline.data.progress import Progress
+from hpo_pipeline.data.readers.source_file import BadRows
+from hpo_pipeline.data.row_table import RowStore, RowTable, schema_of
+from hpo_pipeline.data.tables.by_split import Tables
+from hpo_pipeline.data.tables.folders import image_files
+from hpo_pipeline.data.tables.images import (
     Picture,
     fit_pixels,
     header_of,
@@ -17,12 +23,6 @@ from hpo_pipeline.data.images import (
     notes_on,
     shape_of,
 )
-from hpo_pipeline.data.labels import label_text
-from hpo_pipeline.data.progress import Progress
-from hpo_pipeline.data.readers.source_file import BadRows
-from hpo_pipeline.data.row_table import RowStore, RowTable, schema_of
-from hpo_pipeline.data.tables import Tables
-from hpo_pipeline.data.tally import Tally
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.kind import Form
 

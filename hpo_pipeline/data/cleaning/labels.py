@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
-from hpo_pipeline.data.inputs import read_text
-from hpo_pipeline.data.text_repair import shown_value, without_surrogates
+from hpo_pipeline.data.cleaning.inputs import read_text
+from hpo_pipeline.data.cleaning.text_repair import shown_value, without_surrogates
 from hpo_pipeline.errors import DataError
 from hpo_pipeline.tasks.kind import LabelForm
 

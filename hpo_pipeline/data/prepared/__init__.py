@@ -1,0 +1,1 @@
+"""A prepared dataset: encoded, written as Arrow, and what describes it."""

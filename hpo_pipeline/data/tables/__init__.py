@@ -1,0 +1,1 @@
+"""From files, folders, archives and data sets of a hub to tables of input and label."""
