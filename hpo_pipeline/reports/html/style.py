@@ -115,7 +115,10 @@ for (const head of document.querySelectorAll('.sortable th'))
     rest?.append(...rows.slice(shown));
   });
 document.querySelector('.rest')?.addEventListener('click', event => {
-  document.querySelector('tbody[hidden]').hidden = false;
+  const shown = document.querySelector('tbody[hidden]');
+  shown.hidden = false;
+  shown.tabIndex = -1;
+  shown.focus({ preventScroll: true });  // or the keyboard starts again at the top of the page
   event.target.remove();
 });
 """
