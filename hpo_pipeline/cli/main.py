@@ -196,8 +196,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from hpo_pipeline.experiment.checks.notes import notes, size_text
     from hpo_pipeline.experiment.loading import read
-    from hpo_pipeline.experiment.notes import notes, size_text
 
     experiment, faults, sections = read(options.file)
     gc.disable()  # it would look through all that torch imports: a sixth of the command's time

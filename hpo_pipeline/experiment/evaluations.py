@@ -26,7 +26,7 @@ def evaluations(
         return max(1, math.ceil(epochs))
     every = training.get("eval_steps") or training.get("logging_steps", LOGGING_STEPS)
     if isinstance(every, bool) or not isinstance(every, int | float) or every <= 0:
-        return None  # checks.py refuses it
+        return None  # checks/ refuses it
     if every < 1:
         return math.ceil(1 / every - 1e-9)  # it is a share of the training
     return None if steps is None else max(1, math.ceil(steps / every))

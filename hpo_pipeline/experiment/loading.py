@@ -1,6 +1,6 @@
 """Reading an experiment file: all its faults in one message, each with its path.
 
-It rewords pydantic's faults in the terms of the file, adds what checks.py finds between the
+It rewords pydantic's faults in the terms of the file, adds what checks/ finds between the
 sections that are valid by themselves, and makes paths absolute.
 """
 
@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 
 from hpo_pipeline.errors import ExperimentError
-from hpo_pipeline.experiment.checks import cross_faults
+from hpo_pipeline.experiment.checks.sections import cross_faults
 from hpo_pipeline.experiment.document import read_document
 from hpo_pipeline.experiment.schema import Experiment, Select
 from hpo_pipeline.experiment.space import PARAMETERS

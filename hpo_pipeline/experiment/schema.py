@@ -2,7 +2,7 @@
 
 The fields of the file are defined here, in the files of its sections (task.py, space.py,
 objective.py, stopping.py, cluster.py) and in algorithms/; everything else is derived from these
-frozen models. How a file is read is in loading.py, whether its sections fit together in checks.py.
+frozen models. How a file is read is in loading.py, whether its sections fit together in checks/.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ class Experiment(Frozen):
     def longest_training(self) -> int | None:
         """Return the most evaluations (or epochs) of any trial, or None where that is unknown.
 
-        It is where steps decide, or the epochs are not numbers, which checks.py refuses.
+        It is where steps decide, or the epochs are not numbers, which checks/ refuses.
         """
         training = self.task.training
         counts_epochs = getattr(self.stopping, "resource", "evaluation") == "epoch"

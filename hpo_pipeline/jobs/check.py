@@ -1,6 +1,6 @@
 """Checks that need transformers: its arguments and configs, the user's metrics and the model.
 
-The second half of `hpo check`; the first, experiment/checks.py, needs no torch.
+The second half of `hpo check`; the first, experiment/checks/sections.py, needs no torch.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hpo_pipeline.experiment.checks.prices import places_that_read
+from hpo_pipeline.experiment.checks.strategies import rules_of
 from hpo_pipeline.experiment.cluster import Cluster
-from hpo_pipeline.experiment.price_checks import places_that_read
 from hpo_pipeline.experiment.prices import COST, ENERGY
 from hpo_pipeline.experiment.space import Space
-from hpo_pipeline.experiment.strategy_checks import rules_of
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.jobs.model_checks import model_faults
 from hpo_pipeline.jobs.training_checks import training_faults

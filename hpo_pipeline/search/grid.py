@@ -82,7 +82,7 @@ def _ruled(region: Region) -> tuple[int, Callable[[int], Point]]:
     tables: list[tuple[int, Callable[[int], Point]]] = []
     for group in region.groups:
         rows = region.listed(group)
-        assert rows is not None, "checks.py refuses what cannot be listed"
+        assert rows is not None, "checks/ refuses what cannot be listed"
         tables.append((len(rows[group[0]]), partial(_row, region, rows, region.active(rows))))
     for group in region.free:
         part = Space({name: region.space[name] for name in group})
@@ -108,7 +108,7 @@ def _row(region: Region, rows: Any, active: Mapping[str, Any], row: int) -> Poin
 def _conditional_points(space_json: str) -> list[Point]:
     """Return the distinct points of a space, without parameters whose conditions do not hold.
 
-    There are as many as the size of the space, which checks.py bounds, however wide a range is
+    There are as many as the size of the space, which checks/ bounds, however wide a range is
     that does not count.
     """
     space = Space.model_validate_json(space_json, context={ANY_NAMES: True})

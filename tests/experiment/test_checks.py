@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from hpo_pipeline.engines.local import faults
-from hpo_pipeline.experiment.argument_ranges import range_fault
-from hpo_pipeline.experiment.notes import notes
+from hpo_pipeline.experiment.checks.argument_ranges import range_fault
+from hpo_pipeline.experiment.checks.notes import notes
 from tests.toys import TASK, faults_of, toy_experiment
 
 MIN = "kind: text-classification, model: some/model, data: some/data"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpo_pipeline.experiment.notes import notes, size_text
+from hpo_pipeline.experiment.checks.notes import notes, size_text
 from hpo_pipeline.experiment.rules import DEFAULTS, bound
 from hpo_pipeline.experiment.rules.drawing import draw, several
 from hpo_pipeline.experiment.rules.nearest import nearest

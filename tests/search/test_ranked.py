@@ -84,7 +84,7 @@ def test_a_search_that_resumes_knows_the_curves(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("rule", ["patience", "threshold", "forecast"])
 def test_rules_that_need_a_value_are_refused(rule: str) -> None:
-    from hpo_pipeline.experiment.strategy_checks import strategy_faults
+    from hpo_pipeline.experiment.checks.strategies import strategy_faults
 
     given = {"threshold": {"lower": 0.1}}.get(rule, {})
     made = experiment("random", stopping={"algorithm": rule, **given})

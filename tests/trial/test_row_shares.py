@@ -12,10 +12,10 @@ from datasets import Dataset
 
 from hpo_pipeline.data.prepare import prepare
 from hpo_pipeline.errors import DataError
+from hpo_pipeline.experiment.checks.notes import notes
+from hpo_pipeline.experiment.checks.strategies import strategy_faults
 from hpo_pipeline.experiment.loading import load
-from hpo_pipeline.experiment.notes import notes
 from hpo_pipeline.experiment.stopping import AshaStopping
-from hpo_pipeline.experiment.strategy_checks import strategy_faults
 from hpo_pipeline.results.training_progress import training_progress
 from hpo_pipeline.results.trial import Point, Trial, TrialState, read_trial
 from hpo_pipeline.trial.__main__ import main

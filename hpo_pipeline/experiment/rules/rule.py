@@ -2,7 +2,7 @@
 
 Beside the arithmetic of formulas a rule has parameter names with a dot, texts, `%`, `//`, `in`,
 `and`, `or` and `not`. How it is computed is in truth.py; whether its names exist and its types
-fit is found by checks.py.
+fit is found by checks/.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from hpo_pipeline.engines.katib.names import PREFIX
 from hpo_pipeline.engines.katib.settings import earlier_trials, read_search
 from hpo_pipeline.experiment.algorithms import ALGORITHMS
 from hpo_pipeline.experiment.algorithms.base import Problem
+from hpo_pipeline.experiment.checks.strategies import strategy_faults
 from hpo_pipeline.experiment.conditions import is_comparison
 from hpo_pipeline.experiment.formula import Constraint
 from hpo_pipeline.experiment.rules import Rules
@@ -25,7 +26,6 @@ from hpo_pipeline.experiment.rules.checks import rule_faults
 from hpo_pipeline.experiment.schema import Budget, ConstraintsSection, ObjectiveSection
 from hpo_pipeline.experiment.search import SearchSection
 from hpo_pipeline.experiment.space import ANY_NAMES, Frozen, Space, Value, render
-from hpo_pipeline.experiment.strategy_checks import strategy_faults
 from hpo_pipeline.results.trial import Point, Trial, TrialState
 from hpo_pipeline.search.study import Known
 from hpo_pipeline.trial.names import NO_PARENT, PARENT, trial_number

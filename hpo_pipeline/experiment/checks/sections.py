@@ -13,13 +13,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hpo_pipeline.experiment.argument_ranges import range_fault, type_fault
 from hpo_pipeline.experiment.baseline import Setting, baseline_faults
+from hpo_pipeline.experiment.checks.argument_ranges import range_fault, type_fault
+from hpo_pipeline.experiment.checks.prices import price_faults
+from hpo_pipeline.experiment.checks.strategies import rules_of, strategy_faults
 from hpo_pipeline.experiment.formula import Formula
 from hpo_pipeline.experiment.lora import Lora
 from hpo_pipeline.experiment.metrics import PRACTICAL_METRICS, SCORE
 from hpo_pipeline.experiment.objective import Objective
-from hpo_pipeline.experiment.price_checks import price_faults
 from hpo_pipeline.experiment.register import MIN_TEST_ROWS
 from hpo_pipeline.experiment.rules import known_values
 from hpo_pipeline.experiment.rules.checks import rule_faults
@@ -30,7 +31,6 @@ from hpo_pipeline.experiment.schema import (
 )
 from hpo_pipeline.experiment.serve import Serve
 from hpo_pipeline.experiment.space import Frozen, Space
-from hpo_pipeline.experiment.strategy_checks import rules_of, strategy_faults
 from hpo_pipeline.experiment.task import Task
 from hpo_pipeline.tasks import TASKS
 from hpo_pipeline.tasks.kind import Metric
