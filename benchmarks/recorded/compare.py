@@ -171,7 +171,12 @@ def as_table(found: dict[str, list[table.Outcome]], best: float, trials: int) ->
     return "\n".join(lines) + "\n"
 
 
-def by_steps(found: dict[str, list[table.Outcome]], best: float, steps: float) -> str:
+def by_steps(
+    found: dict[str, list[table.Outcome]],
+    best: float,
+    steps: float,
+    shares: Sequence[float] = SHARES,
+) -> str:
     """Return the comparison by training steps as a Markdown table.
 
     Args:
@@ -180,11 +185,11 @@ def by_steps(found: dict[str, list[table.Outcome]], best: float, steps: float) -
     first = next(iter(found.values()))
     goal = statistics.mean(lost(first, best, steps))
     lines = [
-        "| strategy | " + " | ".join(f"{share:.0%}" for share in SHARES) + " | ± | steps to goal |",
-        "|---|" + "---:|" * (len(SHARES) + 2),
+        "| strategy | " + " | ".join(f"{share:.0%}" for share in shares) + " | ± | steps to goal |",
+        "|---|" + "---:|" * (len(shares) + 2),
     ]
     for name, outcomes in found.items():
-        each = [lost(outcomes, best, share * steps) for share in SHARES]
+        each = [lost(outcomes, best, share * steps) for share in shares]
         error = statistics.stdev(each[-1]) / len(outcomes) ** 0.5 if len(outcomes) > 1 else 0.0
         cells = [f"{statistics.mean(values):.2f}" for values in each]
         share = next(
