@@ -5,7 +5,7 @@ stops it then unless it ends above the best value so far. No rule that looks at 
 better. Beside it, `tpe, told the ends` also learns from stopped trials as if they had been trained
 to their end.
 
-    python benchmarks/recorded/ceiling.py [--study digits] [--seeds 30]
+    python benchmarks/recorded/ceiling.py [--study digits] [--seeds 30] [--smooth]
 
 The tables are those of compare.py by steps.
 """
@@ -92,12 +92,12 @@ CASES = (
 )
 
 
-def play(given: tuple[str, Case, int]) -> table.Outcome:
+def play(given: tuple[str, bool, Case, int]) -> table.Outcome:
     """Run one case on a study with one seed."""
-    study, case, seed = given
+    study, is_smooth, case, seed = given
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     warnings.simplefilter("ignore")
-    recorded = table.recorded(study)
+    recorded = table.recorded(study, is_smooth)
     whole = case.strategy.search == "random" and not case.foresees
     search = case.strategy.opened(recorded, Job(study, case.strategy, seed, TRIALS, True))
     if case.foresees:
@@ -111,15 +111,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--study", choices=table.STUDIES, nargs="+", default=table.there())
     parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--smooth", action="store_true", help="by exp(-loss), see compare.py")
     options = parser.parse_args()
     for study in options.study:
-        given = [(study, case, seed) for case in CASES for seed in range(options.seeds)]
+        seeds = range(options.seeds)
+        given = [(study, options.smooth, case, seed) for case in CASES for seed in seeds]
         with multiprocessing.get_context("spawn").Pool() as pool:
             outcomes = pool.map(play, given, chunksize=1)
         found: dict[str, list[table.Outcome]] = {case.strategy.name: [] for case in CASES}
-        for (_, case, _), outcome in zip(given, outcomes, strict=True):
+        for (_, _, case, _), outcome in zip(given, outcomes, strict=True):
             found[case.strategy.name].append(outcome)
-        recorded = table.recorded(study)
+        recorded = table.recorded(study, options.smooth)
         steps = TRIALS * recorded.mean_steps()
         print(f"{study}\n{by_steps(found, recorded.best(), steps, LISTED)}", flush=True)
 
