@@ -18,7 +18,7 @@ from hpo_pipeline.engines.interruption import Interrupted, Interruption
 from hpo_pipeline.errors import BackendError, HpoError, ModelMissing
 from hpo_pipeline.experiment.baseline import NOT_WANTED
 from hpo_pipeline.flow.tracing import stage
-from hpo_pipeline.flow.warm_start import earlier_trials, keeping_rules, without_use
+from hpo_pipeline.flow.warm_start import earlier_trials, keeping_rules, of_use
 from hpo_pipeline.jobs.commands import GATE, REGISTER, promote_job, train_job
 from hpo_pipeline.registry import open_registry
 from hpo_pipeline.reports import formatting
@@ -203,10 +203,9 @@ class Flow:
 
     def _earlier(self) -> list[Trial]:
         """Return the trials that the search learns from, all of which keep its rules."""
-        found = self._found_earlier()
-        if note := without_use(self._experiment, found):
+        found, note = of_use(self._experiment, self._found_earlier())
+        if note is not None:
             self._progress.say(note)
-            return []
         kept = keeping_rules(self._experiment.problem, found)
         if broken := len(found) - len(kept):
             self._progress.say(f"{broken} earlier trials break space_rules and are skipped")

@@ -58,11 +58,14 @@ def adapted(experiment: Experiment, other: Experiment, trials: Sequence[Trial]) 
     """Return the trials of another run as they would be in the space of an experiment.
 
     A parameter that only the experiment varies has the value that the other fixed, or else its
-    default. Objectives of other data, another task or another metric become normal scores, where
+    default; with no parameter in common all trials would be the same then, so they stay as they
+    are. Objectives of other data, another task or another metric become normal scores, where
     there is one objective; with several there is no scale that they share, and none is returned.
     """
     fixed = known_values(other.task, other.serve)
+    shares = any(name in other.space for name in experiment.space)
     added = {n: fixed[n] for n in experiment.space if n in fixed and n not in other.space}
+    added = added if shares else {}
     found = [replace(trial, assignments={**added, **trial.assignments}) for trial in trials]
     if _scale(experiment) == _scale(other):
         return found
@@ -92,15 +95,23 @@ def _scored(experiment: Experiment, other: Experiment, trials: Sequence[Trial]) 
     ]
 
 
-def without_use(experiment: Experiment, trials: Sequence[Trial]) -> str | None:
-    """Say that no earlier trial has a parameter of the space, or return None."""
-    theirs = dict.fromkeys(name for trial in trials for name in trial.assignments)
-    if not trials or any(name in experiment.space for name in theirs):
-        return None
-    return (
+def of_use(experiment: Experiment, trials: Sequence[Trial]) -> tuple[list[Trial], str | None]:
+    """Return the trials that have a parameter of the space, and what to say of the others."""
+    space = experiment.space
+    kept = [trial for trial in trials if any(name in space for name in trial.assignments)]
+    others = [trial for trial in trials if not any(name in space for name in trial.assignments)]
+    if not others:
+        return kept, None
+    theirs = ", ".join(dict.fromkeys(n for trial in others for n in trial.assignments)) or "none"
+    ours = ", ".join(space)
+    if kept:
+        return kept, (
+            f"search.warm_start: {len(others)} of {len(trials)} earlier trials: no parameter of "
+            f"the space ({ours}), but {theirs}; the search learns from the others"
+        )
+    return kept, (
         f"search.warm_start: none of the {len(trials)} earlier trials has a parameter of the space "
-        f"({', '.join(experiment.space)}); they have {', '.join(theirs) or 'none'}, and the search "
-        f"begins without them"
+        f"({ours}); they have {theirs}, and the search begins without them"
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from hpo_pipeline.experiment.algorithms.base import Problem
-from hpo_pipeline.flow.warm_start import adapted, without_use
+from hpo_pipeline.flow.warm_start import adapted, of_use
 from hpo_pipeline.results.trial import Trial
 from hpo_pipeline.search.distributions import distributions
 from hpo_pipeline.search.earlier import as_earlier, for_models
@@ -62,10 +62,25 @@ def test_trials_without_a_common_parameter_are_passed_over_and_that_is_said() ->
     earlier = list(search(Study(experiment("random").problem), 3))
     other = toy_experiment(space={"warmup_steps": {"type": "int", "low": 0, "high": 9}})
     assert Study(other.problem, earlier=earlier).learned() == 0
-    said = without_use(other, earlier)
+    kept, said = of_use(other, earlier)
+    assert kept == []
     assert said is not None
     assert "none of the 3 earlier trials has a parameter of the space (warmup_steps)" in said
-    assert without_use(experiment("random"), earlier) is None
+    assert of_use(experiment("random"), earlier) == (earlier, None)
+
+
+def test_a_run_without_a_common_parameter_is_not_used_beside_one_that_has_some() -> None:
+    ours = toy_experiment(space={"learning_rate": RATE})
+    theirs = toy_experiment(space={"adam_beta1": {"type": "float", "low": 0.8, "high": 0.9}})
+    strange = adapted(ours, theirs, [earlier_trial(0.9, adam_beta1=0.85)])
+    assert strange[0].assignments == {"adam_beta1": 0.85}, "all would have the same rate"
+    known = [earlier_trial(0.8, learning_rate=1e-3)]
+    kept, said = of_use(ours, [*known, *strange])
+    assert kept == known
+    assert said is not None
+    assert (
+        "1 of 2 earlier trials: no parameter of the space (learning_rate), but adam_beta1" in said
+    )
 
 
 RATE = {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}
