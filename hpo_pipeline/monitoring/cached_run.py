@@ -112,12 +112,12 @@ class CachedRun:
             if self._experiment is None or self._standings is None:
                 return None
             is_running = self._folder.is_running()
-            found = self._seen(self._experiment, self._standings.of(trials), trials, is_running)
+            found = self._as_view(self._experiment, self._standings.of(trials), trials, is_running)
             is_over = not (is_running or found.status == "interrupted" or self._unended())
             self._over = (stamps, found) if is_over else None
             return found
 
-    def _seen(
+    def _as_view(
         self,
         experiment: Experiment,
         standing: Standing,
