@@ -63,9 +63,9 @@ def adapted(experiment: Experiment, other: Experiment, trials: Sequence[Trial]) 
     there is one objective; with several there is no scale that they share, and none is returned.
     """
     fixed = known_values(other.task, other.serve)
-    shares = any(name in other.space for name in experiment.space)
-    added = {n: fixed[n] for n in experiment.space if n in fixed and n not in other.space}
-    added = added if shares else {}
+    new = [name for name in experiment.space if name not in other.space]
+    is_related = len(new) < len(experiment.space)
+    added = {name: fixed[name] for name in new if name in fixed and is_related}
     found = [replace(trial, assignments={**added, **trial.assignments}) for trial in trials]
     if _scale(experiment) == _scale(other):
         return found
@@ -97,13 +97,13 @@ def _scored(experiment: Experiment, other: Experiment, trials: Sequence[Trial]) 
 
 def of_use(experiment: Experiment, trials: Sequence[Trial]) -> tuple[list[Trial], str | None]:
     """Return the trials that have a parameter of the space, and what to say of the others."""
-    space = experiment.space
-    kept = [trial for trial in trials if any(name in space for name in trial.assignments)]
-    others = [trial for trial in trials if not any(name in space for name in trial.assignments)]
+    names = set(experiment.space)
+    kept = [trial for trial in trials if not names.isdisjoint(trial.assignments)]
+    others = [trial for trial in trials if names.isdisjoint(trial.assignments)]
     if not others:
         return kept, None
     theirs = ", ".join(dict.fromkeys(n for trial in others for n in trial.assignments)) or "none"
-    ours = ", ".join(space)
+    ours = ", ".join(experiment.space)
     if kept:
         return kept, (
             f"search.warm_start: {len(others)} of {len(trials)} earlier trials: no parameter of "

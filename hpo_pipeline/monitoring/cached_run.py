@@ -90,7 +90,7 @@ class CachedRun:
         self._lock = threading.Lock()
         self._trials: dict[str, _Seen] = {}
         self._looked = 0.0
-        self._head: tuple[Stamp, Stamp] | None = None
+        self._head: tuple[Stamp, ...] | None = None
         self._experiment: Experiment | None = None
         self._state = RunState()
         self._standings: Standings | None = None
@@ -103,7 +103,7 @@ class CachedRun:
             if over is not None and over[0] == stamps and not self._folder.is_running():
                 return over[1]
             try:
-                self._read_head()
+                self._read_head(stamps[:2])
                 trials = self._read_trials()
             except (HpoError, OSError):
                 return None  # it vanished while it was shown, or it is damaged
@@ -112,41 +112,33 @@ class CachedRun:
             if self._experiment is None or self._standings is None:
                 return None
             is_running = self._folder.is_running()
-            found = self._as_view(self._experiment, self._standings.of(trials), trials, is_running)
-            is_over = not (is_running or found.status == "interrupted" or self._unended())
+            status = self._state.state or "running"
+            if status == "running" and not is_running:
+                status = "interrupted"
+            read = (seen.stamp for seen in self._trials.values())
+            dates = (stamp[0] for stamp in (stamps[1], *read) if stamp)
+            unended = self._unended()
+            found = RunView(
+                self._name,
+                self._folder,
+                self._experiment,
+                self._state,
+                status,
+                tuple(trials if is_running else (t for t in trials if t.state.is_final)),
+                unended if is_running else (),
+                changed=max(dates, default=0) / 1e9,
+                standing=self._standings.of(trials),
+                takes_requests=self._folder.journal.is_file(),
+            )
+            is_over = not (is_running or status == "interrupted" or unended)
             self._over = (stamps, found) if is_over else None
             return found
-
-    def _as_view(
-        self,
-        experiment: Experiment,
-        standing: Standing,
-        trials: Sequence[Trial],
-        is_running: bool,
-    ) -> RunView:
-        status = self._state.state or "running"
-        if status == "running" and not is_running:
-            status = "interrupted"
-        latest = max((seen.stamp[0] for seen in self._trials.values() if seen.stamp), default=0)
-        return RunView(
-            self._name,
-            self._folder,
-            experiment,
-            self._state,
-            status,
-            tuple(trials if is_running else (t for t in trials if t.state.is_final)),
-            self._unended() if is_running else (),
-            changed=max(date_of(self._folder.run_file), latest / 1e9),
-            standing=standing,
-            takes_requests=self._folder.journal.is_file(),
-        )
 
     def _stamps(self) -> tuple[Stamp, ...]:
         folder = self._folder
         return _stamp(folder.experiment_file), _stamp(folder.run_file), _stamp(folder.trials)
 
-    def _read_head(self) -> None:
-        head = _stamp(self._folder.experiment_file), _stamp(self._folder.run_file)
+    def _read_head(self, head: tuple[Stamp, ...]) -> None:
         if head != self._head:
             if self._head is None or head[0] != self._head[0]:
                 self._experiment = self._folder.experiment()
@@ -225,5 +217,6 @@ def _stamp(path: Path | str) -> Stamp:
 
 
 def date_of(path: Path) -> float:
+    """Return when a file changed, in seconds since 1970; 0 where it is not there."""
     stamp = _stamp(path)
     return stamp[0] / 1e9 if stamp else 0.0
